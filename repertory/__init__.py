@@ -1,0 +1,1 @@
+"""Repertory: language-model programs as supervised actors."""

@@ -1,0 +1,244 @@
+"""The error tree: every failure Repertory raises on purpose.
+
+Each class has a stable ``code`` (what APIs, logs and result files carry), says whether repeating the same
+call may succeed (``retryable``), and each instance may carry a ``hint``: the remedy, in one sentence.
+"""
+
+from typing import ClassVar
+
+
+class RepertoryError(Exception):
+    """Root of the tree.
+
+    Args:
+        message: What failed, naming the field and the value where there is one.
+        hint: What to do about it.
+        retry_after: Seconds before repeating makes sense, if the failing side said so.
+    """
+
+    code: ClassVar[str] = "error"
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, *, hint: str | None = None, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.retry_after = retry_after
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  {self.hint}" if self.hint else self.message
+
+
+# --- what the user wrote -------------------------------------------------------------------------------------
+
+
+class ConfigError(RepertoryError):
+    """A configuration file, argument or environment variable cannot be used."""
+
+    code = "config_invalid"
+
+
+class SignatureError(RepertoryError):
+    """A signature cannot be compiled."""
+
+    code = "signature_invalid"
+
+
+class ProgramError(RepertoryError):
+    """A program cannot be found, loaded or run as written."""
+
+    code = "program_invalid"
+
+
+class InputError(RepertoryError):
+    """Inputs do not fit the signature.
+
+    Args:
+        field: Name of the offending field, dotted where nested; "" for the whole row.
+        reason: What is wrong with it.
+    """
+
+    code = "input_invalid"
+
+    def __init__(self, field: str, reason: str, *, hint: str | None = None) -> None:
+        super().__init__(f"{field}: {reason}" if field else reason, hint=hint)
+        self.field = field
+        self.reason = reason
+
+
+# --- actors and supervisors ----------------------------------------------------------------------------------
+
+
+class ActorError(RepertoryError):
+    """A message was not handled."""
+
+    code = "actor_error"
+
+
+class ActorDown(ActorError):
+    """The life that held the message ended before it replied, or the actor no longer exists.
+
+    ``__cause__`` is what ended it, where something did.
+    """
+
+    code = "actor_down"
+    retryable = True
+
+
+class DeadlineExceeded(RepertoryError):
+    """The caller's deadline passed first."""
+
+    code = "deadline_exceeded"
+
+
+class MailboxFull(ActorError):
+    """The mailbox is at its bound and its policy rejects."""
+
+    code = "mailbox_full"
+    retryable = True
+
+
+class UnhandledMessage(ActorError):
+    """The actor has no handler for a message of this type."""
+
+    code = "message_unhandled"
+
+
+class NameTaken(ActorError):
+    """Another living actor has this path."""
+
+    code = "name_taken"
+
+
+class StartFailed(ActorError):
+    """An actor's ``started`` raised or took longer than its start timeout. ``__cause__`` is why."""
+
+    code = "start_failed"
+
+
+class RestartLimitReached(ActorError):
+    """A supervisor saw more restarts than its intensity allows and gave up. ``__cause__`` is the last failure."""
+
+    code = "restart_limit_reached"
+
+
+class InjectedCrash(RepertoryError):
+    """A fault put in on purpose, to watch the supervisor mend it."""
+
+    code = "injected_crash"
+
+
+# --- store ---------------------------------------------------------------------------------------------------
+
+
+class StoreError(RepertoryError):
+    """The store could not do what it was asked."""
+
+    code = "store_error"
+
+
+class StaleState(StoreError):
+    """Another life committed a newer revision of this state; this life must not overwrite it."""
+
+    code = "state_stale"
+
+
+class StoreTooNew(StoreError):
+    """The store was written by a newer version of Repertory, or of the state's schema."""
+
+    code = "store_too_new"
+
+
+# --- language models -----------------------------------------------------------------------------------------
+
+
+class LMError(RepertoryError):
+    """A call to a language model failed. ``endpoint`` names which one."""
+
+    code = "lm_error"
+
+    def __init__(
+        self, message: str, *, endpoint: str = "", hint: str | None = None, retry_after: float | None = None
+    ) -> None:
+        super().__init__(message, hint=hint, retry_after=retry_after)
+        self.endpoint = endpoint
+
+
+class LMConnectionError(LMError):
+    """The endpoint could not be reached, or the connection broke."""
+
+    code = "lm_unreachable"
+    retryable = True
+
+
+class LMTimeout(LMError):
+    """The endpoint did not answer in time."""
+
+    code = "lm_timeout"
+    retryable = True
+
+
+class LMServerError(LMError):
+    """The endpoint answered with a 5xx status or an error in a 200 body."""
+
+    code = "lm_server_error"
+    retryable = True
+
+
+class LMRateLimited(LMError):
+    """The endpoint asked for fewer requests (429). ``retry_after`` is its wish in seconds, if it said."""
+
+    code = "lm_rate_limited"
+    retryable = True
+
+
+class LMAuthError(LMError):
+    """The endpoint refused the credentials or the account (401, 402, 403)."""
+
+    code = "lm_auth"
+
+
+class LMRequestRejected(LMError):
+    """The endpoint refused this request (400, 404, 413, 422 and other 4xx); repeating it cannot help."""
+
+    code = "lm_request_rejected"
+
+
+class LMReplyMalformed(LMError):
+    """The endpoint's answer does not follow its protocol."""
+
+    code = "lm_reply_malformed"
+    retryable = True
+
+
+class CircuitOpen(LMError):
+    """The endpoint's breaker is open: the call was not made. ``retry_after`` is when it will probe again."""
+
+    code = "circuit_open"
+    retryable = True
+
+
+class ReplyError(RepertoryError):
+    """A model's reply does not contain the outputs the signature asks for.
+
+    Args:
+        field: The output field that is missing or wrong; "" if the reply could not be read at all.
+        reply: The raw reply, whole.
+    """
+
+    code = "reply_unparsable"
+
+    def __init__(self, message: str, *, field: str, reply: str, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.field = field
+        self.reply = reply
+
+
+# --- runs ----------------------------------------------------------------------------------------------------
+
+
+class RuntimeClosed(RepertoryError):
+    """The runtime is stopping or stopped; it takes no new work."""
+
+    code = "runtime_closed"
+    retryable = True

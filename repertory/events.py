@@ -1,0 +1,185 @@
+"""Typed events and the hooks that receive them.
+
+The core states one frozen fact an event; Prometheus, structlog and whatever else listens are hooks that no
+other room imports. Emitters write ``if hooks: hooks.emit(...)``, so that silence costs one ``if``.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Root of all events."""
+
+
+Hook: TypeAlias = Callable[[Event], None]
+
+
+class Hooks:
+    """The listeners of one runtime, called in order, synchronously.
+
+    A hook must be quick and must not raise: what it raises reaches the emitter, as any programming error does.
+    """
+
+    __slots__ = ("_hooks",)
+
+    def __init__(self, hooks: Iterable[Hook] = ()) -> None:
+        self._hooks = list(hooks)
+
+    def __bool__(self) -> bool:
+        return bool(self._hooks)
+
+    def add(self, hook: Hook) -> None:
+        """Let ``hook`` receive every later event."""
+        self._hooks.append(hook)
+
+    def emit(self, event: Event) -> None:
+        """Hand ``event`` to every hook."""
+        for hook in self._hooks:
+            hook(event)
+
+
+# --- actors and supervisors ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ActorStarted(Event):
+    """A life of an actor finished ``started`` and takes messages."""
+
+    path: str
+    incarnation: int
+
+
+@dataclass(frozen=True, slots=True)
+class ActorStopped(Event):
+    """A life ended as asked (normal or shutdown)."""
+
+    path: str
+    incarnation: int
+
+
+@dataclass(frozen=True, slots=True)
+class ActorCrashed(Event):
+    """A life ended by an error."""
+
+    path: str
+    incarnation: int
+    cause: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class ActorRestarted(Event):
+    """A supervisor started a new life of a child after a failure."""
+
+    path: str
+    incarnation: int
+    cause: BaseException | None  # None: it ended normally and is permanent
+    waited: float  # seconds between the end of the old life and the start of the new one
+
+
+@dataclass(frozen=True, slots=True)
+class RestartFailed(Event):
+    """A new life did not start; the supervisor tries again while its intensity allows."""
+
+    path: str
+    cause: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class SupervisorGaveUp(Event):
+    """A supervisor reached its restart limit, stopped its children and ends."""
+
+    path: str
+    cause: BaseException | None
+
+
+@dataclass(frozen=True, slots=True)
+class StuckChild(Event):
+    """A life did not end within its shutdown timeout and was left behind, detached."""
+
+    path: str
+    incarnation: int
+
+
+@dataclass(frozen=True, slots=True)
+class MessageDropped(Event):
+    """A message will never be handled."""
+
+    path: str
+    message: type
+    reason: str  # "expired" | "abandoned" | "full" | "down" | "failed"
+
+
+# --- language models -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class LMCallFinished(Event):
+    """One attempt at an endpoint ended."""
+
+    endpoint: str
+    seconds: float
+    error: str | None  # the error's code; None for success
+    input_tokens: int
+    output_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class LMRetryScheduled(Event):
+    """A failed attempt will be repeated."""
+
+    endpoint: str
+    attempt: int  # the one that failed, from 1
+    delay: float  # seconds
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitChanged(Event):
+    """A breaker changed its state."""
+
+    endpoint: str
+    before: str
+    after: str  # "closed" | "open" | "half_open"
+
+
+@dataclass(frozen=True, slots=True)
+class LocalModelStarted(Event):
+    """The local model's server process answers."""
+
+    endpoint: str
+    pid: int
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class LocalModelExited(Event):
+    """The local model's server process ended without being asked to."""
+
+    endpoint: str
+    pid: int
+    status: int  # exit code, or minus the signal's number
+
+
+# --- runs ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ParametersChanged(Event):
+    """A predictor's parameters have a new version."""
+
+    path: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunFinished(Event):
+    """A run of a program ended."""
+
+    program: str
+    run_id: str
+    seconds: float
+    error: str | None  # the error's code; None for success
+    replayed: bool  # whether the outcome was read from the journal
