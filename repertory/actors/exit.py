@@ -1,0 +1,25 @@
+"""How a life ended."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """The reason of an actor's end, as Erlang/OTP tells them apart.
+
+    ``normal``: it stopped itself. ``shutdown``: it was asked to, or a supervisor gave up. ``error``: it
+    crashed or was killed; ``error`` then holds what ended it.
+    """
+
+    kind: Literal["normal", "shutdown", "error"]
+    error: BaseException | None = None
+
+    @property
+    def abnormal(self) -> bool:
+        """Whether this end is a failure."""
+        return self.kind == "error"
+
+
+NORMAL = Exit("normal")
+SHUTDOWN = Exit("shutdown")

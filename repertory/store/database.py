@@ -1,0 +1,115 @@
+"""The store: an SQL database reached through SQLAlchemy's async Core.
+
+SQLite (write-ahead log) is the default; its file survives ``kill -9`` at any moment.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Executable, Row, event, insert, make_url, select
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from repertory.errors import ConfigError, StoreError, StoreTooNew
+from repertory.store.tables import SCHEMA_VERSION, metadata, store_info
+from repertory.store.writer import Values, Writer
+
+
+class Store:
+    """One open database. Create it with `Store.open`, end it with `close`."""
+
+    def __init__(self, engine: AsyncEngine, writer: Writer) -> None:
+        self._engine = engine
+        self._writer = writer
+
+    @classmethod
+    async def open(cls, location: str | Path) -> "Store":
+        """Open, or create, the store at a SQLite file's path or an SQLAlchemy URL.
+
+        Raises ConfigError if the location cannot be used and StoreTooNew if a newer version wrote it.
+        """
+        engine = _engine(location)
+        try:
+            await _prepare(engine, location)
+        except SQLAlchemyError as error:
+            await engine.dispose()
+            raise ConfigError(
+                f"store: cannot use {str(location)!r}: {getattr(error, 'orig', None) or error}",
+                hint="Name a file in a writable directory, or delete the file if it is not a Repertory store.",
+            ) from error
+        except BaseException:
+            await engine.dispose()
+            raise
+        return cls(engine, Writer(engine))
+
+    async def write(self, statement: Executable, values: Values) -> None:
+        """Execute ``statement`` with ``values`` and return once it is on disk. Raises StoreError."""
+        await self._writer.write(statement, values)
+
+    async def write_counted(self, statement: Executable, values: Values) -> int:
+        """As `write`, and return how many rows changed."""
+        return await self._writer.write_counted(statement, values)
+
+    async def read(self, statement: Executable) -> Sequence[Row[Any]]:
+        """All rows of a query. Raises StoreError."""
+        try:
+            async with self._engine.connect() as connection:
+                return (await connection.execute(statement)).all()
+        except SQLAlchemyError as error:
+            raise StoreError(f"a read failed: {getattr(error, 'orig', None) or error}") from error
+
+    async def close(self) -> None:
+        """Commit what is pending and let go of the database."""
+        try:
+            await self._writer.close()
+        finally:
+            await self._engine.dispose()
+
+
+def _engine(location: str | Path) -> AsyncEngine:
+    text = str(location)
+    if "://" not in text:
+        path = Path(text)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(
+                f"store: cannot create the directory {str(path.parent)!r}: {error.strerror}",
+                hint="Name a file in a writable directory.",
+            ) from error
+        text = f"sqlite+aiosqlite:///{path}"
+    try:
+        url = make_url(text)
+    except ArgumentError as error:
+        raise ConfigError(
+            f"store: {text!r} is not a database URL", hint="Write a file's path, such as repertory.db."
+        ) from error
+    if url.drivername != "sqlite+aiosqlite":
+        raise ConfigError(
+            f"store: {url.drivername!r} is not supported", hint="Write a SQLite file's path, such as repertory.db."
+        )
+    engine = create_async_engine(url, connect_args={"timeout": 30})
+    event.listen(engine.sync_engine, "connect", _set_pragmas)
+    return engine
+
+
+def _set_pragmas(connection: Any, _record: object) -> None:
+    cursor = connection.cursor()
+    # FULL also survives a power cut; group commit shares its cost.
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+async def _prepare(engine: AsyncEngine, location: str | Path) -> None:
+    async with engine.begin() as connection:
+        await connection.run_sync(metadata.create_all)
+        version = (await connection.execute(select(store_info.c.schema_version))).scalar()
+        if version is None:
+            await connection.execute(insert(store_info), {"only_row": 1, "schema_version": SCHEMA_VERSION})
+        elif version > SCHEMA_VERSION:
+            raise StoreTooNew(
+                f"store: {str(location)!r} has schema version {version}, this Repertory knows {SCHEMA_VERSION}",
+                hint="Upgrade Repertory, or choose another store.",
+            )

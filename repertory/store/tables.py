@@ -1,0 +1,57 @@
+"""The tables of the store. JSON is kept as text, times as seconds since the Unix epoch."""
+
+from sqlalchemy import Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text
+
+SCHEMA_VERSION = 1
+
+metadata = MetaData()
+
+store_info = Table(
+    "store_info",
+    metadata,
+    Column("only_row", Integer, primary_key=True),
+    Column("schema_version", Integer, nullable=False),
+)
+
+actor_states = Table(
+    "actor_states",
+    metadata,
+    Column("path", String(512), primary_key=True),
+    Column("revision", Integer, nullable=False),  # counts commits; compared before each one
+    Column("schema_version", Integer, nullable=False),  # of the state's own model
+    Column("data", Text, nullable=False),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", String(32), primary_key=True),  # derived from program and key: same key, same run
+    Column("program", String(255), nullable=False),
+    Column("key", String(255), nullable=False),
+    Column("inputs", Text, nullable=False),
+    Column("status", String(8), nullable=False),  # accepted | ok | failed
+    Column("outputs", Text),
+    Column("error_code", String(64)),
+    Column("error_message", Text),
+    Column("input_tokens", Integer, nullable=False, default=0),
+    Column("output_tokens", Integer, nullable=False, default=0),
+    Column("lm_calls", Integer, nullable=False, default=0),
+    Column("seconds", Float),
+    Column("accepted_at", Float, nullable=False),
+    Column("finished_at", Float),
+    Index("runs_by_program", "program", "status"),
+)
+
+steps = Table(
+    "steps",
+    metadata,
+    Column("run_id", String(32), ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    Column("ordinal", Integer, primary_key=True),  # the n-th module call of the run, from 0
+    Column("predictor", String(255), nullable=False),  # path within the program
+    Column("input_hash", String(64), nullable=False),
+    Column("parameters_version", Integer, nullable=False),
+    Column("outputs", Text, nullable=False),
+    Column("input_tokens", Integer, nullable=False),
+    Column("output_tokens", Integer, nullable=False),
+    Column("seconds", Float, nullable=False),
+)
