@@ -218,6 +218,22 @@ class CircuitOpen(LMError):
     retryable = True
 
 
+class OutputsInvalid(RepertoryError):
+    """Outputs do not fit the signature.
+
+    Args:
+        field: Name of the offending output, dotted where nested; "" for the outputs as a whole.
+        reason: What is wrong with it.
+    """
+
+    code = "outputs_invalid"
+
+    def __init__(self, field: str, reason: str, *, hint: str | None = None) -> None:
+        super().__init__(f"{field}: {reason}" if field else reason, hint=hint)
+        self.field = field
+        self.reason = reason
+
+
 class ReplyError(RepertoryError):
     """A model's reply does not contain the outputs the signature asks for.
 

@@ -1,0 +1,270 @@
+"""The compiled form of a signature: its validators, schemas and fingerprint, made once and kept on it."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+from pydantic_core import from_json
+
+from repertory.errors import InputError, OutputsInvalid, RepertoryError, SignatureError
+from repertory.signatures.annotations import annotation_choices, annotation_text
+from repertory.signatures.faults import Fault, first_fault
+from repertory.signatures.fields import MISSING, DeclaredField
+from repertory.signatures.records import Record, Values
+from repertory.signatures.schemas import JsonSchema, closed_schema, open_schema, schema_in_words
+from repertory.signatures.signature import Signature
+
+_Error = TypeVar("_Error", bound=RepertoryError)
+
+
+@dataclass(frozen=True, slots=True)
+class FieldSpec:
+    """One field, ready to be put into a prompt.
+
+    ``type_hint`` tells the type in words, such as ``integer, at least 1`` or ``one of "business", "sports"``.
+    """
+
+    name: str
+    annotation: Any  # a type, generic, union or Literal
+    desc: str
+    required: bool
+    type_hint: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CompiledSignature:
+    """What the rest of the system uses of a signature. Two with the same ``fingerprint`` ask the same question.
+
+    Attributes:
+        name: The signature's class name; not part of the fingerprint.
+        instructions: The task in words.
+        inputs: The inputs, in order.
+        outputs: The outputs, in order.
+        input_schema: JSON Schema of the inputs as one object; those with a default are not required.
+        output_schema: JSON Schema of the outputs as one object: self-contained, closed, everything required.
+        fingerprint: SHA-256 (hex) over instructions, field names, schemas (types, constraints, defaults) and
+            descriptions; the same in every process. Treat the schemas as immutable.
+    """
+
+    name: str
+    instructions: str
+    inputs: tuple[FieldSpec, ...]
+    outputs: tuple[FieldSpec, ...]
+    input_schema: JsonSchema = field(repr=False)
+    output_schema: JsonSchema = field(repr=False)
+    fingerprint: str
+    _defaults: Mapping[str, object] = field(repr=False)
+    _read_inputs: Callable[[object], Values] = field(repr=False)
+    _read_outputs: Callable[[object], Values] = field(repr=False)
+    _read_outputs_json: Callable[[str], Values] = field(repr=False)
+    _write_inputs: Callable[[Mapping[str, object]], Values] = field(repr=False)
+    _write_outputs: Callable[[Mapping[str, object]], Values] = field(repr=False)
+
+    def validate_inputs(self, values: Mapping[str, object]) -> Values:
+        """The inputs of one call: defaults filled in, values coerced as from JSON ("3" is an int, a list a set).
+
+        Raises:
+            InputError: Naming the field that is missing, unknown or of the wrong type.
+        """
+        try:
+            return self._read_inputs(_filled(values, self._defaults) if self._defaults else values)
+        except ValidationError as error:
+            raise self._input_error(first_fault(error, values)) from None
+
+    def validate_outputs(self, values: Mapping[str, object]) -> Values:
+        """The outputs among ``values``, coerced to their types; other keys are left out.
+
+        Raises:
+            OutputsInvalid: Naming the field that is missing or of the wrong type.
+        """
+        try:
+            return self._read_outputs(values)
+        except ValidationError as error:
+            raise self._outputs_error(first_fault(error, values)) from None
+
+    def validate_outputs_json(self, text: str) -> Values:
+        """The outputs in the JSON object ``text``, as ``validate_outputs`` returns them.
+
+        Raises:
+            OutputsInvalid: Naming the field; "" if ``text`` is not a JSON object at all.
+        """
+        try:
+            return self._read_outputs_json(text)
+        except ValidationError as error:
+            raise self._outputs_error(first_fault(error, _decoded(text))) from None
+
+    def dump_inputs(self, values: Mapping[str, object]) -> Values:
+        """Validated inputs (all or some) as JSON-able Python: models to dicts, dates to text.
+
+        Other keys are left out.
+
+        Raises:
+            InputError: Naming a value that JSON cannot hold, in a field whose type lets it through (``Any``).
+        """
+        return _dumped(self._write_inputs, values, InputError)
+
+    def dump_outputs(self, values: Mapping[str, object]) -> Values:
+        """Validated outputs (all or some) as JSON-able Python; as ``dump_inputs``, with ``OutputsInvalid``."""
+        return _dumped(self._write_outputs, values, OutputsInvalid)
+
+    def choices(self, name: str) -> tuple[object, ...] | None:
+        """The values output ``name`` can take if its type lists them (Literal, Enum, bool), else None.
+
+        Raises:
+            SignatureError: There is no such output.
+        """
+        for spec in self.outputs:
+            if spec.name == name:
+                return annotation_choices(spec.annotation)
+        raise SignatureError(f"{self.name} has no output `{name}`", hint=f"Its outputs: {_names(self.outputs)}.")
+
+    def _input_error(self, fault: Fault) -> InputError:
+        if fault.kind == "extra_forbidden" and "." not in fault.field:
+            near = get_close_matches(fault.field, [spec.name for spec in self.inputs], n=1)
+            hint = f"Did you mean `{near[0]}`?" if near else f"{self.name} takes: {_names(self.inputs)}."
+            return InputError(fault.field, f"is not an input of {self.name}", hint=hint)
+        return InputError(fault.field, fault.reason, hint=_expected(fault.field, self.inputs))
+
+    def _outputs_error(self, fault: Fault) -> OutputsInvalid:
+        return OutputsInvalid(fault.field, fault.reason, hint=_expected(fault.field, self.outputs))
+
+
+def compile_signature(signature: type[Signature]) -> CompiledSignature:
+    """The compiled form of ``signature``, made on the first call and kept on the class.
+
+    Raises:
+        SignatureError: Naming the field whose type, constraint or default cannot be used.
+    """
+    if signature._compiled is None:
+        if signature is Signature:
+            raise SignatureError(
+                "Signature has no fields", hint='Subclass it, or write Signature.parse("a -> b").'
+            )
+        signature._compiled = _compile(signature)
+    return signature._compiled
+
+
+def _compile(signature: type[Signature]) -> CompiledSignature:
+    name, instructions = signature.__name__, signature.instructions
+    inputs = Record.build(name, signature.inputs, extra="forbid")
+    outputs = Record.build(name, signature.outputs, extra="ignore")
+    defaults = _defaults(name, signature.inputs)
+    input_schema = open_schema(inputs.schema)
+    input_schema["required"] = [each.name for each in signature.inputs if each.name not in defaults]
+    for each, default in defaults.items():
+        input_schema["properties"][each]["default"] = default.dumped
+    output_schema = closed_schema(outputs.schema)
+    return CompiledSignature(
+        name=name,
+        instructions=instructions,
+        inputs=_specs(signature.inputs, inputs.schema),
+        outputs=_specs(signature.outputs, outputs.schema),
+        input_schema=input_schema,
+        output_schema=output_schema,
+        fingerprint=_fingerprint(signature, input_schema, output_schema),
+        _defaults={each: default.value for each, default in defaults.items()},
+        _read_inputs=inputs.read,
+        _read_outputs=outputs.read,
+        _read_outputs_json=outputs.read_json,
+        _write_inputs=inputs.write,
+        _write_outputs=outputs.write,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Default:
+    value: object
+    dumped: object  # as JSON, for the schema
+
+
+def _defaults(name: str, fields: tuple[DeclaredField, ...]) -> dict[str, _Default]:
+    return {each.name: _default(name, each) for each in fields if each.mark.default is not MISSING}
+
+
+def _default(name: str, declared: DeclaredField) -> _Default:
+    alone = Record.unchecked(name, (declared,), "ignore")
+    given = {declared.name: declared.mark.default}
+    try:
+        value = alone.read(given)
+        dumped = alone.write(value)[declared.name]
+        json.dumps(dumped)
+    except (ValueError, TypeError, RecursionError) as error:
+        reason = first_fault(error, given).reason if isinstance(error, ValidationError) else "JSON cannot hold it"
+        raise SignatureError(
+            f"{name}.{declared.name}: the default does not fit {annotation_text(declared.annotation)}: {reason}",
+            hint="Change the default or widen the type, such as `int | None`.",
+        ) from error
+    if isinstance(value[declared.name], set | frozenset) and isinstance(dumped, list):
+        dumped.sort(key=repr)  # the order of a set differs between processes
+    return _Default(value[declared.name], dumped)
+
+
+def _specs(fields: Iterable[DeclaredField], schema: JsonSchema) -> tuple[FieldSpec, ...]:
+    definitions = schema.get("$defs", {})
+    return tuple(
+        FieldSpec(
+            name=each.name,
+            annotation=each.annotation,
+            desc=each.mark.desc,
+            required=each.mark.default is MISSING,
+            type_hint=schema_in_words(schema["properties"][each.name], definitions),
+        )
+        for each in fields
+    )
+
+
+def _fingerprint(signature: type[Signature], input_schema: JsonSchema, output_schema: JsonSchema) -> str:
+    # Some constraints, such as the earliest date, have no place in a JSON schema.
+    constraints = [
+        [each.name, sorted((key, repr(value)) for key, value in each.mark.constraints.items())]
+        for each in (*signature.inputs, *signature.outputs)
+    ]
+    # Not sort_keys: the order of fields is part of the question, and pydantic's order of keys is fixed.
+    content = json.dumps([signature.instructions, constraints, input_schema, output_schema], separators=(",", ":"))
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _filled(values: object, defaults: Mapping[str, object]) -> object:
+    if not isinstance(values, Mapping):
+        return values  # validation says so
+    missing = {name: deepcopy(value) for name, value in defaults.items() if name not in values}
+    return {**values, **missing}
+
+
+def _decoded(text: str) -> object:
+    try:
+        return from_json(text)
+    except (ValueError, TypeError):  # TypeError: lone surrogates
+        return None
+
+
+def _dumped(
+    write: Callable[[Mapping[str, object]], Values],
+    values: Mapping[str, object],
+    error_type: Callable[[str, str], _Error],
+) -> Values:
+    try:
+        return write(values if type(values) is dict else dict(values))
+    except ValueError as error:  # pydantic_core.PydanticSerializationError
+        for name, value in values.items():
+            try:
+                write({name: value})
+            except ValueError:
+                raise error_type(name, f"JSON cannot hold a {type(value).__name__}") from error
+        raise
+
+
+def _expected(path: str, specs: tuple[FieldSpec, ...]) -> str | None:
+    for spec in specs:
+        if spec.name == path.partition(".")[0]:
+            return f"`{spec.name}` takes: {spec.type_hint}."
+    return f"Expected an object with: {_names(specs)}."
+
+
+def _names(specs: tuple[FieldSpec, ...]) -> str:
+    return ", ".join(spec.name for spec in specs)

@@ -1,0 +1,142 @@
+"""What a signature's author writes about one field: its role, description, default and constraints."""
+
+import keyword
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from types import MappingProxyType
+from typing import Any, Final, Literal, TypeAlias
+
+from repertory.errors import SignatureError
+
+Role: TypeAlias = Literal["input", "output"]
+Bound: TypeAlias = float | Decimal | date | time | timedelta
+
+RESERVED_INPUTS: Final = MappingProxyType({"demos": "a predictor takes `demos=` in each call"})
+
+
+class Missing(Enum):
+    """The absence of a default, where None is a default like any other."""
+
+    MISSING = "missing"
+
+
+MISSING: Final = Missing.MISSING
+
+
+@dataclass(frozen=True, slots=True)
+class FieldMark:
+    """What ``InputField`` and ``OutputField`` return: everything about a field but its name and type."""
+
+    role: Role
+    desc: str = ""
+    default: object = MISSING
+    constraints: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredField:
+    """One field of a signature as declared, its annotation resolved to a type.
+
+    ``constraints`` are keyword arguments of ``pydantic.Field``; ``default`` is not yet validated.
+    """
+
+    name: str
+    annotation: Any  # whatever can stand after a colon: a class, a generic, a union, a Literal
+    mark: FieldMark
+
+
+def InputField(
+    *,
+    desc: str = "",
+    default: object = MISSING,
+    gt: Bound | None = None,
+    ge: Bound | None = None,
+    lt: Bound | None = None,
+    le: Bound | None = None,
+    min_length: int | None = None,
+    max_length: int | None = None,
+    pattern: str | None = None,
+    multiple_of: float | Decimal | None = None,
+) -> Any:
+    """Declare an input of a signature.
+
+    Args:
+        desc: What the input is, for the model.
+        default: The value of a call that leaves it out; without one, it must be given.
+        gt: Exclusive lower bound; ``ge``: inclusive; ``lt``, ``le``: the upper ones.
+        min_length: Fewest characters or items; ``max_length``: most.
+        pattern: A regular expression that occurs in the string (pydantic's Rust dialect).
+        multiple_of: What the number is a multiple of.
+
+    Returns:
+        A mark the signature collects; typed ``Any`` so that ``article: str = InputField()`` type-checks.
+    """
+    constraints = _stated(
+        gt=gt,
+        ge=ge,
+        lt=lt,
+        le=le,
+        min_length=min_length,
+        max_length=max_length,
+        pattern=pattern,
+        multiple_of=multiple_of,
+    )
+    return FieldMark("input", desc, default, constraints)
+
+
+def OutputField(
+    *,
+    desc: str = "",
+    gt: Bound | None = None,
+    ge: Bound | None = None,
+    lt: Bound | None = None,
+    le: Bound | None = None,
+    min_length: int | None = None,
+    max_length: int | None = None,
+    pattern: str | None = None,
+    multiple_of: float | Decimal | None = None,
+) -> Any:
+    """Declare an output of a signature. The arguments mean what they mean for ``InputField``.
+
+    An output has no default: the model always answers it.
+    """
+    constraints = _stated(
+        gt=gt,
+        ge=ge,
+        lt=lt,
+        le=le,
+        min_length=min_length,
+        max_length=max_length,
+        pattern=pattern,
+        multiple_of=multiple_of,
+    )
+    return FieldMark("output", desc, MISSING, constraints)
+
+
+def check_name(name: str, role: Role) -> None:
+    """Refuse a name that could not be passed as an argument or read as an attribute.
+
+    Raises:
+        SignatureError: Naming the field and what to call it instead.
+    """
+    if not name.isidentifier() or keyword.iskeyword(name):
+        raise SignatureError(
+            f"`{name}` cannot name a field: it is not a Python identifier",
+            hint="Use letters, digits and underscores, not starting with a digit, and no Python keyword.",
+        )
+    if name.startswith("_"):
+        raise SignatureError(
+            f"`{name}` cannot name a field: it starts with an underscore",
+            hint=f"Call it `{name.strip('_') or 'value'}`.",
+        )
+    if role == "input" and name in RESERVED_INPUTS:
+        raise SignatureError(
+            f"`{name}` cannot name an input: {RESERVED_INPUTS[name]}", hint=f"Call it `given_{name}`."
+        )
+
+
+def _stated(**constraints: object) -> Mapping[str, object]:
+    return MappingProxyType({name: value for name, value in constraints.items() if value is not None})
