@@ -8,7 +8,7 @@ from repertory.actors.actor import Actor
 from repertory.actors.cell import Cell
 from repertory.actors.deadlines import Deadlines
 from repertory.actors.envelope import Envelope
-from repertory.actors.exit import SHUTDOWN
+from repertory.actors.exit import SHUTDOWN, Exit
 from repertory.actors.ref import ActorRef
 from repertory.clock import Clock, SystemClock
 from repertory.errors import NameTaken
@@ -44,12 +44,22 @@ class ActorSystem:
         concurrency: int = 1,
         mailbox: int = 10_000,
         start_timeout: float = 30.0,
+        on_exit: Callable[[Exit], None] | None = None,
     ) -> ActorRef:
         """Start an actor that no supervisor restarts; when its life ends its address is gone.
 
+        Args:
+            on_exit: Told how the life ended.
+
         Raises NameTaken, and StartFailed with the cause if ``started`` raises or takes too long.
         """
-        cell = self.new_cell(name, factory, concurrency=concurrency, capacity=mailbox, on_exit=_close)
+
+        def close(cell: Cell, exit: Exit) -> None:
+            cell.close()
+            if on_exit is not None:
+                on_exit(exit)
+
+        cell = self.new_cell(name, factory, concurrency=concurrency, capacity=mailbox, on_exit=close)
         try:
             await cell.start(start_timeout)
         except BaseException:
@@ -66,7 +76,7 @@ class ActorSystem:
         *,
         concurrency: int,
         capacity: int,
-        on_exit: Callable[..., None],
+        on_exit: Callable[[Cell, Exit], None],
     ) -> Cell:
         """Reserve ``path`` for an actor that is yet to start. Raises NameTaken."""
         if path in self._cells:
@@ -124,7 +134,3 @@ class ActorSystem:
         for envelope in self._deadlines.expired(self.clock.monotonic()):
             envelope.expire()
         self._arm()
-
-
-def _close(cell: Cell, _exit: object) -> None:
-    cell.close()

@@ -3,6 +3,7 @@
 SQLite (write-ahead log) is the default; its file survives ``kill -9`` at any moment.
 """
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -43,13 +44,16 @@ class Store:
             raise
         return cls(engine, Writer(engine))
 
-    async def write(self, statement: Executable, values: Values) -> None:
-        """Execute ``statement`` with ``values`` and return once it is on disk. Raises StoreError."""
-        await self._writer.write(statement, values)
+    def write(self, statement: Executable, values: Values) -> asyncio.Future[int]:
+        """Execute ``statement`` with ``values``: at once in the queue, on disk when the future is done.
 
-    async def write_counted(self, statement: Executable, values: Values) -> int:
-        """As `write`, and return how many rows changed."""
-        return await self._writer.write_counted(statement, values)
+        The future raises StoreError if the write failed.
+        """
+        return self._writer.write(statement, values)
+
+    def write_counted(self, statement: Executable, values: Values) -> asyncio.Future[int]:
+        """As `write`; the future tells how many rows changed."""
+        return self._writer.write_counted(statement, values)
 
     async def read(self, statement: Executable) -> Sequence[Row[Any]]:
         """All rows of a query. Raises StoreError."""

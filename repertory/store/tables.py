@@ -46,11 +46,11 @@ steps = Table(
     "steps",
     metadata,
     Column("run_id", String(32), ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
-    Column("ordinal", Integer, primary_key=True),  # the n-th module call of the run, from 0
-    Column("predictor", String(255), nullable=False),  # path within the program
-    Column("input_hash", String(64), nullable=False),
-    Column("parameters_version", Integer, nullable=False),
+    Column("predictor", String(255), primary_key=True),  # path within the program
+    Column("input_hash", String(64), primary_key=True),
+    Column("occurrence", Integer, primary_key=True),  # the n-th call with these inputs, from 0
     Column("outputs", Text, nullable=False),
+    Column("parameters_version", Integer, nullable=False),
     Column("input_tokens", Integer, nullable=False),
     Column("output_tokens", Integer, nullable=False),
     Column("seconds", Float, nullable=False),

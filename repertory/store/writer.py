@@ -41,13 +41,13 @@ class Writer:
         self._closing = False
         self._task = asyncio.get_running_loop().create_task(self._run(), name="store-writer")
 
-    async def write(self, statement: Executable, values: Values) -> None:
-        """Execute ``statement`` with ``values``; return when it is on disk. Raises StoreError."""
-        await self._enqueue(statement, values, counted=False)
+    def write(self, statement: Executable, values: Values) -> asyncio.Future[int]:
+        """Execute ``statement`` with ``values``; the future is done when it is on disk, or has a StoreError."""
+        return self._enqueue(statement, values, counted=False)
 
-    async def write_counted(self, statement: Executable, values: Values) -> int:
-        """As `write`, and return how many rows it changed; slower, since it is executed by itself."""
-        return await self._enqueue(statement, values, counted=True)
+    def write_counted(self, statement: Executable, values: Values) -> asyncio.Future[int]:
+        """As `write`, and tell how many rows it changed; slower, since it is executed by itself."""
+        return self._enqueue(statement, values, counted=True)
 
     async def close(self) -> None:
         """Commit what is pending and end; later writes are refused."""

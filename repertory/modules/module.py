@@ -1,0 +1,72 @@
+"""Modules: definitions of how to ask. They compose into programs by holding each other.
+
+```python
+class Report(Module):
+    def __init__(self) -> None:
+        self.facts = ChainOfThought("document -> facts: list[str]")
+        self.write = Predict("facts: list[str] -> report: str")
+
+    async def forward(self, document: str) -> Prediction:
+        facts = await self.facts(document=document)
+        return await self.write(facts=facts.facts)
+```
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from repertory.errors import ProgramError
+from repertory.modules.prediction import Prediction
+from repertory.signatures import Signature
+
+if TYPE_CHECKING:
+    from repertory.modules.predict import Predict
+
+
+class Module:
+    """Base class of modules: override ``forward``, an async method with annotated parameters."""
+
+    async def forward(self, **inputs: Any) -> Prediction:
+        """Answer ``inputs``, by calling the modules this one holds."""
+        raise ProgramError(
+            f"{type(self).__name__} has no forward", hint="Define `async def forward(self, ...) -> Prediction`."
+        )
+
+    async def __call__(self, **inputs: Any) -> Prediction:
+        """Answer ``inputs``."""
+        return await self.forward(**inputs)
+
+    @property
+    def signature(self) -> type[Signature]:
+        """What goes in and comes out; a program's inputs are those of its ``forward``."""
+        return Signature.of_call(type(self).__name__, self.forward)
+
+    def predictors(self) -> dict[str, "Predict"]:
+        """Every predictor of this program by its path, such as ``facts`` or ``steps[0].write``.
+
+        A predictor held in two places counts once, at the first; the program's own path is ``self``.
+        """
+        found: dict[str, Predict] = {}
+        seen: set[int] = set()
+        for path, predictor in _predictors("", self, seen):
+            found[path or "self"] = predictor
+        return found
+
+
+def _predictors(path: str, value: Any, seen: set[int]) -> "Iterator[tuple[str, Predict]]":
+    from repertory.modules.predict import Predict  # predict.py derives from this module's class
+
+    if not isinstance(value, Module | list | tuple | dict) or id(value) in seen:
+        return
+    seen.add(id(value))
+    if isinstance(value, Predict):
+        yield path, value
+    elif isinstance(value, Module):
+        for name, member in vars(value).items():
+            yield from _predictors(f"{path}.{name}" if path else name, member, seen)
+    elif isinstance(value, dict):
+        for key, member in value.items():
+            yield from _predictors(f"{path}[{key!r}]", member, seen)
+    else:
+        for position, member in enumerate(value):
+            yield from _predictors(f"{path}[{position}]", member, seen)

@@ -1,0 +1,25 @@
+"""A predictor's parameters: what may change about it without a change of code."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Parameters(BaseModel):
+    """An immutable snapshot.
+
+    Attributes:
+        instructions: The task in words; None: the signature's own.
+        demos: Examples shown to the model, field values by name; in the order shown.
+        lm: Name of the language model among those of the runtime.
+        temperature: Sampling temperature; None leaves it to the endpoint.
+        max_tokens: Most tokens a reply may have; None leaves it to the endpoint.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    instructions: str | None = None
+    demos: tuple[dict[str, Any], ...] = ()
+    lm: str = "default"
+    temperature: float | None = Field(default=None, ge=0)
+    max_tokens: int | None = Field(default=None, ge=1)

@@ -1,0 +1,135 @@
+"""Predict: one question to a language model."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from repertory.errors import ProgramError
+from repertory.modules.dispatch import current_dispatcher
+from repertory.modules.json_adapter import JSONAdapter
+from repertory.modules.module import Module
+from repertory.modules.parameters import Parameters
+from repertory.modules.prediction import Prediction
+from repertory.providers.lm import LM
+from repertory.providers.messages import LMRequest, Message
+from repertory.signatures import CompiledSignature, Signature, compile_signature
+
+
+@dataclass(frozen=True, slots=True)
+class _Preamble:
+    """What comes before the question, for one snapshot of parameters."""
+
+    parameters: Parameters
+    system: Message
+    demos: tuple[Message, ...]
+
+
+class Predict(Module):
+    """Asks a language model for a signature's outputs.
+
+    ```python
+    answer = await Predict("question -> answer", lm=lm)(question="Why?")
+    ```
+
+    Args:
+        signature: The string form or a `Signature` class.
+        instructions: The task in words, instead of the signature's own.
+        demos: Examples to show in every call.
+        lm: A language model to ask, or the name of one of the runtime's.
+        temperature: Sampling temperature; None leaves it to the endpoint.
+        max_tokens: Most tokens a reply may have; None leaves it to the endpoint.
+
+    Raises SignatureError if the signature cannot be compiled.
+    """
+
+    def __init__(
+        self,
+        signature: str | type[Signature],
+        *,
+        instructions: str | None = None,
+        demos: Iterable[Mapping[str, Any]] = (),
+        lm: LM | str | None = None,
+        temperature: float | None = None,
+        max_tokens: int | None = None,
+    ) -> None:
+        self._signature = self._asked(Signature.parse(signature) if isinstance(signature, str) else signature)
+        self.compiled: CompiledSignature = compile_signature(self._signature)
+        self.adapter = JSONAdapter(self.compiled)
+        self.lm = lm if not isinstance(lm, str) else None
+        self.parameters = Parameters(
+            instructions=instructions,
+            demos=tuple(dict(demo) for demo in demos),
+            lm=lm if isinstance(lm, str) else "default",
+            temperature=temperature,
+            max_tokens=max_tokens,
+        )
+        self._preamble: _Preamble | None = None
+
+    @staticmethod
+    def _asked(signature: type[Signature]) -> type[Signature]:
+        """What the model is really asked, where that is more than the caller wants to know."""
+        return signature
+
+    @property
+    def signature(self) -> type[Signature]:
+        """What goes in and comes out."""
+        return self._signature
+
+    async def __call__(self, *, demos: Sequence[Mapping[str, Any]] | None = None, **inputs: Any) -> Prediction:
+        """Ask for the outputs that belong to ``inputs``.
+
+        Args:
+            demos: Examples to show in this call, instead of the predictor's own.
+
+        Raises:
+            InputError: An input is missing, unknown or of the wrong type.
+            ReplyError: The reply does not hold the outputs; it carries the reply.
+            LMError, DeadlineExceeded: The model could not be asked.
+        """
+        values = self.compiled.validate_inputs(inputs)
+        if (dispatcher := current_dispatcher.get()) is not None:
+            return await dispatcher.dispatch(self, values, demos)
+        if self.lm is None:
+            raise ProgramError(
+                f"no language model to ask: {type(self).__name__}({self.compiled.name}) runs outside a Runtime",
+                hint="Start the program on a Runtime, or pass lm= to the module.",
+            )
+        return await self.complete(self.lm, self.parameters, values, demos)
+
+    async def forward(self, **inputs: Any) -> Prediction:
+        """As calling it."""
+        return await self(**inputs)
+
+    async def complete(
+        self,
+        lm: LM,
+        parameters: Parameters,
+        inputs: Mapping[str, Any],
+        demos: Sequence[Mapping[str, Any]] | None = None,
+        *,
+        deadline: float | None = None,
+    ) -> Prediction:
+        """Make the one call: validated ``inputs`` to a prediction. Raises as ``__call__``.
+
+        Args:
+            deadline: Point on the clock's ``monotonic()`` after which nobody waits for the answer.
+        """
+        preamble = self._preamble_for(parameters)
+        shown = preamble.demos if demos is None else self.adapter.demo_messages(demos)
+        request = LMRequest(
+            messages=(preamble.system, *shown, self.adapter.question_message(inputs)),
+            response_schema=self.compiled.output_schema if lm.supports_schema else None,
+            temperature=parameters.temperature,
+            max_tokens=parameters.max_tokens,
+            deadline=deadline,
+        )
+        response = await lm.complete(request)
+        return Prediction(self.adapter.parse(response), usage=response.usage, lm_calls=1)
+
+    def _preamble_for(self, parameters: Parameters) -> _Preamble:
+        preamble = self._preamble
+        if preamble is None or preamble.parameters is not parameters:
+            system = self.adapter.system_message(parameters.instructions)
+            demos = self.adapter.demo_messages(parameters.demos)
+            preamble = self._preamble = _Preamble(parameters, system, demos)
+        return preamble

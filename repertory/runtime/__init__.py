@@ -1,0 +1,1 @@
+"""The runtime: programs as supervised actors, every run journaled."""

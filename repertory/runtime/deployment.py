@@ -1,0 +1,188 @@
+"""A deployment: a program started on a runtime, its predictors alive as actors."""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from pydantic_core import to_jsonable_python
+
+from repertory.actors import ActorRef
+from repertory.errors import DeadlineExceeded, ProgramError, RepertoryError
+from repertory.events import RunFinished
+from repertory.modules import Module, Parameters, Predict, Prediction
+from repertory.modules.dispatch import current_dispatcher
+from repertory.runtime.journal import RecordedRun, run_id
+from repertory.runtime.predictor import UpdateParameters
+from repertory.runtime.run import RunContext, Station
+from repertory.signatures import CompiledSignature, compile_signature
+
+if TYPE_CHECKING:
+    from repertory.runtime.runtime import Runtime
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A finished run.
+
+    Attributes:
+        id: Its id in the journal.
+        prediction: What the program returned. Read back from the journal, values other than those of a single
+            predictor are as JSON has them.
+        seconds: How long it took, when it was really run.
+        replayed: Whether it had been finished earlier and was only read.
+    """
+
+    id: str
+    prediction: Prediction
+    seconds: float
+    replayed: bool
+
+
+class Deployment:
+    """A started program. Call it like the program itself; made by `Runtime.start`."""
+
+    def __init__(
+        self,
+        runtime: "Runtime",
+        name: str,
+        program: Module,
+        stations: Mapping[int, Station],
+        keepers: Mapping[str, ActorRef],
+    ) -> None:
+        self.name = name
+        self.program = program
+        self.compiled: CompiledSignature = compile_signature(program.signature)
+        self._runtime = runtime
+        self._stations = stations
+        self._keepers = keepers
+
+    async def __call__(self, **inputs: Any) -> Prediction:
+        """Run the program once. Raises as `run`."""
+        return (await self.run(inputs)).prediction
+
+    async def run(self, inputs: Mapping[str, Any], *, key: str | None = None, timeout: float | None = None) -> Run:
+        """Run the program once; what is finished under ``key`` already is read, not asked again.
+
+        Args:
+            key: What makes it this run and not another; None: a new one.
+            timeout: Seconds it may take; None: the runtime's default.
+
+        Raises:
+            InputError: The inputs do not fit the program.
+            DeadlineExceeded, LMError, ReplyError: A step failed.
+            RuntimeClosed: The runtime is stopping, or its supervision tree has given up.
+        """
+        values = self.compiled.validate_inputs(inputs)
+        recorded = None
+        if key is not None and (journal := self._runtime.journal) is not None:
+            recorded = (await journal.find(self.name, [key])).get(key)
+        return await self.resume(values, key or uuid4().hex, recorded, timeout=timeout)
+
+    async def recorded(self, keys: Iterable[str]) -> dict[str, RecordedRun]:
+        """What the journal knows of runs under these keys."""
+        journal = self._runtime.journal
+        return await journal.find(self.name, keys) if journal is not None else {}
+
+    async def resume(
+        self,
+        values: dict[str, Any],
+        key: str,
+        recorded: RecordedRun | None,
+        *,
+        timeout: float | None = None,
+    ) -> Run:
+        """As `run`, for validated ``values`` and what the journal has under ``key``, already looked up."""
+        if recorded is not None and recorded.outputs is not None:
+            return self._replayed(recorded)
+        runtime = self._runtime
+        clock, journal = runtime.clock, runtime.journal
+        timeout = runtime.timeout if timeout is None else timeout
+        with runtime.working():
+            started = clock.monotonic()
+            id = run_id(self.name, key)
+            steps = {}
+            if journal is not None:
+                if recorded is None:
+                    await journal.accept(self.name, key, self.compiled.dump_inputs(values))
+                else:
+                    steps = await journal.steps_of(id)
+            context = RunContext(id, self._stations, steps, journal, clock, started + timeout)
+            error: RepertoryError | None = None
+            try:
+                prediction = await self._execute(context, values, timeout)
+                seconds = clock.monotonic() - started
+                if journal is not None:
+                    finished = journal.finish(id, prediction, to_jsonable_python(prediction.outputs), seconds)
+                    await asyncio.gather(context.settle(), finished)
+                return Run(id, prediction, seconds, replayed=False)
+            except RepertoryError as failure:
+                error = runtime.explained(failure)
+                if journal is not None:
+                    await journal.fail(id, error, clock.monotonic() - started)
+                if error is failure:
+                    raise
+                raise error from failure
+            finally:
+                context.forget_writes()
+                if hooks := runtime.hooks:
+                    code = error.code if error is not None else None
+                    hooks.emit(RunFinished(self.name, id, clock.monotonic() - started, code, replayed=False))
+
+    async def parameters(self) -> dict[str, Parameters]:
+        """The present parameters of each predictor, by its path."""
+        return {station.path: station.parameters.parameters for station in self._stations.values()}
+
+    async def update_parameters(self, predictor: str, parameters: Parameters) -> int:
+        """Exchange a predictor's parameters, on disk before this returns; return their version.
+
+        Runs under way go on with what each of their steps began with. Raises ProgramError for an unknown path.
+        """
+        keeper = self._keepers.get(predictor)
+        if keeper is None:
+            raise ProgramError(
+                f"{self.name} has no predictor {predictor!r}", hint=f"It has: {', '.join(self._keepers)}."
+            )
+        self._runtime.check_lm(predictor, parameters.lm)
+        versioned = await keeper.ask(UpdateParameters(parameters))
+        for station in self._stations.values():
+            if station.path == predictor:
+                station.parameters = versioned
+        return versioned.version
+
+    def busiest_worker(self) -> ActorRef:
+        """The actor with the most to do, among those that make predictions."""
+        return max((station.pool.busiest() for station in self._stations.values()), key=lambda ref: ref.load)
+
+    async def _execute(self, context: RunContext, values: dict[str, Any], timeout: float) -> Prediction:
+        if isinstance(self.program, Predict):
+            return await context.dispatch(self.program, values, None)
+        token = current_dispatcher.set(context)
+        try:
+            async with asyncio.timeout(timeout):
+                prediction = await self.program.forward(**values)
+        except TimeoutError as error:
+            raise DeadlineExceeded(f"{self.name}: not done within {timeout:g} s") from error
+        finally:
+            current_dispatcher.reset(token)
+        if not isinstance(prediction, Prediction):
+            raise ProgramError(
+                f"{self.name}: forward returned {type(prediction).__name__}, not a Prediction",
+                hint="Return what a predictor gave, or Prediction(name=value, ...).",
+            )
+        return Prediction(
+            prediction.outputs,
+            usage=context.usage,
+            lm_calls=context.lm_calls,
+            parameters_version=prediction.parameters_version,
+        )
+
+    def _replayed(self, recorded: RecordedRun) -> Run:
+        outputs = recorded.outputs or {}
+        if isinstance(self.program, Predict):
+            outputs = self.compiled.validate_outputs(outputs)
+        prediction = Prediction(outputs, usage=recorded.usage, lm_calls=recorded.lm_calls)
+        if hooks := self._runtime.hooks:
+            hooks.emit(RunFinished(self.name, recorded.id, recorded.seconds, None, replayed=True))
+        return Run(recorded.id, prediction, recorded.seconds, replayed=True)

@@ -1,0 +1,76 @@
+"""The language models of a runtime: from configuration to endpoints."""
+
+from pathlib import Path
+from random import Random
+
+from repertory.clock import Clock
+from repertory.errors import ConfigError
+from repertory.events import Hooks
+from repertory.providers.endpoint import Endpoint, EndpointSettings
+from repertory.providers.local import LocalModelSettings, command, endpoint_settings
+from repertory.runtime.config import LMConfig
+from repertory.runtime.local_model import START_TIMEOUT, STOP_TIMEOUT, LocalModel, ServerAddress
+from repertory.supervisors import ChildSpec
+
+
+def make_endpoint(
+    name: str, config: LMConfig, *, clock: Clock, hooks: Hooks, rng: Random
+) -> tuple[Endpoint, ChildSpec | None]:
+    """The endpoint of a configured model, and the child that must run for it, if any.
+
+    Raises ConfigError naming the setting and the remedy.
+    """
+    match config.provider:
+        case "local":
+            address = ServerAddress()
+            local = _local_settings(config)
+            command(local)  # says now, in one line, what is not installed
+            settings = endpoint_settings(
+                local,
+                address,
+                name=name,
+                timeout=config.timeout,
+            )
+            child = ChildSpec(
+                id=name,
+                start=lambda: LocalModel(name, local, address),
+                start_timeout=START_TIMEOUT,
+                shutdown=2 * STOP_TIMEOUT,
+            )
+            return Endpoint(settings, clock=clock, hooks=hooks, rng=rng), child
+        case "openai":
+            return Endpoint(_remote_settings(name, config), clock=clock, hooks=hooks, rng=rng), None
+        case _:
+            raise ConfigError(
+                f"lm.{name}.model = {config.model!r}: unknown provider {config.provider!r}",
+                hint="Write local, local/PATH.gguf, or openai/NAME (any endpoint with OpenAI's chat protocol).",
+            )
+
+
+def _local_settings(config: LMConfig) -> LocalModelSettings:
+    _, slash, path = config.model.partition("/")
+    return LocalModelSettings(
+        model_path=Path(path) if slash else None,
+        threads=config.threads,
+        parallel=config.parallel,
+        context=config.context,
+    )
+
+
+def _remote_settings(name: str, config: LMConfig) -> EndpointSettings:
+    _, _, model = config.model.partition("/")
+    if not model:
+        raise ConfigError(f"lm.{name}.model = {config.model!r} names no model", hint="Write openai/NAME.")
+    return EndpointSettings(
+        name=name,
+        model=model,
+        base_url=config.base_url,
+        api_key=config.api_key(),
+        api_key_env=config.api_key_env,
+        supports_schema=config.structured_output,
+        timeout=config.timeout,
+        connect_timeout=config.connect_timeout,
+        attempts=config.attempts,
+        requests_per_minute=config.limits.requests_per_minute,
+        max_concurrency=config.limits.concurrency,
+    )

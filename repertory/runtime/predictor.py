@@ -1,0 +1,107 @@
+"""A predictor's actors: one that keeps its parameters, and a pool of those that make its predictions."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+from repertory.actors import Actor, Message, handles
+from repertory.errors import RepertoryError
+from repertory.events import ParametersChanged
+from repertory.modules import Parameters, Predict, Prediction
+from repertory.providers.lm import LM
+from repertory.runtime.journal import input_hash
+
+
+class VersionedParameters(BaseModel):
+    """The persisted state of a predictor.
+
+    Attributes:
+        parameters: The present snapshot.
+        version: Counts changes, from 1; 0 before the first life.
+        declared: Hash of what the code declared when it last changed.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    parameters: Parameters = Parameters()
+    version: int = 0
+    declared: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentParameters(Message[VersionedParameters]):
+    """What are the parameters now?"""
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateParameters(Message[VersionedParameters]):
+    """Make these the parameters."""
+
+    parameters: Parameters
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Message[Prediction]):
+    """Make one prediction with the given snapshot of parameters."""
+
+    inputs: Mapping[str, Any]
+    demos: Sequence[Mapping[str, Any]] | None
+    parameters: VersionedParameters
+    deadline: float  # point on the clock's monotonic()
+
+
+class ParameterKeeper(Actor[VersionedParameters]):
+    """Owns a predictor's parameters.
+
+    What the store holds is kept as long as the code declares what it declared then; a changed declaration
+    becomes the next version. So tuned parameters survive restarts, and edited code is never ignored.
+    """
+
+    def __init__(self, declared: Parameters) -> None:
+        self._declared = declared
+
+    async def started(self) -> None:
+        """Take over what the code declares, if that is new."""
+        declared = input_hash(self._declared.model_dump(mode="json"))
+        if declared != self.state.declared:
+            await self._change(self._declared, declared)
+
+    @handles(CurrentParameters)
+    async def current(self, message: CurrentParameters) -> VersionedParameters:
+        """The present snapshot."""
+        return self.state
+
+    @handles(UpdateParameters)
+    async def update(self, message: UpdateParameters) -> VersionedParameters:
+        """Exchange the parameters; on disk before the reply."""
+        await self._change(message.parameters, self.state.declared)
+        return self.state
+
+    async def _change(self, parameters: Parameters, declared: str) -> None:
+        version = self.state.version + 1
+        await self.commit(VersionedParameters(parameters=parameters, version=version, declared=declared))
+        if hooks := self.system.hooks:
+            hooks.emit(ParametersChanged(self.path, version))
+
+
+class Predictor(Actor[None]):
+    """Makes predictions; what goes wrong with a model or its reply is an answer, not a crash."""
+
+    expected: ClassVar[tuple[type[Exception], ...]] = (RepertoryError,)
+
+    def __init__(self, predict: Predict, models: Mapping[str, LM]) -> None:
+        self._predict = predict
+        self._models = models
+
+    @handles(Answer)
+    async def answer(self, message: Answer) -> Prediction:
+        """Ask the model."""
+        versioned = message.parameters
+        lm = self._predict.lm or self._models[versioned.parameters.lm]
+        prediction = await self._predict.complete(
+            lm, versioned.parameters, message.inputs, message.demos, deadline=message.deadline
+        )
+        prediction.parameters_version = versioned.version
+        return prediction

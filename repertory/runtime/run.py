@@ -1,0 +1,130 @@
+"""A run: one execution of a program, step by step, each step answered by an actor or by the journal."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from repertory.clock import Clock
+from repertory.errors import ActorDown, DeadlineExceeded, ProgramError
+from repertory.modules import Predict, Prediction
+from repertory.providers.messages import Usage
+from repertory.runtime.journal import Journal, RecordedStep, StepKey, input_hash
+from repertory.runtime.predictor import Answer, VersionedParameters
+from repertory.supervisors import PoolRef
+
+ATTEMPTS = 3  # times a step is given to an actor, where the life that held it ends each time
+
+
+@dataclass(slots=True)
+class Station:
+    """Where the calls of one predictor go, and the snapshot of parameters they go with."""
+
+    path: str
+    pool: PoolRef
+    parameters: VersionedParameters
+
+
+class RunContext:
+    """Dispatches the steps of one run; implements `Dispatcher`.
+
+    Args:
+        run: The run's id.
+        recorded: Steps finished earlier; they are read instead of asked again.
+        journal: Where finished steps are recorded; None: nowhere.
+        deadline: Point on the clock after which nobody waits for the run.
+    """
+
+    def __init__(
+        self,
+        run: str,
+        stations: Mapping[int, Station],
+        recorded: Mapping[StepKey, RecordedStep],
+        journal: Journal | None,
+        clock: Clock,
+        deadline: float,
+    ) -> None:
+        self.usage = Usage()
+        self.lm_calls = 0
+        self._run = run
+        self._stations = stations
+        self._recorded = recorded
+        self._journal = journal
+        self._clock = clock
+        self._deadline = deadline
+        self._seen: Counter[tuple[str, str]] = Counter()
+        self._writes: list[asyncio.Future[int]] = []
+
+    async def dispatch(
+        self, predictor: Predict, inputs: dict[str, Any], demos: Sequence[Mapping[str, Any]] | None
+    ) -> Prediction:
+        """One step."""
+        station = self._stations.get(id(predictor))
+        if station is None:
+            raise ProgramError(
+                f"{type(predictor).__name__}({predictor.compiled.name}) was not there when the program started",
+                hint="Make predictors in __init__ and keep them as attributes, or in lists or dicts of these.",
+            )
+        if self._journal is None:
+            prediction = await self._ask(station, inputs, demos)
+        else:
+            prediction = await self._journaled(self._journal, station, predictor, inputs, demos)
+        self.usage += prediction.usage
+        self.lm_calls += prediction.lm_calls
+        return prediction
+
+    async def settle(self) -> None:
+        """Return once every recorded step is on disk. Raises StoreError."""
+        for write in self._writes:
+            await write
+
+    def forget_writes(self) -> None:
+        """Let writes under way end by themselves, nobody waiting for them."""
+        for write in self._writes:
+            write.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    async def _journaled(
+        self,
+        journal: Journal,
+        station: Station,
+        predictor: Predict,
+        inputs: dict[str, Any],
+        demos: Sequence[Mapping[str, Any]] | None,
+    ) -> Prediction:
+        compiled = predictor.compiled
+        asked = input_hash(
+            compiled.dump_inputs(inputs), [dict(demo) for demo in demos] if demos is not None else None
+        )
+        key = StepKey(station.path, asked, self._seen[station.path, asked])
+        self._seen[station.path, asked] += 1
+        if (step := self._recorded.get(key)) is not None:
+            return Prediction(
+                compiled.validate_outputs(step.outputs),
+                usage=step.usage,
+                lm_calls=1,
+                parameters_version=step.parameters_version,
+            )
+        started = self._clock.monotonic()
+        prediction = await self._ask(station, inputs, demos)
+        seconds = self._clock.monotonic() - started
+        outputs = compiled.dump_outputs(prediction)
+        # Not awaited: the step is on its way to the disk while the next one runs; `settle` waits for all.
+        self._writes.append(journal.record_step(self._run, key, outputs, prediction, seconds))
+        return prediction
+
+    async def _ask(
+        self, station: Station, inputs: Mapping[str, Any], demos: Sequence[Mapping[str, Any]] | None
+    ) -> Prediction:
+        """Have an actor answer; if its life ends meanwhile, another one."""
+        message = Answer(inputs, demos, station.parameters, self._deadline)
+        for attempt in range(1, ATTEMPTS + 1):
+            timeout = self._deadline - self._clock.monotonic()
+            if timeout <= 0:
+                raise DeadlineExceeded(f"{station.path}: the deadline passed before the step began")
+            try:
+                return await station.pool.ask(message, timeout=timeout)
+            except ActorDown:
+                if attempt == ATTEMPTS:
+                    raise
+        raise AssertionError("unreachable: the last attempt returns or raises")

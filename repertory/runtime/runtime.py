@@ -1,0 +1,269 @@
+"""The runtime: a store, language models and programs under one supervision tree."""
+
+import asyncio
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AsyncExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import Any, Self
+
+from repertory.actors import ActorRef, ActorSystem, Exit
+from repertory.clock import Clock, SystemClock
+from repertory.errors import ActorDown, NameTaken, ProgramError, RepertoryError, RuntimeClosed
+from repertory.events import Hook, Hooks
+from repertory.modules import Module, Predict
+from repertory.providers.endpoint import Endpoint, EndpointSnapshot
+from repertory.providers.lm import LM
+from repertory.runtime.config import LMConfig, RuntimeConfig, load_config, make_config
+from repertory.runtime.deployment import Deployment
+from repertory.runtime.journal import Journal
+from repertory.runtime.models import make_endpoint
+from repertory.runtime.predictor import CurrentParameters, ParameterKeeper, Predictor
+from repertory.runtime.run import Station
+from repertory.store import StateTable, Store
+from repertory.supervisors import ChildSpec, Pool, PoolRef, StartChild, StopChild, Supervisor
+
+KEEPER = "parameters"  # child id of the actor that keeps a predictor's parameters
+POOL = "pool"  # child id of the pool that makes its predictions
+
+
+class Runtime:
+    """Runs programs as supervised actors.
+
+    ```python
+    async with Runtime(lm="local") as runtime:
+        classify = await runtime.start(Predict("text -> label: Literal['spam', 'ham']"))
+        print((await classify(text="Win a prize!")).label)
+    ```
+
+    Args:
+        config: All settings; the arguments below override its fields.
+        lm: The language model, or several by name (one of them ``default``): an address such as ``local`` or
+            ``openai/gpt-4.1-mini``, or an LM object, which stays the caller's to close.
+        store: Path of the SQLite file; None keeps nothing: no journal, no parameters.
+        hooks: Listeners for events.
+        timeout: Seconds a run may take if its caller does not say.
+        seed: Makes retry jitter repeatable.
+
+    Raises ConfigError.
+    """
+
+    def __init__(
+        self,
+        config: RuntimeConfig | str | Path | None = None,
+        *,
+        lm: str | LM | Mapping[str, str | LM] | None = None,
+        store: str | Path | None = "",
+        hooks: Iterable[Hook] = (),
+        timeout: float = 120.0,
+        clock: Clock | None = None,
+        seed: int | None = None,
+    ) -> None:
+        if isinstance(config, str | Path):
+            config = load_config(config)
+        self.config = config if config is not None else make_config("the environment", {})
+        self.clock: Clock = clock or SystemClock()
+        self.hooks = Hooks(hooks)
+        self.timeout = timeout
+        self.journal: Journal | None = None
+        self.deployments: dict[str, Deployment] = {}
+        self._store_path = self._where(store)
+        self._rng = Random(seed)
+        self._lms: dict[str, LM] = {}
+        self._lm_configs = dict(self.config.lm)
+        self._take_lms(lm)
+        self._system: ActorSystem
+        self._open = False
+        self._failure: BaseException | None = None
+        self._working = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._exit_stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        """Open the store and start the language models. Raises ConfigError, StoreTooNew, StartFailed."""
+        async with AsyncExitStack() as stack:
+            store = None
+            if self._store_path is not None:
+                store = await Store.open(self._store_path)
+                stack.push_async_callback(store.close)
+            self.journal = Journal(store, self.clock) if store is not None else None
+            states = StateTable(store) if store is not None else None
+            self._system = ActorSystem(clock=self.clock, hooks=self.hooks, states=states)
+            models = self._make_models(stack)
+            stack.push_async_callback(self._system.stop, None)
+            await self._system.spawn(
+                lambda: Supervisor(
+                    [
+                        ChildSpec(id="models", start=lambda: Supervisor(models), shutdown=None, start_timeout=600),
+                        ChildSpec(id="programs", start=Supervisor, shutdown=None),
+                    ]
+                ),
+                name="root",
+                start_timeout=600,
+                on_exit=self._root_ended,
+            )
+            self._open = True
+            self._exit_stack = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        """Refuse new work, stop all actors and processes, close the store."""
+        self._open = False
+        await self._exit_stack.aclose()
+
+    async def start(
+        self, program: Module, *, name: str | None = None, replicas: int = 1, concurrency: int = 64
+    ) -> Deployment:
+        """Start a program: each of its predictors becomes a pool of supervised actors.
+
+        Args:
+            name: The program's name in the journal and in paths; by default its signature's or class's.
+            replicas: Actors per predictor.
+            concurrency: Predictions each of them works on at a time.
+
+        Raises ProgramError (no predictor, unknown LM), NameTaken, RuntimeClosed.
+        """
+        self._check_open()
+        name = name or program.signature.__name__
+        if name in self.deployments:
+            raise NameTaken(f"a program {name!r} is running already", hint="Pass another name=.")
+        predictors = program.predictors()
+        if not predictors:
+            raise ProgramError(f"{name} holds no predictor", hint="Make one in __init__, such as Predict(...).")
+        for path, predict in predictors.items():
+            if predict.lm is None:
+                self.check_lm(path, predict.parameters.lm)
+        children = [
+            ChildSpec(
+                id=path,
+                start=partial(Supervisor, self._children_of(predict, replicas, concurrency)),
+                shutdown=None,
+            )
+            for path, predict in predictors.items()
+        ]
+        programs = self._system.ref("root/programs")
+        spec = ChildSpec(id=name, start=partial(Supervisor, children), shutdown=None)
+        await programs.ask(StartChild(spec), timeout=None)
+        stations: dict[int, Station] = {}
+        keepers: dict[str, ActorRef] = {}
+        for path, predict in predictors.items():
+            place = f"root/programs/{name}/{path}"
+            keepers[path] = self._system.ref(f"{place}/{KEEPER}")
+            parameters = await keepers[path].ask(CurrentParameters())
+            stations[id(predict)] = Station(path, PoolRef(self._system, f"{place}/{POOL}", replicas), parameters)
+        deployment = self.deployments[name] = Deployment(self, name, program, stations, keepers)
+        return deployment
+
+    async def stop(self, deployment: Deployment) -> None:
+        """Stop a program; runs of it that are under way fail with ActorDown and can be resumed."""
+        self.deployments.pop(deployment.name, None)
+        await self._system.ref("root/programs").ask(StopChild(deployment.name), timeout=None)
+
+    async def drain(self, timeout: float) -> bool:
+        """Take no new runs and wait for those under way; return whether all ended within ``timeout`` seconds."""
+        self._open = False
+        try:
+            async with asyncio.timeout(timeout):
+                await self._idle.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    @property
+    def ready(self) -> bool:
+        """Whether runs are taken and every language model can be asked."""
+        return self._open and self._failure is None and all(not _is_shut(lm) for lm in self._lms.values())
+
+    def endpoints(self) -> list[EndpointSnapshot]:
+        """The state of each endpoint, as data."""
+        return [lm.snapshot() for lm in self._lms.values() if isinstance(lm, Endpoint)]
+
+    # --- for deployments ---
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Hold off `drain` while a run is under way. Raises RuntimeClosed."""
+        self._check_open()
+        self._working += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._working -= 1
+            if not self._working:
+                self._idle.set()
+
+    def explained(self, error: RepertoryError) -> RepertoryError:
+        """``error``, or why there are no actors any more."""
+        if isinstance(error, ActorDown) and self._failure is not None:
+            return self._gave_up()
+        return error
+
+    def check_lm(self, path: str, name: str) -> None:
+        """Raise ProgramError unless there is a language model of this name."""
+        if name not in self._lms:
+            known = f"There are: {', '.join(self._lms)}." if self._lms else "There is none."
+            raise ProgramError(
+                f"{path} wants the language model {name!r}",
+                hint=f'{known} Add one: Runtime(lm="local"), or [lm.{name}] in the configuration.',
+            )
+
+    # --- inside ---
+
+    def _where(self, store: str | Path | None) -> str | Path | None:
+        if store == "":
+            return self.config.store if self.config.journal else None
+        return store
+
+    def _take_lms(self, lm: str | LM | Mapping[str, str | LM] | None) -> None:
+        named = lm if isinstance(lm, Mapping) else {"default": lm} if lm is not None else {}
+        for name, each in named.items():
+            if isinstance(each, str):
+                self._lm_configs[name] = LMConfig(model=each)
+            else:
+                self._lm_configs.pop(name, None)
+                self._lms[name] = each
+
+    def _make_models(self, stack: AsyncExitStack) -> list[ChildSpec]:
+        """Make the configured endpoints; return the children that must run for them."""
+        children = []
+        for name, config in self._lm_configs.items():
+            endpoint, child = make_endpoint(name, config, clock=self.clock, hooks=self.hooks, rng=self._rng)
+            stack.push_async_callback(endpoint.close)
+            self._lms[name] = endpoint
+            if child is not None:
+                children.append(child)
+        return children
+
+    def _children_of(self, predict: Predict, replicas: int, concurrency: int) -> list[ChildSpec]:
+        """The actors of one predictor: the keeper of its parameters, and the pool that makes its predictions."""
+        predictor = partial(Predictor, predict, self._lms)
+        pool = partial(Pool, predictor, replicas=replicas, concurrency=concurrency)
+        return [
+            ChildSpec(id=KEEPER, start=partial(ParameterKeeper, predict.parameters)),
+            ChildSpec(id=POOL, start=pool, shutdown=None),
+        ]
+
+    def _root_ended(self, exit: Exit) -> None:
+        if self._open:
+            self._failure = exit.error or ActorDown("the root supervisor ended")
+
+    def _check_open(self) -> None:
+        if self._failure is not None:
+            raise self._gave_up()
+        if not self._open:
+            raise RuntimeClosed("the runtime takes no new work", hint="Use it inside `async with Runtime(...)`.")
+
+    def _gave_up(self) -> RepertoryError:
+        error = RuntimeClosed(
+            f"the supervision tree has given up: {self._failure}",
+            hint="What restarts cannot mend has to be mended by hand; then start again.",
+        )
+        error.__cause__ = self._failure
+        return error
+
+
+def _is_shut(lm: Any) -> bool:
+    return isinstance(lm, Endpoint) and lm.snapshot().circuit.state == "open"
