@@ -12,7 +12,7 @@ class Report(Module):
 ```
 """
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from repertory.errors import ProgramError
@@ -23,14 +23,20 @@ if TYPE_CHECKING:
     from repertory.modules.predict import Predict
 
 
-class Module:
-    """Base class of modules: override ``forward``, an async method with annotated parameters."""
+async def _no_forward(self: "Module", **_inputs: Any) -> Prediction:
+    raise ProgramError(
+        f"{type(self).__name__} has no forward", hint="Define `async def forward(self, ...) -> Prediction`."
+    )
 
-    async def forward(self, **inputs: Any) -> Prediction:
-        """Answer ``inputs``, by calling the modules this one holds."""
-        raise ProgramError(
-            f"{type(self).__name__} has no forward", hint="Define `async def forward(self, ...) -> Prediction`."
-        )
+
+class Module:
+    """Base class of modules: define ``forward``, an async method with annotated parameters.
+
+    It answers its inputs by calling the modules this one holds.
+    """
+
+    # A callable and not a method: each subclass's forward takes parameters of its own.
+    forward: Callable[..., Awaitable[Prediction]] = _no_forward
 
     async def __call__(self, **inputs: Any) -> Prediction:
         """Answer ``inputs``."""

@@ -4,10 +4,11 @@ Showing the labelled examples closest to the question helps small models most (L
 arXiv:2101.06804). Needs the extra ``retrieval``.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from repertory.errors import ConfigError
+from repertory.modules.example import Example
 
 
 class NearestExamples:
@@ -26,7 +27,7 @@ class NearestExamples:
     Raises ConfigError naming the argument, or the command that installs the extra.
     """
 
-    def __init__(self, examples: Iterable[Mapping[str, Any]], *, field: str, k: int = 3) -> None:
+    def __init__(self, examples: Iterable[Example], *, field: str, k: int = 3) -> None:
         self.examples = tuple(examples)
         self.k = k
         if not 1 <= k <= len(self.examples):
@@ -50,7 +51,7 @@ class NearestExamples:
         self._index = bm25s.BM25()
         self._index.index(self._tokens([example[field] for example in self.examples]), show_progress=False)
 
-    def __call__(self, text: str) -> list[Mapping[str, Any]]:
+    def __call__(self, text: str) -> list[Example]:
         """The ``k`` examples most like ``text``, the closest last: next to the question it helps most."""
         found, _scores = self._index.retrieve(self._tokens([text]), k=self.k, show_progress=False)
         return [self.examples[position] for position in reversed(found[0].tolist())]

@@ -1,0 +1,159 @@
+"""A batch: one run of a program for each row, resumed row by row after an interruption.
+
+The journal is what makes it exact: a row's key is its content and how often that content came before, so the
+same data finds its finished runs again wherever its rows stand, and equal rows are each answered once.
+"""
+
+import asyncio
+import hashlib
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from random import Random
+from typing import TypeAlias
+
+import orjson
+
+from repertory.errors import LMAuthError, RepertoryError, RuntimeClosed, StoreError
+from repertory.runtime.deployment import Deployment, Run
+from repertory.runtime.journal import RecordedRun
+from repertory.runtime.rows import Reject, Row
+from repertory.runtime.runtime import Runtime
+
+SLOWEST_RETRY = 10.0  # seconds between two tries of a row, at most
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A row the program answered."""
+
+    row: Row
+    run: Run
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A row the program could not answer; the same command asks again."""
+
+    row: Row
+    error: RepertoryError
+
+
+Outcome: TypeAlias = Answered | Failed | Reject
+
+
+class Batch:
+    """Answers rows, ``workers`` at a time, and hands out the outcomes in the order of the rows.
+
+    Invariant: each row leads to exactly one outcome; at most ``window`` rows are between reading and handing out.
+
+    Args:
+        sink: Gets each outcome, in order.
+        resume: Whether runs finished earlier are read instead of asked again.
+        timeout: Seconds a row may take, all its tries included.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        deployment: Deployment,
+        sink: Callable[[Outcome], None],
+        *,
+        workers: int,
+        resume: bool = True,
+        timeout: float = 300.0,
+        seed: int = 0,
+    ) -> None:
+        self._runtime = runtime
+        self._deployment = deployment
+        self._sink = sink
+        self._workers = workers
+        self._timeout = timeout
+        self._rng = Random(seed)
+        self._program = deployment.compiled.fingerprint[:16]
+        # Without --resume the rows get keys that no earlier batch has used.
+        self._session = "" if resume else f"{runtime.clock.time()!r}:"
+        self._seen: Counter[str] = Counter()
+        self._queue: asyncio.Queue[tuple[int, Row, str, RecordedRun | None]] = asyncio.Queue(workers)
+        self._window = asyncio.Semaphore(max(1024, 8 * workers))
+        self._outcomes: dict[int, Outcome] = {}
+        self._next = 0
+
+    async def run(self, groups: AsyncIterator[list[Row | Reject]]) -> None:
+        """Answer all rows.
+
+        Raises what makes going on pointless: RuntimeClosed, StoreError, LMAuthError, and what ``groups`` or the
+        sink raise. Whatever was answered until then is in the journal.
+        """
+        try:
+            async with asyncio.TaskGroup() as group:
+                workers = [group.create_task(self._work()) for _ in range(self._workers)]
+                await self._feed(groups)
+                await self._queue.join()
+                for worker in workers:
+                    worker.cancel()
+        except BaseExceptionGroup as failures:
+            raise _first(failures) from None
+
+    async def _feed(self, groups: AsyncIterator[list[Row | Reject]]) -> None:
+        """Number the rows, look up what is known of them, and queue them."""
+        number = 0
+        async for group in groups:
+            keys = [self._key(row) if isinstance(row, Row) else "" for row in group]
+            recorded = await self._deployment.recorded(key for key in keys if key)
+            for row, key in zip(group, keys, strict=True):
+                await self._window.acquire()
+                if isinstance(row, Reject):
+                    self._finish(number, row)
+                else:
+                    await self._queue.put((number, row, key, recorded.get(key)))
+                number += 1
+
+    def _key(self, row: Row) -> str:
+        inputs = self._deployment.compiled.dump_inputs(row.inputs)
+        content = hashlib.sha256(orjson.dumps(inputs, option=orjson.OPT_SORT_KEYS)).hexdigest()
+        occurrence = self._seen[content]
+        self._seen[content] += 1
+        return f"{self._session}{self._program}:{content}:{occurrence}"
+
+    async def _work(self) -> None:
+        while True:
+            number, row, key, recorded = await self._queue.get()
+            self._finish(number, await self._answer(row, key, recorded))
+            self._queue.task_done()
+
+    async def _answer(self, row: Row, key: str, recorded: RecordedRun | None) -> Outcome:
+        """Run the program for a row; again, after a pause, while the error says that may help."""
+        clock = self._runtime.clock
+        deadline = clock.monotonic() + self._timeout
+        tries = 0
+        while True:
+            remaining = deadline - clock.monotonic()
+            try:
+                run = await self._deployment.resume(row.inputs, key, recorded, timeout=remaining)
+                return Answered(row, run)
+            except (RuntimeClosed, StoreError, LMAuthError):
+                raise
+            except RepertoryError as error:
+                tries += 1
+                pause = max(error.retry_after or 0.0, self._rng.uniform(0, min(SLOWEST_RETRY, 0.1 * 2**tries)))
+                if not error.retryable or clock.monotonic() + pause >= deadline:
+                    return Failed(row, error)
+            await clock.sleep(pause)
+            recorded = (await self._deployment.recorded([key])).get(key)
+
+    def _finish(self, number: int, outcome: Outcome) -> None:
+        """Hand out what is complete up to the first row still under way."""
+        self._outcomes[number] = outcome
+        while (ready := self._outcomes.pop(self._next, None)) is not None:
+            self._next += 1
+            self._window.release()
+            self._sink(ready)
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first error in a group of groups."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
