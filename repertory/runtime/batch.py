@@ -16,7 +16,7 @@ import orjson
 
 from repertory.errors import LMAuthError, RepertoryError, RuntimeClosed, StoreError
 from repertory.runtime.deployment import Deployment, Run
-from repertory.runtime.journal import RecordedRun
+from repertory.runtime.journal import RecordedRun, run_id
 from repertory.runtime.rows import Reject, Row
 from repertory.runtime.runtime import Runtime
 
@@ -36,6 +36,7 @@ class Failed:
     """A row the program could not answer; the same command asks again."""
 
     row: Row
+    run_id: str
     error: RepertoryError
 
 
@@ -70,7 +71,7 @@ class Batch:
         self._workers = workers
         self._timeout = timeout
         self._rng = Random(seed)
-        self._program = deployment.compiled.fingerprint[:16]
+        self._program = deployment.fingerprint[:16]
         # Without --resume the rows get keys that no earlier batch has used.
         self._session = "" if resume else f"{runtime.clock.time()!r}:"
         self._seen: Counter[str] = Counter()
@@ -138,7 +139,7 @@ class Batch:
                 tries += 1
                 pause = max(error.retry_after or 0.0, self._rng.uniform(0, min(SLOWEST_RETRY, 0.1 * 2**tries)))
                 if not error.retryable or clock.monotonic() + pause >= deadline:
-                    return Failed(row, error)
+                    return Failed(row, run_id(self._deployment.name, key), error)
             await clock.sleep(pause)
             recorded = (await self._deployment.recorded([key])).get(key)
 

@@ -13,7 +13,7 @@ from repertory.errors import DeadlineExceeded, ProgramError, RepertoryError
 from repertory.events import RunFinished
 from repertory.modules import Module, Parameters, Predict, Prediction
 from repertory.modules.dispatch import current_dispatcher
-from repertory.runtime.journal import RecordedRun, run_id
+from repertory.runtime.journal import RecordedRun, input_hash, run_id
 from repertory.runtime.predictor import UpdateParameters
 from repertory.runtime.run import RunContext, Station
 from repertory.signatures import CompiledSignature, compile_signature
@@ -54,9 +54,25 @@ class Deployment:
         self.name = name
         self.program = program
         self.compiled: CompiledSignature = compile_signature(program.signature)
+        self.fingerprint = self._fingerprint(runtime)
         self._runtime = runtime
         self._stations = stations
         self._keepers = keepers
+
+    def _fingerprint(self, runtime: "Runtime") -> str:
+        """A hash of all that is declared about the program: what it is asked, how, and which models it asks.
+
+        The code of ``forward`` and data it holds are not part of it.
+        """
+        predictors = {
+            path: [
+                predict.compiled.fingerprint,
+                predict.parameters.model_dump(mode="json"),
+                runtime.lm_of(predict),
+            ]
+            for path, predict in self.program.predictors().items()
+        }
+        return input_hash(self.compiled.fingerprint, predictors)
 
     async def __call__(self, **inputs: Any) -> Prediction:
         """Run the program once. Raises as `run`."""

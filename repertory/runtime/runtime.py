@@ -201,6 +201,14 @@ class Runtime:
             return self._gave_up()
         return error
 
+    def lm_of(self, predict: Predict) -> str:
+        """What tells the model that ``predict`` asks from others: where it is configured, its address."""
+        if predict.lm is not None:
+            return predict.lm.name
+        name = predict.parameters.lm
+        config = self._lm_configs.get(name)
+        return f"{config.model} {config.base_url}" if config is not None else self._lms[name].name
+
     def check_lm(self, path: str, name: str) -> None:
         """Raise ProgramError unless there is a language model of this name."""
         if name not in self._lms:

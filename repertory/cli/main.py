@@ -1,0 +1,177 @@
+"""The ``repertory`` command.
+
+Commands are imported when they are called, so that ``--help`` answers at once.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import App, CycloptsError, Group, Parameter
+from cyclopts.validators import Number
+
+from repertory import __version__
+from repertory.cli.exit_codes import ExitCode
+from repertory.errors import RepertoryError, RuntimeClosed, StartFailed
+
+EPILOGUE = """Examples:
+
+  repertory doctor
+  repertory run examples/news.py:classify articles.jsonl --out out/news --workers 4
+  python examples/news.py --rows 100 | repertory run examples/news.py:classify - --expect topic
+  repertory serve configs/local.toml
+"""
+
+app = App(
+    name="repertory",
+    help="Run language-model programs as supervised actors.",
+    help_epilogue=EPILOGUE,
+    help_format="plaintext",
+    version=__version__,
+)
+debug_group = Group("Trouble")
+Debug = Annotated[bool, Parameter(group=debug_group, negative="", help="Show the traceback of an error.")]
+AtLeastOne = Number(gte=1)
+
+
+@app.command
+def run(
+    program: str,
+    data: Annotated[str, Parameter(allow_leading_hyphen=True)],  # for "-"
+    /,
+    *,
+    out: Path = Path("out"),
+    workers: Annotated[int, Parameter(validator=AtLeastOne)] = 4,
+    limit: Annotated[int | None, Parameter(validator=AtLeastOne)] = None,
+    resume: bool = True,
+    expect: str | None = None,
+    baseline: str | None = None,
+    baseline_limit: Annotated[int, Parameter(validator=AtLeastOne)] = 20,
+    lm: str | None = None,
+    config: Path | None = None,
+    format: Literal["jsonl", "csv"] | None = None,
+    timeout: Annotated[float, Parameter(validator=Number(gt=0))] = 300.0,
+    inject_crash: Annotated[int | None, Parameter(validator=AtLeastOne)] = None,
+    debug: Debug = False,
+) -> ExitCode:
+    """Answer every row of DATA with PROGRAM.
+
+    Interrupted, by Ctrl-C or kill -9, the same command goes on: finished rows are not asked again. Exit status:
+    0 all answered, 2 nothing asked (arguments, set-up), 3 some rows rejected, 4 some rows unanswered, 130 and 143
+    interrupted, 1 anything else.
+
+    Parameters
+    ----------
+    program
+        path.py:name or package.module:name of a Module, or of a function that makes one.
+    data
+        A JSONL or CSV file with one row of inputs a line; - is standard input (JSON lines).
+    out
+        Directory for results.jsonl, rejects.jsonl, summary.json and the journal.
+    workers
+        Rows worked on at a time, each by an actor of its own.
+    limit
+        Stop after this many rows.
+    resume
+        Read what was answered earlier from the journal instead of asking again.
+    expect
+        Column with the right answers: the output of this name is compared with it.
+    baseline
+        A second program that answers the first rows, to compare with.
+    baseline_limit
+        How many rows the baseline answers.
+    lm
+        The model: local, local/PATH.gguf or openai/NAME; by default that of --config, else local.
+    config
+        A TOML file such as configs/openai.toml.
+    format
+        Format of DATA, where its name does not tell.
+    timeout
+        Seconds a row may take, retries included.
+    inject_crash
+        Crash one worker after this many answers, to watch it being restarted.
+    """
+    from rich.console import Console
+
+    from repertory.cli.run import RunOptions, run_batch
+
+    options = RunOptions(
+        program=program,
+        data="-" if data == "-" else Path(data),
+        out=out,
+        workers=workers,
+        limit=limit,
+        resume=resume,
+        inject_crash=inject_crash,
+        lm=lm,
+        config=config,
+        format=format,
+        expect=expect,
+        baseline=baseline,
+        baseline_limit=baseline_limit,
+        timeout=timeout,
+    )
+    return run_batch(options, Console(stderr=True))
+
+
+@app.command
+def serve(config: Path, /, *, debug: Debug = False) -> ExitCode:
+    """Serve the programs of a configuration over HTTP until SIGTERM or Ctrl-C.
+
+    Parameters
+    ----------
+    config
+        A TOML file such as configs/local.toml.
+    """
+    import asyncio
+
+    from repertory.runtime.config import load_config
+    from repertory.server.daemon import serve as serve_daemon
+
+    return ExitCode(asyncio.run(serve_daemon(load_config(config))))
+
+
+@app.command
+def doctor(config: Path | None = None, /, *, debug: Debug = False) -> ExitCode:
+    """Check the set-up; say what is missing and the command that mends it.
+
+    Parameters
+    ----------
+    config
+        A TOML file to check as well.
+    """
+    from rich.console import Console
+
+    from repertory.cli.doctor import examine
+
+    return examine(config, Console())
+
+
+def main() -> None:
+    """Entry point: run the command line, tell errors in one line, exit with a documented status."""
+    debug = "--debug" in sys.argv[1:]
+    try:
+        status = app(exit_on_error=False, result_action="return_value")
+    except CycloptsError:
+        sys.exit(ExitCode.USAGE)  # cyclopts has said what is wrong
+    except RepertoryError as error:
+        if debug:
+            raise
+        print(f"error: {_told(error)}", file=sys.stderr)  # noqa: T201  # this is where errors are shown
+        sys.exit(_status(error))
+    sys.exit(status if isinstance(status, int) else ExitCode.OK)
+
+
+def _told(error: RepertoryError) -> RepertoryError:
+    """The error that says most: what a start failed of, not that it failed."""
+    while isinstance(error, StartFailed | RuntimeClosed) and isinstance(error.__cause__, RepertoryError):
+        error = error.__cause__
+    return error
+
+
+def _status(error: RepertoryError) -> ExitCode:
+    from repertory.errors import ConfigError, ProgramError, SignatureError, StoreTooNew
+
+    told = _told(error)
+    usage = isinstance(told, ConfigError | ProgramError | SignatureError | StoreTooNew)
+    return ExitCode.USAGE if usage else ExitCode.FAILED

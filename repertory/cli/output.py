@@ -1,0 +1,119 @@
+"""The output directory of a batch: results, rejects, summary, and the journal it can be resumed from."""
+
+import fcntl
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, Self
+
+import orjson
+from pydantic_core import to_jsonable_python
+
+from repertory.errors import ConfigError
+from repertory.runtime.batch import Answered, Failed, Outcome
+from repertory.runtime.rows import Reject
+
+
+class OutputDirectory:
+    """Files in ``path``, written by one process at a time.
+
+    Invariants: every line of a file is whole (each is written by one call); ``summary.json`` is there only
+    after a batch has ended. Results and rejects begin anew in each invocation: what was answered earlier comes
+    back from the journal, so the files are complete and in order however often the batch was interrupted.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.summary_path = path / "summary.json"
+        self.journal_path = path / "journal.db"
+        self._lock: BinaryIO
+        self._results: BinaryIO
+        self._rejects: BinaryIO
+
+    def __enter__(self) -> Self:
+        """Take possession of the directory. Raises ConfigError if it cannot be written or is in use."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = (self.path / ".lock").open("ab", buffering=0)
+        except OSError as error:
+            raise self._unwritable(error) from None
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._lock.close()
+            raise ConfigError(
+                f"{self.path}: another run is writing there", hint="Wait for it, or choose another --out."
+            ) from None
+        try:
+            self._results = (self.path / "results.jsonl").open("wb", buffering=0)
+            self._rejects = (self.path / "rejects.jsonl").open("wb", buffering=0)
+            self.summary_path.unlink(missing_ok=True)
+        except OSError as error:
+            self._lock.close()
+            raise self._unwritable(error) from None
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._results.close()
+        self._rejects.close()
+        self._lock.close()
+
+    def write(self, outcome: Outcome) -> None:
+        """Append one line. Raises ConfigError if the disk refuses it."""
+        match outcome:
+            case Answered():
+                self._append(self._results, _result_line(outcome))
+            case Failed():
+                self._append(self._results, _failure_line(outcome))
+            case Reject(line, field, reason):
+                self._append(self._rejects, {"line": line, "field": field, "reason": reason})
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        """Put ``summary.json`` in place, whole."""
+        text = orjson.dumps(summary, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+        draft = self.summary_path.with_suffix(".tmp")
+        try:
+            draft.write_bytes(text)
+            os.replace(draft, self.summary_path)
+        except OSError as error:
+            raise self._unwritable(error) from None
+
+    def _append(self, file: BinaryIO, values: Mapping[str, Any]) -> None:
+        line = memoryview(orjson.dumps(values, option=orjson.OPT_APPEND_NEWLINE))
+        try:
+            while line:  # a short write means the disk is full; the next one says so
+                line = line[file.write(line) :]
+        except OSError as error:
+            raise self._unwritable(error) from None
+
+    def _unwritable(self, error: OSError) -> ConfigError:
+        return ConfigError(
+            f"{self.path}: cannot be written: {error.strerror}",
+            hint="Choose a writable directory with --out, or free some space; what was answered is kept.",
+        )
+
+
+def _result_line(outcome: Answered) -> dict[str, Any]:
+    row, run = outcome.row, outcome.run
+    usage = run.prediction.usage
+    return {
+        "id": run.id,
+        "input_id": row.id,
+        "line": row.line,
+        "status": "ok",
+        "outputs": to_jsonable_python(run.prediction.outputs),
+        "usage": {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens},
+        "lm_calls": run.prediction.lm_calls,
+        "latency_ms": round(run.seconds * 1000, 3),
+    }
+
+
+def _failure_line(outcome: Failed) -> dict[str, Any]:
+    row, error = outcome.row, outcome.error
+    return {
+        "id": outcome.run_id,
+        "input_id": row.id,
+        "line": row.line,
+        "status": "failed",
+        "error": {"code": error.code, "message": error.message},
+    }

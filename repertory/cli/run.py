@@ -1,0 +1,166 @@
+"""``repertory run``: a program over the rows of a file."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from typing import Any, Literal
+
+from rich.console import Console
+
+from repertory.cli.exit_codes import ExitCode
+from repertory.cli.output import OutputDirectory
+from repertory.cli.tally import Tally, chance_level
+from repertory.cli.view import BatchView, samples_table, summary_table
+from repertory.errors import InjectedCrash
+from repertory.modules import Module
+from repertory.runtime.batch import Answered, Batch, Outcome
+from repertory.runtime.config import LMConfig, RuntimeConfig, load_config, make_config
+from repertory.runtime.deployment import Deployment
+from repertory.runtime.loading import load_program
+from repertory.runtime.rows import Format, Reject, Row, RowReader, format_of, read_rows
+from repertory.runtime.runtime import Runtime
+from repertory.signatures import compile_signature
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """The arguments of the command, as `repertory run --help` explains them."""
+
+    program: str
+    data: Path | Literal["-"]
+    out: Path
+    workers: int
+    limit: int | None
+    resume: bool
+    inject_crash: int | None
+    lm: str | None
+    config: Path | None
+    format: Format | None
+    expect: str | None
+    baseline: str | None
+    baseline_limit: int
+    timeout: float
+
+
+def run_batch(options: RunOptions, console: Console) -> ExitCode:
+    """Run the batch to its end and return what to tell the shell. Raises RepertoryError."""
+    terminated = False
+
+    async def supervised() -> ExitCode:
+        nonlocal terminated
+        task = asyncio.current_task()
+        assert task is not None
+
+        def terminate() -> None:
+            nonlocal terminated
+            terminated = True
+            task.cancel()
+
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, terminate)
+        return await _run(options, console)
+
+    try:
+        return asyncio.run(supervised())
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        again = "The same command goes on where this one stopped." if options.resume else ""
+        console.print(f"[yellow]Interrupted. What was answered is kept in {options.out}. {again}[/yellow]")
+        return ExitCode.TERMINATED if terminated else ExitCode.INTERRUPTED
+
+
+async def _run(options: RunOptions, console: Console) -> ExitCode:
+    # All that can be wrong with the arguments is found before the model is started.
+    name = options.program.rpartition(":")[2]
+    program = load_program(options.program)
+    baseline = load_program(options.baseline) if options.baseline is not None else None
+    format = options.format or format_of(options.data)
+    reader = RowReader(compile_signature(program.signature), format, expect=options.expect)
+    tally = Tally(expect=options.expect, keep_rows=options.baseline_limit if baseline is not None else 0)
+    total = await asyncio.to_thread(_count, options.data, options.limit)
+    started = monotonic()
+    with OutputDirectory(options.out) as output, BatchView(console, name, tally, total) as view:
+        config = _config(options)
+        runtime = Runtime(config, store=output.journal_path, hooks=[tally.on_event, view.on_event])
+        async with runtime:
+            deployment = await runtime.start(program, name=name, replicas=options.workers, concurrency=1)
+
+            def sink(outcome: Outcome) -> None:
+                output.write(outcome)
+                tally.record(outcome)
+                view.update()
+                _inject(options.inject_crash, tally, deployment, outcome)
+
+            batch = Batch(
+                runtime,
+                deployment,
+                sink,
+                workers=options.workers,
+                resume=options.resume,
+                timeout=options.timeout,
+            )
+            async with aclosing(read_rows(options.data, reader, format, limit=options.limit)) as rows:
+                await batch.run(rows)
+            summary = tally.summary(monotonic() - started, chance_level(program, options.expect))
+            if baseline is not None:
+                summary["baseline"] = await _compare(options, runtime, baseline, tally)
+        output.write_summary(summary)
+    console.print()
+    if tally.samples:
+        console.print(samples_table(tally))
+    console.print(summary_table(summary))
+    console.print(f"[dim]Results are in {options.out}.[/dim]")
+    if tally.failed:
+        return ExitCode.UNANSWERED
+    return ExitCode.REJECTED if tally.rejected else ExitCode.OK
+
+
+async def _compare(options: RunOptions, runtime: Runtime, baseline: Module, main: Tally) -> dict[str, Any]:
+    """Have a second program answer the first rows; return its part of the summary."""
+    assert options.baseline is not None
+    name = options.baseline.rpartition(":")[2]
+    deployment = await runtime.start(baseline, name=f"baseline {name}", replicas=options.workers, concurrency=1)
+    tally = Tally(expect=options.expect)
+    runtime.hooks.add(tally.on_event)
+    batch = Batch(
+        runtime,
+        deployment,
+        tally.record,
+        workers=options.workers,
+        resume=options.resume,
+        timeout=options.timeout,
+    )
+    started = monotonic()
+    await batch.run(_one_group(main.rows))
+    await runtime.stop(deployment)
+    return {"program": name, **tally.summary(monotonic() - started, chance=None)}
+
+
+async def _one_group(rows: list[Row]) -> AsyncIterator[list[Row | Reject]]:
+    yield [*rows]
+
+
+def _inject(after: int | None, tally: Tally, deployment: Deployment, outcome: Outcome) -> None:
+    """Crash a worker once, when ``after`` rows have been answered by this invocation."""
+    fresh = isinstance(outcome, Answered) and not outcome.run.replayed
+    if fresh and tally.ok - tally.resumed == after:
+        deployment.busiest_worker().kill(InjectedCrash(f"on purpose, after {after} rows"))
+
+
+def _config(options: RunOptions) -> RuntimeConfig:
+    config = load_config(options.config) if options.config is not None else make_config("the environment", {})
+    if options.lm is None and "default" in config.lm:
+        return config
+    default = LMConfig(model=options.lm or "local")
+    return config.model_copy(update={"lm": {**config.lm, "default": default}})
+
+
+def _count(data: Path | Literal["-"], limit: int | None) -> int | None:
+    """About how many rows will come; None if only reading them all would tell."""
+    if data == "-" or not data.is_file():
+        return limit
+    with data.open("rb") as file:
+        lines = sum(piece.count(b"\n") for piece in iter(lambda: file.read(1 << 20), b""))
+    return lines if limit is None else min(lines, limit)
