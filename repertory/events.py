@@ -121,7 +121,7 @@ class LMCallFinished(Event):
 
     endpoint: str
     seconds: float
-    error: str | None  # the error's code; None for success
+    error: str | None  # the error's code, or "cancelled" if its caller went away; None for success
     input_tokens: int
     output_tokens: int
 

@@ -1,0 +1,171 @@
+"""HTTP to one endpoint: the only file that knows aiohttp.
+
+One session and one connection pool, without a cap on connections: how many calls are in flight is the
+limiter's decision, and a hidden cap would make it a second time.
+"""
+
+import io
+import math
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+import aiohttp
+from pydantic import SecretStr
+from yarl import URL
+
+from repertory.errors import LMConnectionError, LMReplyMalformed, LMTimeout, RuntimeClosed
+
+Answer: TypeAlias = tuple[int, Mapping[str, str], bytes]
+BaseURL: TypeAlias = str | Callable[[], str | None]
+
+MAX_BODY = 16 * 2**20
+KEEP_ALIVE = 15.0  # seconds an idle connection is kept
+DNS_TTL = 60  # seconds a resolved address is kept
+NOT_UP_RETRY = 0.25  # seconds until an endpoint that is just starting is worth asking again
+# Above this aiohttp warns that sending plain bytes holds up the loop, and wants a file to read pieces from.
+WHOLE_BODY = 2**20
+
+
+class HttpTransport:
+    """Sends requests to one endpoint and returns whole answers, whatever their status.
+
+    Connections open lazily in the running loop and are kept alive. Cancelling a caller closes its socket.
+
+    Args:
+        base_url: Where paths are appended, or a function that says so at each request, None while the endpoint
+            is not up.
+        name: The endpoint's name, for errors.
+        headers: Sent with every request.
+        secret_headers: Likewise; their values appear in no repr and no error.
+        connect_timeout: Seconds to resolve the name and open a connection.
+        max_body: Most bytes an answer's body may have, unpacked.
+    """
+
+    def __init__(
+        self,
+        base_url: BaseURL,
+        *,
+        name: str = "endpoint",
+        headers: Mapping[str, str] | None = None,
+        secret_headers: Mapping[str, SecretStr] | None = None,
+        connect_timeout: float = 10.0,
+        max_body: int = MAX_BODY,
+    ) -> None:
+        self._base_url = base_url
+        self._name = name
+        self._headers = dict(headers or {})
+        self._secret_headers = dict(secret_headers or {})
+        self._connect_timeout = connect_timeout
+        self._max_body = max_body
+        self._session: aiohttp.ClientSession | None = None
+        self._closed = False
+        self._url_base = ""
+        self._urls: dict[str, URL] = {}
+
+    def __repr__(self) -> str:
+        return f"HttpTransport({self._name!r})"
+
+    async def post(
+        self, path: str, body: bytes, *, timeout: float, headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        """Send ``body`` as JSON and return ``(status, headers, body)`` of the answer.
+
+        Args:
+            path: Appended to the base URL.
+            body: JSON, encoded.
+            timeout: Seconds for everything: connecting, sending, waiting, reading.
+            headers: In addition to the transport's own.
+
+        Raises:
+            LMConnectionError: The endpoint is not up, cannot be reached, or the connection broke.
+            LMTimeout: ``timeout`` passed.
+            LMReplyMalformed: The answer is not HTTP, or its body is too large.
+            RuntimeClosed: The transport was closed.
+        """
+        return await self._request("POST", path, body, timeout, headers)
+
+    async def get(self, path: str, *, timeout: float) -> Answer:
+        """Ask for ``path``; otherwise like ``post``."""
+        return await self._request("GET", path, None, timeout, None)
+
+    async def close(self) -> None:
+        """Close all connections. Calls in flight fail with ``LMConnectionError``, later with ``RuntimeClosed``."""
+        self._closed = True
+        if self._session is not None:
+            await self._session.close()
+
+    async def _request(
+        self, method: str, path: str, body: bytes | None, timeout: float, headers: Mapping[str, str] | None
+    ) -> Answer:
+        url = self._url(path)
+        session = self._session or self._open_session()
+        limits = aiohttp.ClientTimeout(total=timeout, connect=self._connect_timeout, ceil_threshold=math.inf)
+        data = io.BytesIO(body) if body is not None and len(body) > WHOLE_BODY else body
+        try:
+            response = await session.request(
+                method, url, data=data, headers=headers, timeout=limits, allow_redirects=False
+            )
+            try:
+                return response.status, response.headers, await self._read(response.content)
+            except BaseException:
+                response.close()
+                raise
+        except (aiohttp.ClientError, TimeoutError, OSError) as fault:
+            error = self._error_from(fault, timeout)
+        # Raised outside the handler on purpose: aiohttp's errors hold the request with its headers, and a
+        # chained one would carry the API key into every traceback that prints details.
+        raise error
+
+    async def _read(self, content: aiohttp.StreamReader) -> bytes:
+        first = await content.readany()
+        if content.is_eof():
+            self._check_size(len(first))
+            return first
+        chunks = [first]
+        size = len(first)
+        while chunk := await content.readany():
+            size += len(chunk)
+            self._check_size(size)
+            chunks.append(chunk)
+        return b"".join(chunks)
+
+    def _check_size(self, size: int) -> None:
+        if size > self._max_body:
+            raise LMReplyMalformed(
+                f"{self._name}: its answer is larger than {self._max_body} bytes", endpoint=self._name
+            )
+
+    def _url(self, path: str) -> URL:
+        base = self._base_url if isinstance(self._base_url, str) else self._base_url()
+        if self._closed:
+            raise RuntimeClosed(f"{self._name}: the endpoint was closed")
+        if base is None:
+            raise LMConnectionError(f"{self._name}: is not up", endpoint=self._name, retry_after=NOT_UP_RETRY)
+        if base != self._url_base:
+            self._url_base = base
+            self._urls.clear()
+        url = self._urls.get(path)
+        if url is None:
+            url = self._urls[path] = URL(base.rstrip("/") + path)
+        return url
+
+    def _open_session(self) -> aiohttp.ClientSession:
+        secrets = {name: secret.get_secret_value() for name, secret in self._secret_headers.items()}
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=DNS_TTL, keepalive_timeout=KEEP_ALIVE),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"Content-Type": "application/json", "Accept": "application/json"} | self._headers | secrets,
+        )
+        return self._session
+
+    def _error_from(self, fault: Exception, timeout: float) -> LMConnectionError | LMTimeout | LMReplyMalformed:
+        name = self._name
+        if isinstance(fault, aiohttp.ConnectionTimeoutError):
+            return LMConnectionError(f"{name}: no connection within {self._connect_timeout:g} s", endpoint=name)
+        if isinstance(fault, TimeoutError):
+            return LMTimeout(f"{name}: no answer within {timeout:g} s", endpoint=name)
+        if isinstance(fault, aiohttp.ClientResponseError):
+            return LMReplyMalformed(f"{name}: its answer is not HTTP: {fault.message}", endpoint=name)
+        # Only the system's own words: the text of an aiohttp error may quote URL or headers.
+        what = (fault.strerror if isinstance(fault, OSError) else None) or type(fault).__name__
+        return LMConnectionError(f"{name}: the connection failed: {what}", endpoint=name)
