@@ -129,7 +129,7 @@ def serve(config: Path, /, *, debug: Debug = False) -> ExitCode:
     from repertory.runtime.config import load_config
     from repertory.server.daemon import serve as serve_daemon
 
-    return ExitCode(asyncio.run(serve_daemon(load_config(config))))
+    return ExitCode(asyncio.run(serve_daemon(load_config(config), str(config))))
 
 
 @app.command

@@ -6,7 +6,7 @@ Who starts the process, watches it and starts it again is decided elsewhere.
 import asyncio
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, files
 from importlib.util import find_spec
@@ -101,6 +101,13 @@ def parse_ready(line: bytes) -> str:
         case {"url": str(url)}:
             return url
     raise LMServerError(f"local model: expected its server's address, got {line[:200]!r}")
+
+
+def remedy_in(stderr_lines: Iterable[str]) -> str | None:
+    """What to do about a start that failed with these last words; None if they do not tell."""
+    if any("cannot open shared object file" in line for line in stderr_lines):
+        return "Install the system library named above; on Debian, libgomp1: apt-get install libgomp1"
+    return None
 
 
 async def is_healthy(url: str, *, timeout: float) -> bool:
@@ -222,7 +229,10 @@ class LocalServerProcess:
         line = await self._server.announced
         if line is None:
             status = await self.wait()
-            raise LMServerError(self._described(f"ended with status {status} before it was ready"))
+            raise LMServerError(
+                self._described(f"ended with status {status} before it was ready"),
+                hint=remedy_in(self.stderr_tail),
+            )
         url = parse_ready(line)
         if not await is_healthy(url, timeout=timeout):
             raise LMConnectionError(self._described(f"announced {url} but does not answer there"))

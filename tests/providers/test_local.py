@@ -25,6 +25,7 @@ from repertory.providers.local import (
     is_healthy,
     model_path,
     parse_ready,
+    remedy_in,
 )
 from repertory.providers.messages import LMRequest, Message
 
@@ -50,6 +51,12 @@ def test_the_ready_line_is_read_or_refused() -> None:
     for line in (b"", b"loading", b"{}", b'{"url": 4711}'):
         with pytest.raises(LMServerError, match="expected its server's address"):
             parse_ready(line)
+
+
+def test_a_missing_system_library_is_told_with_its_package() -> None:
+    last_words = ["Traceback ...", "ImportError: libgomp.so.1: cannot open shared object file: No such file"]
+    assert "apt-get install libgomp1" in str(remedy_in(last_words))
+    assert remedy_in(["error loading model"]) is None
 
 
 def test_the_command_names_model_and_sizes(tmp_path: Path) -> None:
