@@ -7,12 +7,12 @@ tasks that run it. Per message there is no task, no lock and no timer.
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from repertory.actors.actor import Actor
 from repertory.actors.envelope import Envelope
 from repertory.actors.exit import SHUTDOWN, Exit
-from repertory.actors.life import Life
+from repertory.actors.life import GRACE, Life
 from repertory.actors.ref import ActorRef
 from repertory.errors import ActorDown, MailboxFull, StartFailed
 from repertory.events import ActorCrashed, ActorStarted, ActorStopped, StuckChild
@@ -20,7 +20,7 @@ from repertory.events import ActorCrashed, ActorStarted, ActorStopped, StuckChil
 if TYPE_CHECKING:
     from repertory.actors.system import ActorSystem
 
-Status: TypeAlias = Literal["down", "starting", "running", "stopping", "closed"]
+HURRY = GRACE / 2  # seconds a caller that is itself cancelled waits for the life it has just cancelled
 
 
 class Cell:
@@ -46,17 +46,18 @@ class Cell:
         self.capacity = capacity
         self.signals: deque[Envelope] = deque()  # the system lane: unbounded, handled first
         self.mailbox: deque[Envelope] = deque()
-        self.status: Status = "down"
+        self.closed = False  # whether the actor is gone for good
         self.incarnation = 0
-        self.life: Life | None = None
+        self.life: Life | None = None  # the one that takes messages
+        self._starting: Life | None = None
         self.ref = ActorRef(system, path)
         self._factory = factory
         self._on_exit = on_exit
 
     @property
-    def closed(self) -> bool:
-        """Whether the actor is gone for good."""
-        return self.status == "closed"
+    def running(self) -> bool:
+        """Whether a life takes messages and is not about to end."""
+        return self.life is not None and self.life.exit is None
 
     @property
     def load(self) -> int:
@@ -84,31 +85,37 @@ class Cell:
         if self.life is not None:
             self.life.wake()
 
+    def defer(self, message: Any) -> None:
+        """Put a message behind all that wait, without regard to the bound."""
+        if not self.closed:
+            self.mailbox.append(Envelope(message, None))
+            if self.life is not None:
+                self.life.wake()
+
     async def start(self, timeout: float) -> None:
         """Begin a new life and return when it takes messages.
 
         Raises StartFailed with the cause if ``started`` raises or does not return within ``timeout`` seconds.
         """
         self.incarnation += 1
-        self.status = "starting"
         ready: asyncio.Future[None] = self.system.loop.create_future()
-        life = Life(self, self._factory, ready)
+        life = self._starting = Life(self, self._factory, ready)
+        patience: float | None = HURRY
         try:
             await asyncio.wait({ready}, timeout=timeout)
+            patience = None
             if not ready.done():
                 error = TimeoutError(f"`started` took longer than {timeout:g} s")
                 raise StartFailed(f"{self.path} did not start within {timeout:g} s") from error
             if (failure := ready.exception()) is not None:
                 raise StartFailed(f"{self.path} did not start: {failure}") from failure
-            if self.closed:
-                raise StartFailed(f"{self.path} was closed while it started")
         except BaseException:
             if not life.over.done():
                 life.force(SHUTDOWN)
-                await asyncio.wait({life.over})
-            if not self.closed:
-                self.status = "down"
+                await asyncio.wait({life.over}, timeout=patience)
             raise
+        finally:
+            self._starting = None
 
     async def stop(self, exit: Exit, timeout: float | None) -> None:
         """End the current life, if any, and close the cell.
@@ -116,19 +123,27 @@ class Cell:
         The life may finish the message it is at work on for ``timeout`` seconds (None: as long as it takes),
         then it is cancelled; one that withstands even that is reported as `StuckChild` and left behind.
         """
-        life = self.life
-        if life is not None:
-            if life.actor.interrupt_on_stop:
-                life.interrupt(exit)
-            else:
-                life.finish(exit)
-            try:
-                await asyncio.wait({life.over}, timeout=timeout)
-            finally:
-                if not life.over.done():
-                    life.force(Exit("error", TimeoutError(f"{self.path} did not stop within {timeout} s")))
+        life = self.life or self._starting
+        try:
+            if life is not None:
+                await self._end(life, exit, timeout)
+        finally:
+            self.close()
+
+    async def _end(self, life: Life, exit: Exit, timeout: float | None) -> None:
+        if life is self._starting or life.actor.interrupt_on_stop:
+            life.interrupt(exit)
+        else:
+            life.finish(exit)
+        try:
+            await asyncio.wait({life.over}, timeout=timeout)
+        except asyncio.CancelledError:
+            life.force(exit)
+            await asyncio.wait({life.over}, timeout=HURRY)
+            raise
+        if not life.over.done():
+            life.force(Exit("error", TimeoutError(f"{self.path} did not stop within {timeout} s")))
             await asyncio.wait({life.over})
-        self.close()
 
     def kill(self, error: BaseException) -> None:
         """End the current life as a crash with ``error``."""
@@ -139,9 +154,10 @@ class Cell:
         """Take no more messages; whoever waits for one of them gets ActorDown."""
         if self.closed:
             return
-        self.status = "closed"
-        while self.signals or self.mailbox:
-            envelope = (self.signals or self.mailbox).popleft()
+        self.closed = True
+        self.signals.clear()
+        while self.mailbox:
+            envelope = self.mailbox.popleft()
             if envelope.outcome is None:
                 self.system.report_drop(self.path, envelope.message, "down")
             envelope.fail(ActorDown(f"{self.path} has stopped"))
@@ -152,7 +168,6 @@ class Cell:
     def began(self, life: Life) -> None:
         """``life`` finished ``started``."""
         self.life = life
-        self.status = "running"
         if self.system.hooks:
             self.system.hooks.emit(ActorStarted(self.path, self.incarnation))
 
@@ -166,8 +181,6 @@ class Cell:
         if self.life is not life:
             return
         self.life = None
-        if not self.closed:
-            self.status = "down"
         if hooks := self.system.hooks:
             if exit.abnormal and exit.error is not None:
                 hooks.emit(ActorCrashed(self.path, self.incarnation, exit.error))

@@ -25,6 +25,11 @@ class Envelope:
         """Whether nobody waits for the outcome any more."""
         return self.outcome is not None and self.outcome.done()
 
+    @property
+    def abandoned(self) -> bool:
+        """Whether the asker was cancelled."""
+        return self.outcome is not None and self.outcome.cancelled()
+
     def reply(self, value: Any) -> None:
         """Give the asker its reply."""
         if self.outcome is not None and not self.outcome.done():

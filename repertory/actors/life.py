@@ -40,6 +40,7 @@ class Life:
         self._parked: deque[asyncio.Future[None]] = deque()
         self._runners: set[asyncio.Task[None]] = set()
         self._background: set[asyncio.Task[None]] = set()
+        self._interrupted = False
         self._forced = False
         self._detached = False
         self._grace: asyncio.TimerHandle | None = None
@@ -74,12 +75,14 @@ class Life:
             self._cancel()
 
     def crash(self, error: BaseException) -> None:
-        """End now, by ``error``."""
+        """End now, by ``error``; a life that was about to end well has not."""
+        if self.exit is not None and not self.exit.abnormal:
+            self.exit = Exit("error", error)
         self.interrupt(Exit("error", error))
 
     def force(self, exit: Exit) -> None:
-        """End now, cancelling ``stopping`` too."""
-        if self.exit is None:
+        """End now, cancelling ``stopping`` too; an abnormal ``exit`` replaces one that was not."""
+        if self.exit is None or (exit.abnormal and not self.exit.abnormal):
             self.exit = exit
         self._forced = True
         if self._grace is not None:
@@ -97,9 +100,14 @@ class Life:
     # --- the life's own task ---
 
     async def _live(self) -> None:
-        if not await self._start():
+        try:
+            if await self._start():
+                await self._serve()
+        finally:
             self._end()
-            return
+
+    async def _serve(self) -> None:
+        """Handle messages until the life ends, and end it."""
         cell = self.cell
         cell.began(self)
         self._ready.set_result(None)
@@ -118,7 +126,6 @@ class Life:
         self._answer_unfinished()
         if not self._detached:
             cell.ended(self, exit)
-        self._end()
 
     async def _start(self) -> bool:
         """Make the actor and run ``started``; return whether it now takes messages."""
@@ -133,33 +140,43 @@ class Life:
                 await actor._persistence.load(actor.migrations)
             await actor.started()
         except BaseException as error:
-            if not self._ready.done():
-                self._ready.set_exception(error)
-                self._ready.exception()  # seen: whoever started the cell may have been cancelled
             await self._cancel_tasks()
+            # A cancellation stands for what asked for it.
+            asked_for = isinstance(error, asyncio.CancelledError) and self.exit is not None
+            self._not_started(None if asked_for else error)
             if not isinstance(error, Exception | asyncio.CancelledError):
                 raise
             return False
         if self.exit is not None:  # it stopped itself, or was stopped, while it started
-            self._ready.set_exception(ActorDown(f"{self.cell.path} stopped while it started"))
             await self._stop()
+            self._not_started(None)
             return False
         return True
 
+    def _not_started(self, error: BaseException | None) -> None:
+        """Tell whoever started the cell that it does not take messages: by ``error``, or by how the life ended."""
+        if self._ready.done():
+            return
+        if error is None:
+            error = (self.exit and self.exit.error) or ActorDown(f"{self.cell.path} stopped while it started")
+        self._ready.set_exception(error)
+        self._ready.exception()  # seen: whoever started the cell may have been cancelled
+
     async def _stop(self) -> Exit:
         """Run ``stopping``; return how the life ended in the end."""
-        exit = self.exit or NORMAL
         if self._grace is not None and not self._forced:
             self._grace.cancel()
+        failure: BaseException | None = None
         try:
             await self._cancel_tasks()
-            await self.actor.stopping(exit)
+            await self.actor.stopping(self.exit or NORMAL)
         except asyncio.CancelledError as error:
             _forget_cancellation()
-            return exit if exit.abnormal else Exit("error", error)
+            failure = error
         except Exception as error:  # noqa: BLE001  # whatever it is, it is how this life ended
-            return exit if exit.abnormal else Exit("error", error)
-        return exit
+            failure = error
+        exit = self.exit or NORMAL
+        return exit if failure is None or exit.abnormal else Exit("error", failure)
 
     async def _cancel_tasks(self) -> None:
         tasks = self._runners | self._background
@@ -167,7 +184,7 @@ class Life:
             task.cancel()
         if tasks:
             _, stuck = await asyncio.wait(tasks, timeout=GRACE)
-            if stuck:
+            if stuck and not self._detached:
                 self.cell.report_stuck()
 
     # --- runners ---
@@ -198,7 +215,8 @@ class Life:
                 in_a_row = 0
                 continue
             if envelope.withdrawn or envelope.settled:
-                self.cell.system.report_drop(self.cell.path, envelope.message, "abandoned")
+                reason = "abandoned" if envelope.abandoned else "expired"
+                self.cell.system.report_drop(self.cell.path, envelope.message, reason)
                 continue
             await self._handle(envelope, task)
             in_a_row += 1
@@ -221,7 +239,7 @@ class Life:
             if envelope.outcome is None:
                 self.cell.system.report_drop(self.cell.path, envelope.message, "failed")
         except asyncio.CancelledError as error:
-            if self.exit is not None:
+            if self._interrupted:
                 raise
             if not envelope.withdrawn:
                 if task.cancelling():
@@ -238,7 +256,7 @@ class Life:
             if envelope.outcome is None or envelope.outcome.done():
                 self.handling.discard(envelope)
             envelope.runner = None
-        if envelope.withdrawn and self.exit is None:
+        if envelope.withdrawn and not self._interrupted:
             _forget_cancellation()
 
     def _refuse(self, envelope: Envelope) -> None:
@@ -250,6 +268,7 @@ class Life:
     # --- endings ---
 
     def _cancel(self) -> None:
+        self._interrupted = True
         # A life that ends itself is on its way out of its own handler; cancelling it would hit `stopping`.
         if asyncio.current_task() is not self.task:
             self.task.cancel()
@@ -265,8 +284,11 @@ class Life:
         self.cell.report_stuck()
         self.cell.ended(self, self.exit or NORMAL)
         self._end()
+        for task in (self.task, *self._runners, *self._background):
+            task.cancel()
 
     def _end(self) -> None:
+        self._not_started(None)
         if self._grace is not None:
             self._grace.cancel()
         if not self.over.done():
@@ -283,7 +305,7 @@ class Life:
 
     def _background_done(self, task: "asyncio.Task[None]") -> None:
         self._background.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None and self.exit is None:
+        if not task.cancelled() and (error := task.exception()) is not None:
             self.crash(error)
 
 

@@ -42,14 +42,14 @@ class Persistence(Generic[ModelT]):
                 f"this program knows {self._schema_version}",
                 hint="Run the newer program, or choose another store.",
             )
-        data = orjson.loads(stored.data)
-        for version in range(stored.schema_version, self._schema_version):
-            if version not in migrations:
-                raise StoreError(f"{self._path}: no migration from schema version {version}")
-            data = migrations[version](data)
         try:
+            data = orjson.loads(stored.data)
+            for version in range(stored.schema_version, self._schema_version):
+                if version not in migrations:
+                    raise StoreError(f"{self._path}: no migration from schema version {version}")
+                data = migrations[version](data)
             self.state = self._model.model_validate(data)
-        except ValidationError as error:
+        except (orjson.JSONDecodeError, ValidationError) as error:
             raise StoreError(
                 f"{self._path}: its stored state does not fit {self._model.__name__}: {error}",
                 hint="Raise schema_version and add a migration when a state's model changes.",
@@ -57,10 +57,26 @@ class Persistence(Generic[ModelT]):
         self._revision = stored.revision
 
     async def commit(self, state: ModelT) -> None:
-        """Save ``state``. Raises StaleState if another life has committed since this one loaded."""
+        """Save ``state``. Raises StaleState if another life has committed since this one loaded.
+
+        A write on its way cannot be called back: a caller that is cancelled meanwhile hears of it afterwards.
+        """
         async with self._commit_order:
-            if self._table is not None:
-                self._revision = await self._table.save(
-                    self._path, self._revision, self._schema_version, state.model_dump_json()
-                )
-            self.state = state
+            if self._table is None:
+                self.state = state
+                return
+            saving = asyncio.ensure_future(
+                self._table.save(self._path, self._revision, self._schema_version, state.model_dump_json())
+            )
+            cancelled: asyncio.CancelledError | None = None
+            while not saving.done():
+                try:
+                    await asyncio.wait({saving})
+                except asyncio.CancelledError as error:
+                    cancelled = error
+            try:
+                self._revision = saving.result()
+                self.state = state
+            finally:
+                if cancelled is not None:
+                    raise cancelled

@@ -70,7 +70,7 @@ class ActorRef:
     def running(self) -> bool:
         """Whether a life of the actor takes messages right now."""
         cell = self._find_cell()
-        return cell is not None and cell.status == "running"
+        return cell is not None and cell.running
 
     def kill(self, error: BaseException) -> None:
         """End the actor's current life with ``error``, as if it had crashed; nothing happens between lives."""

@@ -27,11 +27,11 @@ class ActorSystem:
         self, *, clock: Clock | None = None, hooks: Hooks | None = None, states: StateTable | None = None
     ) -> None:
         self.clock = clock or SystemClock()
-        self.hooks = hooks or Hooks()
+        self.hooks = hooks if hooks is not None else Hooks()  # empty ones are false
         self.states = states
         self.loop = asyncio.get_running_loop()
         self._cells: dict[str, Cell] = {}
-        self._spawned: list[Cell] = []  # those without a supervisor, in start order
+        self._spawned: dict[Cell, None] = {}  # those without a supervisor, in start order
         self._deadlines = Deadlines()
         self._sweep_timer: asyncio.TimerHandle | None = None
         self._sweep_at: float | None = None  # on the clock; None: no sweep is due
@@ -55,18 +55,19 @@ class ActorSystem:
         """
 
         def close(cell: Cell, exit: Exit) -> None:
+            self._spawned.pop(cell, None)
             cell.close()
             if on_exit is not None:
                 on_exit(exit)
 
         cell = self.new_cell(name, factory, concurrency=concurrency, capacity=mailbox, on_exit=close)
+        self._spawned[cell] = None
         try:
             await cell.start(start_timeout)
         except BaseException:
+            self._spawned.pop(cell, None)
             cell.close()
             raise
-        self._spawned = [other for other in self._spawned if not other.closed]
-        self._spawned.append(cell)
         return cell.ref
 
     def new_cell(
@@ -112,11 +113,12 @@ class ActorSystem:
 
     async def stop(self, timeout: float | None = 5.0) -> None:
         """Stop the actors that have no supervisor, latest first, each within ``timeout`` seconds."""
-        for cell in reversed(self._spawned):
+        while self._spawned:
+            cell, _ = self._spawned.popitem()
             await cell.stop(SHUTDOWN, timeout)
-        self._spawned.clear()
         if self._sweep_timer is not None:
             self._sweep_timer.cancel()
+            self._sweep_at = None
 
     def _arm(self) -> None:
         """Have the sweep run when the earliest deadline is due."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Executable, Row, event, insert, make_url, select
+from sqlalchemy import URL, Executable, Row, event, insert, make_url, select
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
@@ -72,9 +72,15 @@ class Store:
 
 
 def _engine(location: str | Path) -> AsyncEngine:
-    text = str(location)
-    if "://" not in text:
-        path = Path(text)
+    url = _url(str(location))
+    engine = create_async_engine(url, connect_args={"timeout": 30})
+    event.listen(engine.sync_engine, "connect", _set_pragmas)
+    return engine
+
+
+def _url(location: str) -> URL:
+    if "://" not in location:
+        path = Path(location)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -82,20 +88,18 @@ def _engine(location: str | Path) -> AsyncEngine:
                 f"store: cannot create the directory {str(path.parent)!r}: {error.strerror}",
                 hint="Name a file in a writable directory.",
             ) from error
-        text = f"sqlite+aiosqlite:///{path}"
+        return URL.create("sqlite+aiosqlite", database=str(path))
     try:
-        url = make_url(text)
+        url = make_url(location)
     except ArgumentError as error:
         raise ConfigError(
-            f"store: {text!r} is not a database URL", hint="Write a file's path, such as repertory.db."
+            f"store: {location!r} is not a database URL", hint="Write a file's path, such as repertory.db."
         ) from error
     if url.drivername != "sqlite+aiosqlite":
         raise ConfigError(
             f"store: {url.drivername!r} is not supported", hint="Write a SQLite file's path, such as repertory.db."
         )
-    engine = create_async_engine(url, connect_args={"timeout": 30})
-    event.listen(engine.sync_engine, "connect", _set_pragmas)
-    return engine
+    return url
 
 
 def _set_pragmas(connection: Any, _record: object) -> None:
@@ -108,7 +112,9 @@ def _set_pragmas(connection: Any, _record: object) -> None:
 
 async def _prepare(engine: AsyncEngine, location: str | Path) -> None:
     async with engine.begin() as connection:
-        await connection.run_sync(metadata.create_all)
+        # Whoever comes first makes the tables; others that open the same new store wait for it.
+        await connection.exec_driver_sql("BEGIN IMMEDIATE")
+        await connection.run_sync(store_info.create, checkfirst=True)
         version = (await connection.execute(select(store_info.c.schema_version))).scalar()
         if version is None:
             await connection.execute(insert(store_info), {"only_row": 1, "schema_version": SCHEMA_VERSION})
@@ -117,3 +123,4 @@ async def _prepare(engine: AsyncEngine, location: str | Path) -> None:
                 f"store: {str(location)!r} has schema version {version}, this Repertory knows {SCHEMA_VERSION}",
                 hint="Upgrade Repertory, or choose another store.",
             )
+        await connection.run_sync(metadata.create_all)

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from sqlalchemy import Executable
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from repertory.errors import StoreError
@@ -83,7 +82,7 @@ class Writer:
     async def _commit(self, connection: AsyncConnection, group: list[_Write]) -> None:
         try:
             counts = await _execute(connection, group)
-        except SQLAlchemyError as error:
+        except Exception as error:  # noqa: BLE001  # drivers refuse values with errors of every kind
             await connection.rollback()
             if len(group) == 1:
                 _resolve(group[0], _store_error(error))
@@ -99,14 +98,15 @@ class Writer:
 async def _execute(connection: AsyncConnection, group: list[_Write]) -> list[int]:
     """Run ``group`` in one transaction; return the rows changed by each counted write, 0 for the others."""
     counts = [0] * len(group)
-    bulk: dict[Executable, list[Values]] = {}
+    bulk: dict[tuple[Executable, frozenset[str]], list[Values]] = {}
     for position, write in enumerate(group):
         if write.counted:
             result = await connection.execute(write.statement, write.values)
             counts[position] = result.rowcount
         else:
-            bulk.setdefault(write.statement, []).append(write.values)
-    for statement, rows in bulk.items():
+            # SQLAlchemy takes the columns from the first row alone.
+            bulk.setdefault((write.statement, frozenset(write.values)), []).append(write.values)
+    for (statement, _), rows in bulk.items():
         await connection.execute(statement, rows)
     await connection.commit()
     return counts
@@ -127,7 +127,7 @@ def _abandon(writes: list[_Write]) -> None:
             write.done.set_exception(StoreError("the store's writer failed; the write may be lost"))
 
 
-def _store_error(error: SQLAlchemyError) -> StoreError:
+def _store_error(error: Exception) -> StoreError:
     wrapped = StoreError(
         f"a write failed: {getattr(error, 'orig', None) or error}",
         hint="Check free disk space and the permissions of the store's file.",

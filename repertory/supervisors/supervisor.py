@@ -166,7 +166,7 @@ class Supervisor(Actor[None]):
             if hooks:
                 hooks.emit(RestartFailed(child.cell.path, error))
             # Not at once: between two tries the supervisor answers what else waits for it.
-            self.ref.tell(_RestartAgain(child, exit, since))
+            self._cell.defer(_RestartAgain(child, exit, since))
             return
         child.status = "running"
         if hooks:

@@ -1,0 +1,153 @@
+"""A life that withstands its cancellation is reported and left behind."""
+
+import asyncio
+
+import pytest
+
+from repertory.actors import ActorSystem, Exit
+from repertory.errors import ActorDown, InjectedCrash
+from repertory.events import ActorCrashed, Event, StuckChild
+from tests.actors.kernel import Echo, Gate, Hold, Probe, Withstand, of, settle
+
+
+async def test_a_handler_that_swallows_its_cancellation_is_left_behind(
+    system: ActorSystem, events: list[Event]
+) -> None:
+    exits: list[Exit] = []
+    log: list[object] = []
+    ref = await system.spawn(lambda: Probe(log), name="probe", on_exit=exits.append)
+    gate = Gate()
+    stuck = asyncio.create_task(ref.ask(Withstand(gate)))
+    await gate.entered.wait()
+    crash = InjectedCrash("on purpose")
+    ref.kill(crash)
+    with pytest.raises(ActorDown) as caught:
+        await stuck
+    assert caught.value.__cause__ is crash
+    assert of(StuckChild, events) == [StuckChild("probe", 1)]
+    assert exits == [Exit("error", crash)]
+    replacement = await system.spawn(Probe, name="probe")
+    gate.open.set()
+    await settle()
+    assert log == ["started", "stopping: error"]  # the one left behind still cleans up
+    assert await replacement.ask(Echo(1)) == 1
+    assert len(of(ActorCrashed, events)) == 1
+
+
+async def test_a_stop_does_not_wait_for_ever_for_a_stuck_handler(system: ActorSystem, events: list[Event]) -> None:
+    ref = await system.spawn(Probe, name="probe")
+    gate = Gate()
+    ref.tell(Withstand(gate))
+    await gate.entered.wait()
+    await system.stop(2)
+    assert of(StuckChild, events) == [StuckChild("probe", 1)]
+    assert isinstance(of(ActorCrashed, events)[0].cause, TimeoutError)
+    gate.open.set()
+
+
+@pytest.mark.parametrize("stuck_runner", [0, 1])
+async def test_a_stuck_runner_is_reported_once_and_the_others_end(
+    system: ActorSystem, events: list[Event], stuck_runner: int
+) -> None:
+    ref = await system.spawn(Probe, name="probe", concurrency=2)
+    gates = [Gate(), Gate()]
+    for runner, gate in enumerate(gates):
+        ref.tell(Withstand(gate) if runner == stuck_runner else Hold(gate))
+    await asyncio.gather(*(gate.entered.wait() for gate in gates))
+    await system.stop(2)
+    await asyncio.sleep(10)
+    assert all(gate.cancelled for gate in gates)
+    assert of(StuckChild, events) == [StuckChild("probe", 1)]
+    gates[stuck_runner].open.set()
+
+
+async def test_background_work_that_withstands_its_cancellation_is_reported(
+    system: ActorSystem, events: list[Event]
+) -> None:
+    gate = Gate()
+
+    class Polling(Probe):
+        async def started(self) -> None:
+            self.background(self.withstand(Withstand(gate)))
+
+    await system.spawn(Polling, name="polling")
+    await gate.entered.wait()
+    await system.stop()
+    assert of(StuckChild, events) == [StuckChild("polling", 1)]
+    gate.open.set()
+
+
+async def test_a_stuck_handler_does_not_keep_its_lifes_background_work_going(system: ActorSystem) -> None:
+    polling, gate = Gate(), Gate()
+
+    class Polling(Probe):
+        async def started(self) -> None:
+            self.background(self.poll())
+
+        async def poll(self) -> None:
+            await self.hold(Hold(polling))
+
+    ref = await system.spawn(Polling, name="polling")
+    ref.tell(Withstand(gate))
+    await gate.entered.wait()
+    ref.kill(InjectedCrash("on purpose"))
+    await asyncio.sleep(10)
+    assert polling.cancelled
+    gate.open.set()
+
+
+async def test_a_stopping_that_hangs_is_cut_short_by_the_timeout(system: ActorSystem, events: list[Event]) -> None:
+    cut = asyncio.Event()
+
+    class Hanging(Probe):
+        async def stopping(self, exit: Exit) -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                cut.set()
+
+    await system.spawn(Hanging, name="hanging")
+    await system.stop(2)
+    assert cut.is_set()
+    assert of(StuckChild, events) == []
+
+
+async def test_a_stopping_that_hangs_after_a_handler_was_cut_short_is_cut_short_too(system: ActorSystem) -> None:
+    cut = asyncio.Event()
+
+    class Hanging(Probe):
+        async def stopping(self, exit: Exit) -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                cut.set()
+
+    ref = await system.spawn(Hanging, name="hanging")
+    gate = Gate()
+    ref.tell(Hold(gate))
+    await gate.entered.wait()
+    await system.stop(2)
+    await settle()
+    assert cut.is_set()
+
+
+async def test_a_handler_may_clean_up_for_a_while_when_it_is_cancelled(
+    system: ActorSystem, events: list[Event]
+) -> None:
+    cleaned = asyncio.Event()
+
+    class Careful(Probe):
+        async def hold(self, message: Hold) -> str:
+            try:
+                return await super().hold(message)
+            finally:
+                await asyncio.sleep(0.5)
+                cleaned.set()
+
+    ref = await system.spawn(Careful, name="careful")
+    gate = Gate()
+    ref.tell(Hold(gate))
+    await gate.entered.wait()
+    await system.stop(0)
+    assert cleaned.is_set()
+    assert of(StuckChild, events) == []

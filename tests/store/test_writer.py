@@ -1,0 +1,209 @@
+"""Group commit."""
+
+import asyncio
+import gc
+import sqlite3
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import event, insert, select, text, update
+
+from repertory.errors import StoreError
+from repertory.store import Store
+from repertory.store.tables import actor_states, runs
+
+INSERT = insert(actor_states)
+
+
+def row(path: str, **values: object) -> dict[str, object]:
+    return {"path": path, "revision": 1, "schema_version": 1, "data": "{}", **values}
+
+
+def on_disk(location: Path) -> set[str]:
+    """What another connection sees."""
+    connection = sqlite3.connect(location)
+    try:
+        return {path for (path,) in connection.execute("SELECT path FROM actor_states")}
+    finally:
+        connection.close()
+
+
+def count_commits(store: Store) -> list[object]:
+    commits: list[object] = []
+    event.listen(store._engine.sync_engine, "commit", commits.append)
+    return commits
+
+
+async def test_a_write_is_heard_of_only_when_another_connection_sees_it(store: Store, location: Path) -> None:
+    for number in range(20):
+        await store.write(INSERT, row(f"a{number}"))
+        assert f"a{number}" in on_disk(location)
+
+
+async def test_writes_that_come_together_are_committed_together(store: Store, location: Path) -> None:
+    await store.write(INSERT, row("first"))
+    commits = count_commits(store)
+    await asyncio.gather(*(store.write(INSERT, row(f"a{number}")) for number in range(500)))
+    assert len(commits) == 1
+    assert len(on_disk(location)) == 501
+
+
+async def test_writes_that_come_during_a_commit_go_into_the_next_one(store: Store, location: Path) -> None:
+    commits = count_commits(store)
+
+    async def write(number: int) -> None:
+        for repeat in range(10):
+            await store.write(INSERT, row(f"a{number}-{repeat}"))
+            assert f"a{number}-{repeat}" in on_disk(location)
+
+    await asyncio.gather(*(write(number) for number in range(20)))
+    assert len(on_disk(location)) == 200
+    assert len(commits) <= 30
+
+
+async def test_a_bad_write_does_not_fail_its_neighbours(store: Store, location: Path) -> None:
+    await store.write(INSERT, row("taken"))
+    writes = [store.write(INSERT, row(path)) for path in ("a", "taken", "b")]
+    counted = store.write_counted(
+        update(actor_states).where(actor_states.c.path == "taken").values(data="new"), {}
+    )
+    outcomes = await asyncio.gather(*writes, counted, return_exceptions=True)
+    assert [isinstance(outcome, StoreError) for outcome in outcomes] == [False, True, False, False]
+    assert outcomes[3] == 1
+    assert "a write failed: UNIQUE constraint failed" in str(outcomes[1])
+    assert on_disk(location) == {"taken", "a", "b"}
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"data": "\ud800"},
+        {"revision": 2**70},
+        {"data": object()},
+        {"data": None},
+        {"data": "x\0y" * 10, "revision": []},
+    ],
+    ids=["lone surrogate", "too large", "no SQL type", "null", "list"],
+)
+async def test_a_value_that_the_driver_refuses_fails_its_write_and_no_other(
+    store: Store, location: Path, values: Mapping[str, Any]
+) -> None:
+    outcomes = await asyncio.gather(
+        store.write(INSERT, row("a")),
+        store.write(INSERT, row("bad", **values)),
+        store.write(INSERT, row("b")),
+        return_exceptions=True,
+    )
+    assert [isinstance(outcome, StoreError) for outcome in outcomes] == [False, True, False]
+    await store.write(INSERT, row("later"))
+    assert on_disk(location) == {"a", "b", "later"}
+
+
+async def test_a_statement_that_cannot_be_run_fails_its_write_and_no_other(store: Store, location: Path) -> None:
+    outcomes = await asyncio.gather(
+        store.write(text("INSERT INTO no_such_table VALUES (:x)"), {"x": 1}),
+        store.write_counted(text("no SQL at all"), {}),
+        store.write(INSERT, row("a")),
+        return_exceptions=True,
+    )
+    assert [isinstance(outcome, StoreError) for outcome in outcomes] == [True, True, False]
+    assert on_disk(location) == {"a"}
+
+
+async def test_writes_of_one_statement_with_different_columns_keep_each_its_own(store: Store) -> None:
+    new = {"program": "qa", "key": "k", "inputs": "{}", "status": "accepted", "accepted_at": 0.0}
+    statement = insert(runs)
+    given: list[dict[str, object]] = [{}, {"input_tokens": 5}, {"lm_calls": 7}, {}]
+    await asyncio.gather(
+        *(store.write(statement, {"id": str(n), **new, **columns}) for n, columns in enumerate(given))
+    )
+    columns = select(runs.c.input_tokens, runs.c.lm_calls).order_by(runs.c.id)
+    assert [tuple(row) for row in await store.read(columns)] == [(0, 0), (5, 0), (0, 7), (0, 0)]
+
+
+async def test_a_counted_write_tells_how_many_rows_it_changed(store: Store) -> None:
+    await asyncio.gather(*(store.write(INSERT, row(f"a{number}")) for number in range(3)))
+    everything = update(actor_states).values(data="new")
+    nothing = update(actor_states).where(actor_states.c.path == "none").values(data="new")
+    assert [await store.write_counted(statement, {}) for statement in (everything, nothing)] == [3, 0]
+
+
+async def test_close_commits_what_is_pending(location: Path) -> None:
+    store = await Store.open(location)
+    writes = [store.write(INSERT, row(f"a{number}")) for number in range(100)]
+    await store.close()
+    assert all(write.done() and write.exception() is None for write in writes)
+    assert len(on_disk(location)) == 100
+
+
+async def test_a_write_after_close_is_refused(location: Path) -> None:
+    store = await Store.open(location)
+    await store.close()
+    with pytest.raises(StoreError, match="the store is closed"):
+        store.write(INSERT, row("late"))
+    with pytest.raises(StoreError, match="the store is closed"):
+        store.write_counted(INSERT, row("late"))
+    assert on_disk(location) == set()
+
+
+async def test_a_store_may_be_closed_twice(location: Path) -> None:
+    store = await Store.open(location)
+    await store.close()
+    await store.close()
+
+
+async def test_a_caller_cancelled_while_it_waits_neither_undoes_its_write_nor_breaks_the_writer(
+    store: Store, location: Path
+) -> None:
+    async def write(path: str) -> None:
+        await store.write(INSERT, row(path))
+
+    waiting = [asyncio.create_task(write(f"a{number}")) for number in range(10)]
+    await asyncio.sleep(0)
+    for task in waiting[::2]:
+        task.cancel()
+    await asyncio.wait(waiting)
+    assert [task.cancelled() for task in waiting] == [True, False] * 5
+    await write("later")
+    assert on_disk(location) == {"later", *(f"a{number}" for number in range(10))}
+
+
+async def test_a_cancelled_callers_failed_write_is_no_ones_unretrieved_error(store: Store) -> None:
+    complaints: list[Mapping[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    await store.write(INSERT, row("taken"))
+    failing = store.write(INSERT, row("taken"))
+    failing.cancel()
+    await store.write(INSERT, row("later"))
+    del failing
+    gc.collect()
+    assert complaints == []
+
+
+async def test_a_write_waits_for_another_process_to_finish_its_own(store: Store, location: Path) -> None:
+    await store.write(INSERT, row("first"))
+    locker = sqlite3.connect(location, isolation_level=None)
+    locker.execute("BEGIN IMMEDIATE")
+    writing = store.write(INSERT, row("a"))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert on_disk(location) == {"first"}
+    locker.execute("COMMIT")
+    locker.close()
+    await writing
+    assert on_disk(location) == {"first", "a"}
+
+
+async def test_a_lost_table_fails_the_write_and_not_the_writer(store: Store, location: Path) -> None:
+    connection = sqlite3.connect(location)
+    connection.execute("ALTER TABLE actor_states RENAME TO hidden")
+    connection.commit()
+    with pytest.raises(StoreError, match="no such table"):
+        await store.write(INSERT, row("a"))
+    connection.execute("ALTER TABLE hidden RENAME TO actor_states")
+    connection.commit()
+    connection.close()
+    await store.write(INSERT, row("b"))
+    assert on_disk(location) == {"b"}
