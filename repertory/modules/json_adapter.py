@@ -8,9 +8,8 @@ what providers' prompt caches reward.
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import orjson
-
 from repertory.errors import OutputsInvalid, ReplyError
+from repertory.modules.json_text import dump_json
 from repertory.providers.messages import LMResponse, Message
 from repertory.signatures import CompiledSignature
 
@@ -87,4 +86,4 @@ def _reply_error(fault: OutputsInvalid, response: LMResponse) -> ReplyError:
 
 
 def _json(value: object) -> str:
-    return orjson.dumps(value).decode()
+    return dump_json(value).decode()

@@ -24,8 +24,12 @@ if TYPE_CHECKING:
 
 
 async def _no_forward(self: "Module", **_inputs: Any) -> Prediction:
-    raise ProgramError(
-        f"{type(self).__name__} has no forward", hint="Define `async def forward(self, ...) -> Prediction`."
+    raise _without_forward(self)
+
+
+def _without_forward(module: "Module") -> ProgramError:
+    return ProgramError(
+        f"{type(module).__name__} has no forward", hint="Define `async def forward(self, ...) -> Prediction`."
     )
 
 
@@ -45,6 +49,8 @@ class Module:
     @property
     def signature(self) -> type[Signature]:
         """What goes in and comes out; a program's inputs are those of its ``forward``."""
+        if getattr(self.forward, "__func__", None) is _no_forward:
+            raise _without_forward(self)
         return Signature.of_call(type(self).__name__, self.forward)
 
     def predictors(self) -> dict[str, "Predict"]:

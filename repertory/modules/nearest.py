@@ -49,7 +49,13 @@ class NearestExamples:
             ) from error
         self._tokenize = bm25s.tokenize
         self._index = bm25s.BM25()
-        self._index.index(self._tokens([example[field] for example in self.examples]), show_progress=False)
+        corpus = self._tokens([example[field] for example in self.examples])
+        if not any(corpus.ids):
+            raise ConfigError(
+                f"NearestExamples: no example has a word to compare in {field!r}",
+                hint="Words of one letter and the commonest English ones are passed over.",
+            )
+        self._index.index(corpus, show_progress=False)
 
     def __call__(self, text: str) -> list[Example]:
         """The ``k`` examples most like ``text``, the closest last: next to the question it helps most."""

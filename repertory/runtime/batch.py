@@ -5,18 +5,15 @@ same data finds its finished runs again wherever its rows stand, and equal rows 
 """
 
 import asyncio
-import hashlib
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from random import Random
 from typing import TypeAlias
 
-import orjson
-
-from repertory.errors import LMAuthError, RepertoryError, RuntimeClosed, StoreError
+from repertory.errors import CircuitOpen, LMAuthError, RepertoryError, RuntimeClosed, StoreError
 from repertory.runtime.deployment import Deployment, Run
-from repertory.runtime.journal import RecordedRun, run_id
+from repertory.runtime.journal import RecordedRun, input_hash, run_id
 from repertory.runtime.rows import Reject, Row
 from repertory.runtime.runtime import Runtime
 
@@ -94,7 +91,10 @@ class Batch:
                 for worker in workers:
                     worker.cancel()
         except BaseExceptionGroup as failures:
-            raise _first(failures) from None
+            error = _first(failures)
+        else:
+            return
+        raise error  # not `from None` within the handler: that would take its own cause away
 
     async def _feed(self, groups: AsyncIterator[list[Row | Reject]]) -> None:
         """Number the rows, look up what is known of them, and queue them."""
@@ -111,8 +111,7 @@ class Batch:
                 number += 1
 
     def _key(self, row: Row) -> str:
-        inputs = self._deployment.compiled.dump_inputs(row.inputs)
-        content = hashlib.sha256(orjson.dumps(inputs, option=orjson.OPT_SORT_KEYS)).hexdigest()
+        content = input_hash(self._deployment.compiled.dump_inputs(row.inputs))
         occurrence = self._seen[content]
         self._seen[content] += 1
         return f"{self._session}{self._program}:{content}:{occurrence}"
@@ -128,6 +127,7 @@ class Batch:
         clock = self._runtime.clock
         deadline = clock.monotonic() + self._timeout
         tries = 0
+        reason: RepertoryError | None = None
         while True:
             remaining = deadline - clock.monotonic()
             try:
@@ -137,9 +137,10 @@ class Batch:
                 raise
             except RepertoryError as error:
                 tries += 1
+                reason = _telling(error, reason)
                 pause = max(error.retry_after or 0.0, self._rng.uniform(0, min(SLOWEST_RETRY, 0.1 * 2**tries)))
                 if not error.retryable or clock.monotonic() + pause >= deadline:
-                    return Failed(row, run_id(self._deployment.name, key), error)
+                    return Failed(row, run_id(self._deployment.name, key), reason)
             await clock.sleep(pause)
             recorded = (await self._deployment.recorded([key])).get(key)
 
@@ -150,6 +151,13 @@ class Batch:
             self._next += 1
             self._window.release()
             self._sink(ready)
+
+
+def _telling(error: RepertoryError, before: RepertoryError | None) -> RepertoryError:
+    """What to tell of a row's failures: rather what opened the circuit than that it is open."""
+    if isinstance(error, CircuitOpen):
+        return error.__cause__ if isinstance(error.__cause__, RepertoryError) else before or error
+    return error
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -13,11 +13,14 @@ from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
 )
 
 from repertory.errors import ConfigError
 
 DEFAULT_STORE = ".repertory/store.db"
+PREFIX = "REPERTORY_"  # of the environment variables
+DELIMITER = "__"  # between the parts of a setting's name in them
 
 
 class _Table(BaseModel):
@@ -137,8 +140,8 @@ class RuntimeConfig(BaseSettings):
     model_config = SettingsConfigDict(
         extra="forbid",
         frozen=True,
-        env_prefix="REPERTORY_",
-        env_nested_delimiter="__",
+        env_prefix=PREFIX,
+        env_nested_delimiter=DELIMITER,
         nested_model_default_partial_update=True,
     )
 
@@ -186,6 +189,10 @@ def make_config(source: str, values: dict[str, Any]) -> RuntimeConfig:
         return RuntimeConfig(**values)
     except ValidationError as error:
         raise _config_error(source, error) from None
+    except SettingsError as error:  # a table given as a whole, and not as JSON
+        raise ConfigError(
+            f"the environment: {error}", hint="Set single values, such as REPERTORY_LM__DEFAULT__MODEL=local."
+        ) from None
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -198,6 +205,9 @@ def _read_toml(path: Path) -> dict[str, Any]:
 def _config_error(source: str, error: ValidationError) -> ConfigError:
     fault = error.errors(include_url=False)[0]
     field = ".".join(str(step) for step in fault["loc"])
+    variable = f"{PREFIX}{DELIMITER.join(str(step) for step in fault['loc'])}".upper()
+    if variable in map(str.upper, os.environ):
+        source = variable  # the environment wins, so it is what has to be mended
     if fault["type"] == "extra_forbidden":
         return ConfigError(f"{source}: {field} is not a known setting", hint="docs/configuration.md lists them.")
     if fault["type"] == "missing":

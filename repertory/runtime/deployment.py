@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -9,7 +10,7 @@ from uuid import uuid4
 from pydantic_core import to_jsonable_python
 
 from repertory.actors import ActorRef
-from repertory.errors import DeadlineExceeded, ProgramError, RepertoryError
+from repertory.errors import DeadlineExceeded, ProgramError, RepertoryError, StoreError
 from repertory.events import RunFinished
 from repertory.modules import Module, Parameters, Predict, Prediction
 from repertory.modules.dispatch import current_dispatcher
@@ -87,6 +88,7 @@ class Deployment:
 
         Raises:
             InputError: The inputs do not fit the program.
+            ProgramError: The program's own code failed; its error is the ``__cause__``.
             DeadlineExceeded, LMError, ReplyError: A step failed.
             RuntimeClosed: The runtime is stopping, or its supervision tree has given up.
         """
@@ -124,27 +126,29 @@ class Deployment:
                     await journal.accept(self.name, key, self.compiled.dump_inputs(values))
                 else:
                     steps = await journal.steps_of(id)
-            context = RunContext(id, self._stations, steps, journal, clock, started + timeout)
-            error: RepertoryError | None = None
+            context = RunContext(
+                id, self._stations, steps, journal, clock, started + timeout, lambda: runtime.closing
+            )
+            outcome: str | None = "cancelled"  # unless it ends in one of the ways below
             try:
                 prediction = await self._execute(context, values, timeout)
                 seconds = clock.monotonic() - started
                 if journal is not None:
                     finished = journal.finish(id, prediction, to_jsonable_python(prediction.outputs), seconds)
                     await asyncio.gather(context.settle(), finished)
+                outcome = None
                 return Run(id, prediction, seconds, replayed=False)
-            except RepertoryError as failure:
-                error = runtime.explained(failure)
+            except Exception as failure:  # noqa: BLE001  # the program's code is not ours; nothing is swallowed
+                error = runtime.explained(self._told(failure))
+                outcome = error.code
                 if journal is not None:
-                    await journal.fail(id, error, clock.monotonic() - started)
-                if error is failure:
-                    raise
-                raise error from failure
+                    with suppress(StoreError):  # it is told what went wrong, not that this could not be noted
+                        await journal.fail(id, error, clock.monotonic() - started)
+                raise error from error.__cause__
             finally:
                 context.forget_writes()
                 if hooks := runtime.hooks:
-                    code = error.code if error is not None else None
-                    hooks.emit(RunFinished(self.name, id, clock.monotonic() - started, code, replayed=False))
+                    hooks.emit(RunFinished(self.name, id, clock.monotonic() - started, outcome, replayed=False))
 
     async def parameters(self) -> dict[str, Parameters]:
         """The present parameters of each predictor, by its path."""
@@ -160,7 +164,8 @@ class Deployment:
             raise ProgramError(
                 f"{self.name} has no predictor {predictor!r}", hint=f"It has: {', '.join(self._keepers)}."
             )
-        self._runtime.check_lm(predictor, parameters.lm)
+        if self.program.predictors()[predictor].lm is None:
+            self._runtime.check_lm(predictor, parameters.lm)
         versioned = await keeper.ask(UpdateParameters(parameters))
         for station in self._stations.values():
             if station.path == predictor:
@@ -176,9 +181,11 @@ class Deployment:
             return await context.dispatch(self.program, values, None)
         token = current_dispatcher.set(context)
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(timeout) as limit:
                 prediction = await self.program.forward(**values)
         except TimeoutError as error:
+            if not limit.expired():  # the program's own
+                raise
             raise DeadlineExceeded(f"{self.name}: not done within {timeout:g} s") from error
         finally:
             current_dispatcher.reset(token)
@@ -193,6 +200,14 @@ class Deployment:
             lm_calls=context.lm_calls,
             parameters_version=prediction.parameters_version,
         )
+
+    def _told(self, failure: Exception) -> RepertoryError:
+        """``failure``, or what the program's own code raised as an answer: its mishap ends this run, no other."""
+        if isinstance(failure, RepertoryError):
+            return failure
+        error = ProgramError(f"{self.name}: its code raised {type(failure).__name__}: {failure}")
+        error.__cause__ = failure
+        return error
 
     def _replayed(self, recorded: RecordedRun) -> Run:
         outputs = recorded.outputs or {}

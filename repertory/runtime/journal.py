@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
 from sqlalchemy import bindparam, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from repertory.clock import Clock
 from repertory.errors import RepertoryError
 from repertory.modules import Prediction
+from repertory.modules.json_text import dump_json, load_json
 from repertory.providers.messages import Usage
 from repertory.store import Store
 from repertory.store.tables import runs, steps
@@ -87,7 +87,7 @@ class Journal:
             keys_by_id[row.id]: RecordedRun(
                 row.id,
                 row.status,
-                orjson.loads(row.outputs) if row.outputs is not None else None,
+                load_json(row.outputs) if row.outputs is not None else None,
                 Usage(row.input_tokens, row.output_tokens),
                 row.lm_calls,
                 row.seconds or 0.0,
@@ -119,7 +119,7 @@ class Journal:
         rows = await self._store.read(select(steps).where(steps.c.run_id == run))
         return {
             StepKey(row.predictor, row.input_hash, row.occurrence): RecordedStep(
-                orjson.loads(row.outputs), row.parameters_version, Usage(row.input_tokens, row.output_tokens)
+                load_json(row.outputs), row.parameters_version, Usage(row.input_tokens, row.output_tokens)
             )
             for row in rows
         }
@@ -186,8 +186,8 @@ def run_id(program: str, key: str) -> str:
 
 def input_hash(*parts: Any) -> str:
     """A hash of JSON values that does not depend on the order of keys."""
-    return hashlib.sha256(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    return hashlib.sha256(dump_json(parts, sort_keys=True)).hexdigest()
 
 
 def _json(value: Mapping[str, Any]) -> str:
-    return orjson.dumps(value).decode()
+    return dump_json(value).decode()

@@ -90,6 +90,7 @@ class Predictor(Actor[None]):
     """Makes predictions; what goes wrong with a model or its reply is an answer, not a crash."""
 
     expected: ClassVar[tuple[type[Exception], ...]] = (RepertoryError,)
+    interrupt_on_stop: ClassVar[bool] = True  # there is nothing to finish: waiting for runs is `Runtime.drain`
 
     def __init__(self, predict: Predict, models: Mapping[str, LM]) -> None:
         self._predict = predict

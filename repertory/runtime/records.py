@@ -17,7 +17,7 @@ class Record:
 
     Attributes:
         line: Number of its first line, from 1.
-        text: Its bytes without the final line break; None if it is longer than the bound.
+        text: Its bytes without the final line feed; None if it is longer than the bound.
     """
 
     line: int
@@ -60,7 +60,7 @@ class LineSplitter:
             self._held += piece
 
     def _take(self) -> Record:
-        text = None if self._overlong else bytes(self._held.removesuffix(b"\r"))
+        text = None if self._overlong else bytes(self._held)
         if self._line == 1 and text is not None:
             text = text.removeprefix(b"\xef\xbb\xbf")  # a byte order mark says nothing about UTF-8
         record = Record(self._line, text)
@@ -71,7 +71,10 @@ class LineSplitter:
 
 
 class CSVSplitter:
-    """Joins lines to CSV records: a record goes on while a quote is open (RFC 4180, section 2.6)."""
+    """Joins lines to CSV records: a record goes on while a quoted cell is open (RFC 4180, section 2.6).
+
+    A quote opens a cell only where the cell begins: the inches in ``5" pipe`` are text, as for the csv module.
+    """
 
     def __init__(self, max_bytes: int = MAX_RECORD_BYTES) -> None:
         self._lines = LineSplitter(max_bytes)
@@ -102,13 +105,12 @@ class CSVSplitter:
             return
         self._held.append(line.text)
         self._size += len(line.text) + 1
-        if line.text.count(b'"') % 2:
-            self._open_quote = not self._open_quote
+        self._open_quote = _ends_open(line.text, self._open_quote)
         if not self._open_quote:
             yield self._take()
 
     def _take(self) -> Record:
-        record = Record(self._first_line, b"\n".join(self._held))
+        record = Record(self._first_line, b"\n".join(self._held).removesuffix(b"\r"))
         self._reset()
         return record
 
@@ -116,3 +118,22 @@ class CSVSplitter:
         self._held = []
         self._size = 0
         self._open_quote = False
+
+
+def _ends_open(line: bytes, is_open: bool) -> bool:
+    """Whether a quoted cell is open at the end of a line that began inside (``is_open``) or outside of one."""
+    place = 0
+    while True:
+        if is_open:
+            if (place := line.find(b'"', place) + 1) == 0:
+                return True
+            if line.startswith(b'"', place):  # a doubled quote stands for one
+                place += 1
+                continue
+            is_open = False
+        elif line.startswith(b'"', place):
+            is_open = True
+            place += 1
+            continue
+        if (place := line.find(b",", place) + 1) == 0:
+            return False

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal, TypeAlias
 
 import anyio.to_thread
-import orjson
 
 from repertory.errors import ConfigError, InputError
+from repertory.modules.json_text import load_json
 from repertory.runtime.records import MAX_RECORD_BYTES, CSVSplitter, LineSplitter, Record
 from repertory.signatures import CompiledSignature
 
@@ -71,6 +71,8 @@ class RowReader:
         self._format = format
         self._expect = expect
         self._columns: list[str] | None = None  # CSV: the header
+        # Of the whole process, but the csv module has no other: records are bounded here, cells not once more.
+        csv.field_size_limit(max(csv.field_size_limit(), MAX_RECORD_BYTES))
         self._takes_id = any(field.name == "id" for field in compiled.inputs)
 
     def read(self, record: Record) -> Row | Reject | None:
@@ -83,6 +85,10 @@ class RowReader:
             values = self._json(record.text) if self._format == "jsonl" else self._csv(record.text)
             return self._row(record.line, values) if values is not None else None
         except InputError as error:
+            if self._format == "csv" and self._columns is None:
+                raise ConfigError(
+                    f"the CSV header {error.reason}", hint="Its first line must name the columns, in UTF-8."
+                ) from None
             return Reject(record.line, error.field, error.reason)
 
     def _row(self, line: int, values: dict[str, Any]) -> Row:
@@ -100,8 +106,8 @@ class RowReader:
 
     def _json(self, text: bytes) -> dict[str, Any]:
         try:
-            values = orjson.loads(text)
-        except orjson.JSONDecodeError as error:
+            values = load_json(text)
+        except ValueError as error:
             raise InputError("", f"is not JSON: {error}") from None
         if not isinstance(values, dict):
             raise InputError("", f"is {type(values).__name__}, not an object")
@@ -154,6 +160,23 @@ async def _records(
     yield splitter.finish()
 
 
+def count_lines(source: Path | Literal["-"]) -> int | None:
+    """How many lines a file has; None if only reading them all would tell. Raises ConfigError if it cannot be."""
+    if source == "-" and sys.stdin is None:
+        raise ConfigError("standard input is closed", hint="Pipe rows into it, or name a file.")
+    if source == "-" or source.is_fifo() or source.is_char_device():
+        return None
+    lines, last = 0, b"\n"
+    with _open(source) as file:
+        try:
+            while piece := file.read(1 << 20):
+                lines += piece.count(b"\n")
+                last = piece
+        except OSError as error:
+            raise _unreadable(source, error) from None
+    return lines + (not last.endswith(b"\n"))
+
+
 def format_of(source: Path | Literal["-"]) -> Format:
     """The format a file's name tells; standard input is JSON lines. Raises ConfigError for another ending."""
     if source == "-":
@@ -170,21 +193,13 @@ def format_of(source: Path | Literal["-"]) -> Format:
 
 async def _chunks(source: Path | Literal["-"]) -> AsyncGenerator[bytes, None]:
     """Pieces of the source as they become available."""
-    if source == "-":
-        if not stat.S_ISREG(os.fstat(0).st_mode):
-            async with aclosing(_piped(0)) as pieces:
+    stream = sys.stdin.buffer if source == "-" else _open(source)
+    try:
+        if _trickles(stream):
+            async with aclosing(_piped(stream.fileno())) as pieces:
                 async for piece in pieces:
                     yield piece
             return
-        stream: BinaryIO = sys.stdin.buffer
-    else:
-        try:
-            stream = source.open("rb")
-        except FileNotFoundError:
-            raise ConfigError(f"{source}: no such file", hint="Check the path; - is standard input.") from None
-        except OSError as error:
-            raise _unreadable(source, error) from None
-    try:
         while data := await anyio.to_thread.run_sync(stream.read, CHUNK):
             yield data
     except OSError as error:
@@ -192,6 +207,24 @@ async def _chunks(source: Path | Literal["-"]) -> AsyncGenerator[bytes, None]:
     finally:
         if source != "-":
             stream.close()
+
+
+def _open(source: Path) -> BinaryIO:
+    def opener(path: str, flags: int) -> int:
+        return os.open(path, flags | os.O_NONBLOCK)  # a named pipe without a writer must not hold up the loop
+
+    try:
+        return open(source, "rb", opener=opener)
+    except FileNotFoundError:
+        raise ConfigError(f"{source}: no such file", hint="Check the path; - is standard input.") from None
+    except OSError as error:
+        raise _unreadable(source, error) from None
+
+
+def _trickles(stream: BinaryIO) -> bool:
+    """Whether bytes come when somebody writes them; a file or /dev/null has them all, or none, at once."""
+    mode = os.fstat(stream.fileno()).st_mode
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or stream.isatty()
 
 
 async def _piped(descriptor: int) -> AsyncGenerator[bytes, None]:

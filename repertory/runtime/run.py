@@ -2,9 +2,11 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from pydantic_core import to_jsonable_python
 
 from repertory.clock import Clock
 from repertory.errors import ActorDown, DeadlineExceeded, ProgramError
@@ -34,6 +36,7 @@ class RunContext:
         recorded: Steps finished earlier; they are read instead of asked again.
         journal: Where finished steps are recorded; None: nowhere.
         deadline: Point on the clock after which nobody waits for the run.
+        closing: Whether the actors are being stopped for good, so that a step they dropped is not given out again.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class RunContext:
         journal: Journal | None,
         clock: Clock,
         deadline: float,
+        closing: Callable[[], bool],
     ) -> None:
         self.usage = Usage()
         self.lm_calls = 0
@@ -53,6 +57,7 @@ class RunContext:
         self._journal = journal
         self._clock = clock
         self._deadline = deadline
+        self._closing = closing
         self._seen: Counter[tuple[str, str]] = Counter()
         self._writes: list[asyncio.Future[int]] = []
 
@@ -93,9 +98,8 @@ class RunContext:
         demos: Sequence[Mapping[str, Any]] | None,
     ) -> Prediction:
         compiled = predictor.compiled
-        asked = input_hash(
-            compiled.dump_inputs(inputs), [dict(demo) for demo in demos] if demos is not None else None
-        )
+        shown = to_jsonable_python([dict(demo) for demo in demos]) if demos is not None else None
+        asked = input_hash(compiled.dump_inputs(inputs), shown)
         key = StepKey(station.path, asked, self._seen[station.path, asked])
         self._seen[station.path, asked] += 1
         if (step := self._recorded.get(key)) is not None:
@@ -125,6 +129,6 @@ class RunContext:
             try:
                 return await station.pool.ask(message, timeout=timeout)
             except ActorDown:
-                if attempt == ATTEMPTS:
+                if attempt == ATTEMPTS or self._closing():
                     raise
         raise AssertionError("unreachable: the last attempt returns or raises")

@@ -1,12 +1,12 @@
 """The runtime: a store, language models and programs under one supervision tree."""
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Any, Self
+from typing import Self
 
 from repertory.actors import ActorRef, ActorSystem, Exit
 from repertory.clock import Clock, SystemClock
@@ -26,6 +26,18 @@ from repertory.supervisors import ChildSpec, Pool, PoolRef, StartChild, StopChil
 
 KEEPER = "parameters"  # child id of the actor that keeps a predictor's parameters
 POOL = "pool"  # child id of the pool that makes its predictions
+
+
+class _Root(Supervisor):
+    """The root of the tree: tells of its end before its children end, so that their askers can be told why."""
+
+    def __init__(self, children: Sequence[ChildSpec], ending: Callable[[Exit], None]) -> None:
+        super().__init__(children)
+        self._ending = ending
+
+    async def stopping(self, exit: Exit) -> None:
+        self._ending(exit)
+        await super().stopping(exit)
 
 
 class Runtime:
@@ -73,9 +85,13 @@ class Runtime:
         self._lms: dict[str, LM] = {}
         self._lm_configs = dict(self.config.lm)
         self._take_lms(lm)
+        self._local: list[str] = []  # names of the models whose server is a child of ours
+        self._programs: dict[str, ChildSpec] = {}
         self._system: ActorSystem
+        self.closing = False
         self._open = False
         self._failure: BaseException | None = None
+        self._failed = asyncio.Event()
         self._working = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -94,11 +110,12 @@ class Runtime:
             models = self._make_models(stack)
             stack.push_async_callback(self._system.stop, None)
             await self._system.spawn(
-                lambda: Supervisor(
+                lambda: _Root(
                     [
                         ChildSpec(id="models", start=lambda: Supervisor(models), shutdown=None, start_timeout=600),
-                        ChildSpec(id="programs", start=Supervisor, shutdown=None),
-                    ]
+                        ChildSpec(id="programs", start=self._programs_supervisor, shutdown=None),
+                    ],
+                    self._root_ended,
                 ),
                 name="root",
                 start_timeout=600,
@@ -111,6 +128,7 @@ class Runtime:
     async def __aexit__(self, *_exc: object) -> None:
         """Refuse new work, stop all actors and processes, close the store."""
         self._open = False
+        self.closing = True
         await self._exit_stack.aclose()
 
     async def start(
@@ -146,20 +164,19 @@ class Runtime:
         programs = self._system.ref("root/programs")
         spec = ChildSpec(id=name, start=partial(Supervisor, children), shutdown=None)
         await programs.ask(StartChild(spec), timeout=None)
-        stations: dict[int, Station] = {}
-        keepers: dict[str, ActorRef] = {}
-        for path, predict in predictors.items():
-            place = f"root/programs/{name}/{path}"
-            keepers[path] = self._system.ref(f"{place}/{KEEPER}")
-            parameters = await keepers[path].ask(CurrentParameters())
-            stations[id(predict)] = Station(path, PoolRef(self._system, f"{place}/{POOL}", replicas), parameters)
-        deployment = self.deployments[name] = Deployment(self, name, program, stations, keepers)
+        self._programs[name] = spec
+        try:
+            deployment = await self._deployed(name, program, predictors, replicas)
+        except BaseException:
+            await self._stop_program(name)
+            raise
+        self.deployments[name] = deployment
         return deployment
 
     async def stop(self, deployment: Deployment) -> None:
         """Stop a program; runs of it that are under way fail with ActorDown and can be resumed."""
         self.deployments.pop(deployment.name, None)
-        await self._system.ref("root/programs").ask(StopChild(deployment.name), timeout=None)
+        await self._stop_program(deployment.name)
 
     async def drain(self, timeout: float) -> bool:
         """Take no new runs and wait for those under way; return whether all ended within ``timeout`` seconds."""
@@ -171,10 +188,24 @@ class Runtime:
             return False
         return True
 
-    @property
-    def ready(self) -> bool:
-        """Whether runs are taken and every language model can be asked."""
-        return self._open and self._failure is None and all(not _is_shut(lm) for lm in self._lms.values())
+    async def failure(self) -> BaseException:
+        """Wait until the supervision tree has given up; return why it did."""
+        await self._failed.wait()
+        assert self._failure is not None
+        return self._failure
+
+    def obstacles(self) -> list[str]:
+        """Why runs should not be sent here at present, in words; empty if nothing is in the way."""
+        if not self._open or self._failure is not None:
+            return ["the runtime takes no new work"]
+        down = [f"the local model {name!r} is down" for name in self._local if not self._is_up(name)]
+        # A circuit whose interval has passed waits for a call to probe with: it must not be kept away.
+        shut = [
+            f"the circuit of the language model {endpoint.name!r} is open"
+            for endpoint in self.endpoints()
+            if endpoint.circuit.state == "open" and endpoint.circuit.open_for > 0
+        ]
+        return down + shut
 
     def endpoints(self) -> list[EndpointSnapshot]:
         """The state of each endpoint, as data."""
@@ -197,8 +228,11 @@ class Runtime:
 
     def explained(self, error: RepertoryError) -> RepertoryError:
         """``error``, or why there are no actors any more."""
-        if isinstance(error, ActorDown) and self._failure is not None:
-            return self._gave_up()
+        if isinstance(error, ActorDown):
+            if self._failure is not None:
+                return self._gave_up()
+            if self.closing:
+                return RuntimeClosed("the runtime was closed during the run", hint="It can be resumed by its key.")
         return error
 
     def lm_of(self, predict: Predict) -> str:
@@ -243,7 +277,34 @@ class Runtime:
             self._lms[name] = endpoint
             if child is not None:
                 children.append(child)
+                self._local.append(name)
         return children
+
+    def _programs_supervisor(self) -> Supervisor:
+        """The supervisor of programs; one that is started anew brings back those that were running."""
+        return Supervisor(tuple(self._programs.values()))
+
+    async def _stop_program(self, name: str) -> None:
+        self._programs.pop(name, None)
+        await self._system.ref("root/programs").ask(StopChild(name), timeout=None)
+
+    def _is_up(self, model: str) -> bool:
+        return self._system.ref(f"root/models/{model}").running
+
+    async def _deployed(
+        self, name: str, program: Module, predictors: Mapping[str, Predict], replicas: int
+    ) -> Deployment:
+        """The deployment of a program whose actors are up. Raises ProgramError if stored parameters lack an LM."""
+        stations: dict[int, Station] = {}
+        keepers: dict[str, ActorRef] = {}
+        for path, predict in predictors.items():
+            place = f"root/programs/{name}/{path}"
+            keepers[path] = self._system.ref(f"{place}/{KEEPER}")
+            parameters = await keepers[path].ask(CurrentParameters())
+            if predict.lm is None:
+                self.check_lm(path, parameters.parameters.lm)
+            stations[id(predict)] = Station(path, PoolRef(self._system, f"{place}/{POOL}", replicas), parameters)
+        return Deployment(self, name, program, stations, keepers)
 
     def _children_of(self, predict: Predict, replicas: int, concurrency: int) -> list[ChildSpec]:
         """The actors of one predictor: the keeper of its parameters, and the pool that makes its predictions."""
@@ -255,8 +316,9 @@ class Runtime:
         ]
 
     def _root_ended(self, exit: Exit) -> None:
-        if self._open:
+        if not self.closing and self._failure is None:
             self._failure = exit.error or ActorDown("the root supervisor ended")
+            self._failed.set()
 
     def _check_open(self) -> None:
         if self._failure is not None:
@@ -271,7 +333,3 @@ class Runtime:
         )
         error.__cause__ = self._failure
         return error
-
-
-def _is_shut(lm: Any) -> bool:
-    return isinstance(lm, Endpoint) and lm.snapshot().circuit.state == "open"

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import fields
 from types import MappingProxyType
-from typing import Any, Final, Literal, TextIO, TypeAlias, cast
+from typing import Any, Final, Literal, TextIO, TypeAlias, cast, get_args
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -37,6 +37,9 @@ LEVELS: Final[Mapping[type[Event], Level]] = MappingProxyType(
 )
 """How loud each event is; those not named are ``info``, a circuit that opens is a ``warning``."""
 
+MOST_NAMES: Final = 100  # different values a label of a metric can have
+
+_LEVEL_NUMBERS: Final = MappingProxyType({name: getattr(logging, name.upper()) for name in get_args(Level)})
 _WORD_START: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
@@ -95,7 +98,7 @@ class StructlogHook:
 
     def __call__(self, event: Event) -> None:
         """Write ``event``, if its level is wanted."""
-        level = logging.getLevelNamesMapping()[self._level(event).upper()]
+        level = _LEVEL_NUMBERS[self._level(event)]
         if not self._log.is_enabled_for(level):
             return
         name, field_names = self._shape(type(event))
@@ -198,9 +201,6 @@ class PrometheusHook:
             return
         self._runs.labels(program, self._outcome(event.error or "ok")).inc()
         self._run_seconds.labels(program).observe(event.seconds)
-
-
-MOST_NAMES: Final = 100
 
 
 class _BoundedLabel:

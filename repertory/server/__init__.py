@@ -1,0 +1,1 @@
+"""The daemon: programs served over HTTP."""

@@ -1,0 +1,130 @@
+"""The daemon as a process of its own, stopped by real signals."""
+
+import asyncio
+import json
+import signal
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.endpoint import Hang, Hold, Reply, ScriptedEndpoint
+from tests.server.service import PATIENCE, PREDICT, SPAM
+
+RUN = """
+import asyncio, sys
+from repertory.runtime.config import load_config
+from repertory.server.daemon import serve
+
+sys.exit(asyncio.run(serve(load_config(sys.argv[1]), sys.argv[1])))
+"""
+KEY = "a-key-of-the-tests"
+
+
+class Child:
+    """The process, its log and a client with a key."""
+
+    def __init__(self, process: Process) -> None:
+        self.process = process
+        self.log: list[dict[str, Any]] = []
+        self.client: aiohttp.ClientSession
+
+    async def logged(self, event: str) -> dict[str, Any]:
+        """Read the log up to the next line of ``event``."""
+        assert self.process.stderr is not None
+        async with asyncio.timeout(PATIENCE):
+            async for line in self.process.stderr:
+                self.log.append(json.loads(line))
+                if self.log[-1]["event"] == event:
+                    return self.log[-1]
+        raise AssertionError(f"the log ended without {event}: {self.log}")
+
+    async def predict(self) -> tuple[int, dict[str, Any]]:
+        async with self.client.post(PREDICT, json={"text": "Win!"}) as response:
+            return response.status, await response.json(content_type=None)
+
+    async def exit_code(self) -> int:
+        assert self.process.stderr is not None
+        async with asyncio.timeout(PATIENCE):
+            rest = await self.process.stderr.read()
+            self.log += [json.loads(line) for line in rest.splitlines()]
+            return await self.process.wait()
+
+
+@asynccontextmanager
+async def daemon(tmp_path: Path, url: str, drain_timeout: float) -> AsyncIterator[Child]:
+    (tmp_path / "mail.py").write_text(
+        "from repertory.modules import Predict\njudge = Predict(\"text -> label: Literal['spam', 'ham']\")\n"
+    )
+    config = tmp_path / "daemon.toml"
+    config.write_text(
+        f'store = "{tmp_path}/store.db"\n'
+        f'[lm.default]\nmodel = "openai/scripted"\nbase_url = "{url}"\napi_key_env = ""\n'
+        f'[programs.mail]\nsource = "{tmp_path}/mail.py:judge"\n'
+        f"[server]\nport = 0\ndrain_timeout = {drain_timeout}\n"
+        '[log]\nformat = "json"\n'
+    )
+    environment = {"REPERTORY_API_KEYS": KEY, "PATH": "/usr/bin:/bin"}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-W", "error", "-c", RUN, str(config), stderr=PIPE, env=environment, cwd=Path.cwd()
+    )
+    child = Child(process)
+    try:
+        listening = await child.logged("listening")
+        assert listening["auth"] is True
+        headers = {"Authorization": f"Bearer {KEY}"}
+        async with aiohttp.ClientSession(listening["url"], headers=headers) as child.client:
+            yield child
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_lets_requests_under_way_finish(tmp_path: Path, number: signal.Signals) -> None:
+    held = asyncio.Event()
+    async with (
+        ScriptedEndpoint([Hold(held, Reply(SPAM))]) as endpoint,
+        daemon(tmp_path, endpoint.url, drain_timeout=3600) as child,
+    ):
+        asking = asyncio.create_task(child.predict())
+        await endpoint.arrived.acquire()
+        child.process.send_signal(number)
+        await child.logged("draining")
+        with pytest.raises(aiohttp.ClientConnectorError):
+            await child.predict()
+        held.set()
+        status, answer = await asking
+        assert (status, answer["outputs"]) == (200, {"label": "spam"})
+        assert await child.exit_code() == 0
+        assert child.log[-1]["event"] == "daemon_stopped"
+        assert child.log[-1]["drained"] is True
+        assert KEY not in str(child.log)
+
+
+async def test_what_is_not_done_at_the_drain_deadline_is_answered_503(tmp_path: Path) -> None:
+    async with ScriptedEndpoint([Hang()]) as endpoint, daemon(tmp_path, endpoint.url, 0.01) as child:
+        asking = asyncio.create_task(child.predict())
+        await endpoint.arrived.acquire()
+        child.process.send_signal(signal.SIGTERM)
+        status, problem = await asking
+        assert (status, problem["code"]) == (503, "runtime_closed")
+        assert await child.exit_code() == 0
+        assert child.log[-1]["drained"] is False
+
+
+async def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
+    async with ScriptedEndpoint([Hang()]) as endpoint, daemon(tmp_path, endpoint.url, 3600) as child:
+        asking = asyncio.create_task(child.predict())
+        await endpoint.arrived.acquire()
+        child.process.send_signal(signal.SIGTERM)
+        await child.logged("draining")
+        child.process.send_signal(signal.SIGINT)
+        assert (await asking)[0] == 503
+        assert await child.exit_code() == 128 + signal.SIGINT
