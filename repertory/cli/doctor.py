@@ -7,15 +7,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from random import Random
 
 from rich.console import Console
 from rich.markup import escape
 
 from repertory.cli.exit_codes import ExitCode
+from repertory.clock import SystemClock
 from repertory.errors import RepertoryError
+from repertory.events import Hooks
 from repertory.providers.local import LocalModelSettings, LocalServerProcess
 from repertory.runtime.config import load_config
 from repertory.runtime.loading import load_program
+from repertory.runtime.models import make_endpoint
 from repertory.store import Store
 
 
@@ -94,11 +98,9 @@ def _config(path: Path) -> Iterator[Finding]:
         return
     yield Finding(str(path), True, "can be read")
     for name, lm in config.lm.items():
-        if lm.provider == "local":
-            continue
         try:
-            lm.api_key()
-            yield Finding(f"lm.{name}", True, f"{lm.model}: its key is set")
+            make_endpoint(name, lm, clock=SystemClock(), hooks=Hooks(), rng=Random())
+            yield Finding(f"lm.{name}", True, f"{lm.model}: can be made")
         except RepertoryError as error:
             yield Finding(f"lm.{name}", False, error.message, error.hint or "")
     for name, program in config.programs.items():

@@ -4,6 +4,7 @@ Commands are imported when they are called, so that ``--help`` answers at once.
 """
 
 import sys
+from math import inf
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,7 +13,7 @@ from cyclopts.validators import Number
 
 from repertory import __version__
 from repertory.cli.exit_codes import ExitCode
-from repertory.errors import RepertoryError, RuntimeClosed, StartFailed
+from repertory.errors import RepertoryError, RestartLimitReached, RuntimeClosed, StartFailed
 
 EPILOGUE = """Examples:
 
@@ -50,7 +51,7 @@ def run(
     lm: str | None = None,
     config: Path | None = None,
     format: Literal["jsonl", "csv"] | None = None,
-    timeout: Annotated[float, Parameter(validator=Number(gt=0))] = 300.0,
+    timeout: Annotated[float, Parameter(validator=Number(gt=0, lt=inf))] = 300.0,
     inject_crash: Annotated[int | None, Parameter(validator=AtLeastOne)] = None,
     debug: Debug = False,
 ) -> ExitCode:
@@ -150,9 +151,10 @@ def doctor(config: Path | None = None, /, *, debug: Debug = False) -> ExitCode:
 
 def main() -> None:
     """Entry point: run the command line, tell errors in one line, exit with a documented status."""
-    debug = "--debug" in sys.argv[1:]
+    arguments = sys.argv[1:]
+    debug = "--debug" in arguments
     try:
-        status = app(exit_on_error=False, result_action="return_value")
+        status = app(arguments, exit_on_error=False, result_action="return_value")
     except CycloptsError:
         sys.exit(ExitCode.USAGE)  # cyclopts has said what is wrong
     except RepertoryError as error:
@@ -160,12 +162,15 @@ def main() -> None:
             raise
         print(f"error: {_told(error)}", file=sys.stderr)  # noqa: T201  # this is where errors are shown
         sys.exit(_status(error))
+    except KeyboardInterrupt:  # before there was anything to interrupt
+        sys.exit(ExitCode.INTERRUPTED)
     sys.exit(status if isinstance(status, int) else ExitCode.OK)
 
 
 def _told(error: RepertoryError) -> RepertoryError:
     """The error that says most: what a start failed of, not that it failed."""
-    while isinstance(error, StartFailed | RuntimeClosed) and isinstance(error.__cause__, RepertoryError):
+    wrappers = StartFailed | RuntimeClosed | RestartLimitReached
+    while isinstance(error, wrappers) and isinstance(error.__cause__, RepertoryError):
         error = error.__cause__
     return error
 

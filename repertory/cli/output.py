@@ -3,6 +3,7 @@
 import fcntl
 import os
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
@@ -10,6 +11,7 @@ import orjson
 from pydantic_core import to_jsonable_python
 
 from repertory.errors import ConfigError
+from repertory.modules.json_text import dump_json
 from repertory.runtime.batch import Answered, Failed, Outcome
 from repertory.runtime.rows import Reject
 
@@ -18,15 +20,16 @@ class OutputDirectory:
     """Files in ``path``, written by one process at a time.
 
     Invariants: every line of a file is whole (each is written by one call); ``summary.json`` is there only
-    after a batch has ended. Results and rejects begin anew in each invocation: what was answered earlier comes
-    back from the journal, so the files are complete and in order however often the batch was interrupted.
+    after a batch has ended. Results and rejects begin anew in each invocation (`begin`): what was answered
+    earlier comes back from the journal, so the files are complete and in order however often the batch was
+    interrupted. An invocation that fails before it begins leaves those of the one before.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.summary_path = path / "summary.json"
         self.journal_path = path / "journal.db"
-        self._lock: BinaryIO
+        self._files = ExitStack()
         self._results: BinaryIO
         self._rejects: BinaryIO
 
@@ -34,29 +37,29 @@ class OutputDirectory:
         """Take possession of the directory. Raises ConfigError if it cannot be written or is in use."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = (self.path / ".lock").open("ab", buffering=0)
+            lock = self._files.enter_context((self.path / ".lock").open("ab", buffering=0))
         except OSError as error:
             raise self._unwritable(error) from None
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            self._lock.close()
+            self._files.close()
             raise ConfigError(
                 f"{self.path}: another run is writing there", hint="Wait for it, or choose another --out."
             ) from None
-        try:
-            self._results = (self.path / "results.jsonl").open("wb", buffering=0)
-            self._rejects = (self.path / "rejects.jsonl").open("wb", buffering=0)
-            self.summary_path.unlink(missing_ok=True)
-        except OSError as error:
-            self._lock.close()
-            raise self._unwritable(error) from None
         return self
 
     def __exit__(self, *_exc: object) -> None:
-        self._results.close()
-        self._rejects.close()
-        self._lock.close()
+        self._files.close()
+
+    def begin(self) -> None:
+        """Empty the files. Raises ConfigError if they cannot be written."""
+        try:
+            self.summary_path.unlink(missing_ok=True)
+            self._results = self._emptied("results.jsonl")
+            self._rejects = self._emptied("rejects.jsonl")
+        except OSError as error:
+            raise self._unwritable(error) from None
 
     def write(self, outcome: Outcome) -> None:
         """Append one line. Raises ConfigError if the disk refuses it."""
@@ -78,8 +81,11 @@ class OutputDirectory:
         except OSError as error:
             raise self._unwritable(error) from None
 
+    def _emptied(self, name: str) -> BinaryIO:
+        return self._files.enter_context((self.path / name).open("wb", buffering=0))
+
     def _append(self, file: BinaryIO, values: Mapping[str, Any]) -> None:
-        line = memoryview(orjson.dumps(values, option=orjson.OPT_APPEND_NEWLINE))
+        line = memoryview(dump_json(values) + b"\n")
         try:
             while line:  # a short write means the disk is full; the next one says so
                 line = line[file.write(line) :]

@@ -10,6 +10,7 @@ from time import monotonic
 from typing import Any, Literal
 
 from rich.console import Console
+from rich.markup import escape
 
 from repertory.cli.exit_codes import ExitCode
 from repertory.cli.output import OutputDirectory
@@ -21,7 +22,7 @@ from repertory.runtime.batch import Answered, Batch, Outcome
 from repertory.runtime.config import LMConfig, RuntimeConfig, load_config, make_config
 from repertory.runtime.deployment import Deployment
 from repertory.runtime.loading import load_program
-from repertory.runtime.rows import Format, Reject, Row, RowReader, format_of, read_rows
+from repertory.runtime.rows import Format, Reject, Row, RowReader, count_lines, format_of, read_rows
 from repertory.runtime.runtime import Runtime
 from repertory.signatures import compile_signature
 
@@ -57,8 +58,9 @@ def run_batch(options: RunOptions, console: Console) -> ExitCode:
 
         def terminate() -> None:
             nonlocal terminated
-            terminated = True
-            task.cancel()
+            if not terminated:  # a second one must not cut short what the first has begun
+                terminated = True
+                task.cancel()
 
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, terminate)
         return await _run(options, console)
@@ -67,7 +69,9 @@ def run_batch(options: RunOptions, console: Console) -> ExitCode:
         return asyncio.run(supervised())
     except (KeyboardInterrupt, asyncio.CancelledError):
         again = "The same command goes on where this one stopped." if options.resume else ""
-        console.print(f"[yellow]Interrupted. What was answered is kept in {options.out}. {again}[/yellow]")
+        console.print(
+            f"[yellow]Interrupted. What was answered is kept in {escape(str(options.out))}. {again}[/yellow]"
+        )
         return ExitCode.TERMINATED if terminated else ExitCode.INTERRUPTED
 
 
@@ -79,13 +83,14 @@ async def _run(options: RunOptions, console: Console) -> ExitCode:
     format = options.format or format_of(options.data)
     reader = RowReader(compile_signature(program.signature), format, expect=options.expect)
     tally = Tally(expect=options.expect, keep_rows=options.baseline_limit if baseline is not None else 0)
-    total = await asyncio.to_thread(_count, options.data, options.limit)
+    config = _config(options)
+    total = await asyncio.to_thread(_count, options.data, format, options.limit)
     started = monotonic()
     with OutputDirectory(options.out) as output, BatchView(console, name, tally, total) as view:
-        config = _config(options)
         runtime = Runtime(config, store=output.journal_path, hooks=[tally.on_event, view.on_event])
         async with runtime:
             deployment = await runtime.start(program, name=name, replicas=options.workers, concurrency=1)
+            output.begin()
 
             def sink(outcome: Outcome) -> None:
                 output.write(outcome)
@@ -111,7 +116,7 @@ async def _run(options: RunOptions, console: Console) -> ExitCode:
     if tally.samples:
         console.print(samples_table(tally))
     console.print(summary_table(summary))
-    console.print(f"[dim]Results are in {options.out}.[/dim]")
+    console.print(f"[dim]Results are in {escape(str(options.out))}.[/dim]")
     if tally.failed:
         return ExitCode.UNANSWERED
     return ExitCode.REJECTED if tally.rejected else ExitCode.OK
@@ -157,10 +162,10 @@ def _config(options: RunOptions) -> RuntimeConfig:
     return config.model_copy(update={"lm": {**config.lm, "default": default}})
 
 
-def _count(data: Path | Literal["-"], limit: int | None) -> int | None:
+def _count(data: Path | Literal["-"], format: Format, limit: int | None) -> int | None:
     """About how many rows will come; None if only reading them all would tell."""
-    if data == "-" or not data.is_file():
+    lines = count_lines(data)
+    if lines is None:
         return limit
-    with data.open("rb") as file:
-        lines = sum(piece.count(b"\n") for piece in iter(lambda: file.read(1 << 20), b""))
-    return lines if limit is None else min(lines, limit)
+    rows = max(0, lines - 1) if format == "csv" else lines
+    return rows if limit is None else min(rows, limit)
