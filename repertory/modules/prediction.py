@@ -1,13 +1,15 @@
 """Predictions: a module's typed outputs, and what they cost."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
+from repertory.modules.record import Record
 from repertory.providers.messages import Usage
 
 
-class Prediction(Mapping[str, Any]):
-    """Output values by field name, read as items or attributes.
+class Prediction(Record):
+    """Output values by field name.
 
     Attributes:
         usage: Tokens over all calls made for it.
@@ -16,11 +18,11 @@ class Prediction(Mapping[str, Any]):
             predictions made of several.
     """
 
-    __slots__ = ("_values", "lm_calls", "parameters_version", "usage")
+    __slots__ = ("lm_calls", "parameters_version", "usage")
 
     def __init__(
         self,
-        values: Mapping[str, Any] | None = None,
+        values: Mapping[str, Any] = MappingProxyType({}),
         /,
         *,
         usage: Usage | None = None,
@@ -28,7 +30,7 @@ class Prediction(Mapping[str, Any]):
         parameters_version: int = 0,
         **more: Any,
     ) -> None:
-        self._values = {**(values or {}), **more}
+        super().__init__({**values, **more})
         self.usage = usage or Usage()
         self.lm_calls = lm_calls
         self.parameters_version = parameters_version
@@ -37,23 +39,3 @@ class Prediction(Mapping[str, Any]):
     def outputs(self) -> dict[str, Any]:
         """The values, as a dict of their own."""
         return dict(self._values)
-
-    def __getitem__(self, name: str) -> Any:
-        return self._values[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        try:
-            return self._values[name]
-        except KeyError:
-            raise AttributeError(f"the prediction has no {name!r}; it has {', '.join(self._values)}") from None
-
-    def __repr__(self) -> str:
-        return f"Prediction({', '.join(f'{name}={value!r}' for name, value in self._values.items())})"
