@@ -194,6 +194,10 @@ class Runtime:
         assert self._failure is not None
         return self._failure
 
+    def actor(self, path: str) -> ActorRef:
+        """A reference to the actor at ``path``, such as ``root/models/default``."""
+        return self._system.ref(path)
+
     def obstacles(self) -> list[str]:
         """Why runs should not be sent here at present, in words; empty if nothing is in the way."""
         if not self._open or self._failure is not None:
@@ -289,7 +293,7 @@ class Runtime:
         await self._system.ref("root/programs").ask(StopChild(name), timeout=None)
 
     def _is_up(self, model: str) -> bool:
-        return self._system.ref(f"root/models/{model}").running
+        return self.actor(f"root/models/{model}").running
 
     async def _deployed(
         self, name: str, program: Module, predictors: Mapping[str, Predict], replicas: int
