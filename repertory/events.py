@@ -109,7 +109,7 @@ class MessageDropped(Event):
 
     path: str
     message: type
-    reason: str  # "expired" | "abandoned" | "full" | "down" | "failed"
+    reason: str  # "expired" | "abandoned" | "full" | "down" | "failed" | "unhandled"
 
 
 # --- language models -----------------------------------------------------------------------------------------

@@ -41,9 +41,9 @@ class ActorRef:
         """
         outcome: asyncio.Future[Any] = self._system.loop.create_future()
         envelope = Envelope(message, outcome)
-        self._live_cell().deliver(envelope)
         watched_in = self._system.watch(envelope, timeout) if timeout is not None else None
         try:
+            self._live_cell().deliver(envelope)
             return await outcome  # type: ignore[no-any-return]  # what the handler of Message[ReplyT] returned
         except asyncio.CancelledError:
             envelope.withdraw()

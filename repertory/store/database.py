@@ -4,17 +4,21 @@ SQLite (write-ahead log) is the default; its file survives ``kill -9`` at any mo
 """
 
 import asyncio
+import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Executable, Row, event, insert, make_url, select
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from repertory.clock import SystemClock
 from repertory.errors import ConfigError, StoreError, StoreTooNew
 from repertory.store.tables import SCHEMA_VERSION, metadata, store_info
 from repertory.store.writer import Values, Writer
+
+PATIENCE = 30.0  # seconds to wait for another process that is at the same file
 
 
 class Store:
@@ -31,8 +35,11 @@ class Store:
         Raises ConfigError if the location cannot be used and StoreTooNew if a newer version wrote it.
         """
         engine = _engine(location)
+        clock = SystemClock()
         try:
-            await _prepare(engine, location)
+            until = clock.monotonic() + PATIENCE
+            while not await _prepared(engine, location, last_try=clock.monotonic() >= until):
+                await clock.sleep(0.02)
         except SQLAlchemyError as error:
             await engine.dispose()
             raise ConfigError(
@@ -73,7 +80,7 @@ class Store:
 
 def _engine(location: str | Path) -> AsyncEngine:
     url = _url(str(location))
-    engine = create_async_engine(url, connect_args={"timeout": 30})
+    engine = create_async_engine(url, connect_args={"timeout": PATIENCE})
     event.listen(engine.sync_engine, "connect", _set_pragmas)
     return engine
 
@@ -108,6 +115,21 @@ def _set_pragmas(connection: Any, _record: object) -> None:
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+async def _prepared(engine: AsyncEngine, location: str | Path, *, last_try: bool) -> bool:
+    """Prepare the store; return whether that was done.
+
+    Of several that switch the same new file to the write-ahead log at once, SQLite turns some away as busy
+    without the patience it otherwise has.
+    """
+    try:
+        await _prepare(engine, location)
+    except OperationalError as error:
+        if last_try or getattr(error.orig, "sqlite_errorcode", None) != sqlite3.SQLITE_BUSY:
+            raise
+        return False
+    return True
 
 
 async def _prepare(engine: AsyncEngine, location: str | Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from repertory.actors import Actor, ActorSystem, Exit, Message, handles
 from repertory.errors import RepertoryError
 from repertory.events import Event, Hooks
-from tests.providers.virtual_time import LoopClock, VirtualTimeLoop
+from tests.virtual_time import LoopClock, VirtualTimeLoop
 
 EventT = TypeVar("EventT", bound=Event)
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from repertory.actors import Actor, ActorSystem, Exit, Message, handles
 from repertory.errors import ActorDown, StaleState, StartFailed, StoreError, StoreTooNew
 from repertory.store import StateTable, Store
-from tests.providers.virtual_time import LoopClock
+from tests.virtual_time import LoopClock
 
 
 class Total(BaseModel):

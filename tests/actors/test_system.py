@@ -9,7 +9,7 @@ from repertory.actors import ActorSystem, Exit
 from repertory.errors import ActorDown, StartFailed
 from repertory.events import ActorStarted, Event, Hooks
 from tests.actors.kernel import Echo, Finish, Gate, Hold, Probe, settle
-from tests.providers.virtual_time import LoopClock
+from tests.virtual_time import LoopClock
 
 
 async def test_a_stop_ends_the_actors_latest_first_and_frees_their_names(system: ActorSystem) -> None:

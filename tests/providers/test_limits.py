@@ -6,7 +6,7 @@ from hypothesis.strategies import integers, lists, sampled_from
 
 from repertory.errors import DeadlineExceeded
 from repertory.providers.limits import Limits
-from tests.providers.virtual_time import LoopClock, run_in_virtual_time
+from tests.virtual_time import LoopClock, run_in_virtual_time
 
 LATER = 1e9
 

@@ -14,8 +14,8 @@ from repertory.supervisors import ChildSpec, StartChild, StopChild, Supervisor
 from repertory.supervisors.child import Restart
 from repertory.testing import FakeClock
 from tests.actors.kernel import Echo, Finish, Raise, of, settle
-from tests.providers.virtual_time import VirtualTimeLoop
 from tests.supervisors.tree import Child, children_of
+from tests.virtual_time import VirtualTimeLoop
 
 PERIOD = 10.0
 IDS = ("a", "b", "c", "d")

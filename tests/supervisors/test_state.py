@@ -13,8 +13,8 @@ from repertory.store import StateTable, Store
 from repertory.supervisors import ChildSpec
 from tests.actors.kernel import of
 from tests.actors.test_state import Add, AddAndFail, Counter
-from tests.providers.virtual_time import LoopClock
 from tests.supervisors.tree import supervise
+from tests.virtual_time import LoopClock
 
 
 @pytest.fixture
