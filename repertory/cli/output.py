@@ -3,14 +3,14 @@
 import fcntl
 import os
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
 import orjson
 from pydantic_core import to_jsonable_python
 
-from repertory.errors import ConfigError
+from repertory.errors import ConfigError, StoreError
 from repertory.modules.json_text import dump_json
 from repertory.runtime.batch import Answered, Failed, Outcome
 from repertory.runtime.rows import Reject
@@ -62,7 +62,7 @@ class OutputDirectory:
             raise self._unwritable(error) from None
 
     def write(self, outcome: Outcome) -> None:
-        """Append one line. Raises ConfigError if the disk refuses it."""
+        """Append one line. Raises StoreError if the disk refuses it."""
         match outcome:
             case Answered():
                 self._append(self._results, _result_line(outcome))
@@ -86,16 +86,22 @@ class OutputDirectory:
 
     def _append(self, file: BinaryIO, values: Mapping[str, Any]) -> None:
         line = memoryview(dump_json(values) + b"\n")
+        end = file.tell()
         try:
             while line:  # a short write means the disk is full; the next one says so
                 line = line[file.write(line) :]
         except OSError as error:
-            raise self._unwritable(error) from None
+            with suppress(OSError):
+                file.truncate(end)
+            raise StoreError(
+                f"{self.path}: cannot be written: {error.strerror}",
+                hint="Free some space; the same command then goes on where this one stopped.",
+            ) from None
 
     def _unwritable(self, error: OSError) -> ConfigError:
         return ConfigError(
             f"{self.path}: cannot be written: {error.strerror}",
-            hint="Choose a writable directory with --out, or free some space; what was answered is kept.",
+            hint="Choose a writable directory with --out.",
         )
 
 

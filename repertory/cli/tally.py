@@ -12,6 +12,7 @@ from repertory.errors import ProgramError
 from repertory.evaluation import Accuracy
 from repertory.events import ActorRestarted, Event, LMCallFinished
 from repertory.modules import Module
+from repertory.modules.json_text import dump_json
 from repertory.runtime.batch import Answered, Failed, Outcome
 from repertory.runtime.rows import Reject, Row
 
@@ -109,7 +110,7 @@ class Tally:
 
 
 def is_right(answered: Answered, expect: str) -> bool:
-    """Whether the answer is the expected one; CSV has only text, so text is compared with text as well."""
+    """Whether the answer is the expected one. CSV has only text, so what JSON would write is compared as well."""
     outputs = answered.run.prediction.outputs
     if expect not in outputs:
         raise ProgramError(
@@ -117,7 +118,7 @@ def is_right(answered: Answered, expect: str) -> bool:
             hint=f"It gives: {', '.join(outputs)}.",
         )
     given, expected = to_jsonable_python(outputs[expect]), answered.row.expected
-    return bool(given == expected) or str(given) == str(expected)
+    return bool(given == expected) or expected in (str(given), dump_json(given).decode())
 
 
 def chance_level(program: Module, expect: str | None) -> float | None:

@@ -10,10 +10,11 @@ from uuid import uuid4
 from pydantic_core import to_jsonable_python
 
 from repertory.actors import ActorRef
-from repertory.errors import DeadlineExceeded, ProgramError, RepertoryError, StoreError
+from repertory.errors import DeadlineExceeded, InputError, ProgramError, RepertoryError, StoreError
 from repertory.events import RunFinished
 from repertory.modules import Module, Parameters, Predict, Prediction
 from repertory.modules.dispatch import current_dispatcher
+from repertory.modules.json_text import load_json
 from repertory.runtime.journal import RecordedRun, input_hash, run_id
 from repertory.runtime.predictor import UpdateParameters
 from repertory.runtime.run import RunContext, Station
@@ -87,7 +88,7 @@ class Deployment:
             timeout: Seconds it may take; None: the runtime's default.
 
         Raises:
-            InputError: The inputs do not fit the program.
+            InputError: The inputs do not fit the program, or are not those that ``key`` stands for.
             ProgramError: The program's own code failed; its error is the ``__cause__``.
             DeadlineExceeded, LMError, ReplyError: A step failed.
             RuntimeClosed: The runtime is stopping, or its supervision tree has given up.
@@ -96,6 +97,9 @@ class Deployment:
         recorded = None
         if key is not None and (journal := self._runtime.journal) is not None:
             recorded = (await journal.find(self.name, [key])).get(key)
+            if recorded is not None and load_json(recorded.inputs) != self.compiled.dump_inputs(values):
+                reason = f"the key {key!r} stands for a run with other inputs"
+                raise InputError("", reason, hint="Give each run a key of its own.")
         return await self.resume(values, key or uuid4().hex, recorded, timeout=timeout)
 
     async def recorded(self, keys: Iterable[str]) -> dict[str, RecordedRun]:
@@ -146,7 +150,7 @@ class Deployment:
                         await journal.fail(id, error, clock.monotonic() - started)
                 raise error from error.__cause__
             finally:
-                context.forget_writes()
+                context.end()
                 if hooks := runtime.hooks:
                     hooks.emit(RunFinished(self.name, id, clock.monotonic() - started, outcome, replayed=False))
 

@@ -51,6 +51,7 @@ class RecordedRun:
     """A run as the journal has it; ``outputs`` where it ended well."""
 
     id: str
+    inputs: str  # JSON
     status: str  # accepted | ok | failed
     outputs: dict[str, Any] | None
     usage: Usage
@@ -75,6 +76,7 @@ class Journal:
         rows = await self._store.read(
             select(
                 columns.id,
+                columns.inputs,
                 columns.status,
                 columns.outputs,
                 columns.input_tokens,
@@ -86,6 +88,7 @@ class Journal:
         return {
             keys_by_id[row.id]: RecordedRun(
                 row.id,
+                row.inputs,
                 row.status,
                 load_json(row.outputs) if row.outputs is not None else None,
                 Usage(row.input_tokens, row.output_tokens),

@@ -17,6 +17,7 @@ from repertory.runtime.predictor import Answer, VersionedParameters
 from repertory.supervisors import PoolRef
 
 ATTEMPTS = 3  # times a step is given to an actor, where the life that held it ends each time
+PAUSE = 0.1  # seconds before the last of these
 
 
 @dataclass(slots=True)
@@ -59,6 +60,7 @@ class RunContext:
         self._deadline = deadline
         self._closing = closing
         self._seen: Counter[tuple[str, str]] = Counter()
+        self._dispatching: set[asyncio.Task[Any]] = set()  # tasks with a step under way
         self._writes: list[asyncio.Future[int]] = []
 
     async def dispatch(
@@ -71,10 +73,16 @@ class RunContext:
                 f"{type(predictor).__name__}({predictor.compiled.name}) was not there when the program started",
                 hint="Make predictors in __init__ and keep them as attributes, or in lists or dicts of these.",
             )
-        if self._journal is None:
-            prediction = await self._ask(station, inputs, demos)
-        else:
-            prediction = await self._journaled(self._journal, station, predictor, inputs, demos)
+        task = asyncio.current_task()
+        assert task is not None
+        self._dispatching.add(task)
+        try:
+            if self._journal is None:
+                prediction = await self._ask(station, inputs, demos)
+            else:
+                prediction = await self._journaled(self._journal, station, predictor, inputs, demos)
+        finally:
+            self._dispatching.discard(task)
         self.usage += prediction.usage
         self.lm_calls += prediction.lm_calls
         return prediction
@@ -84,8 +92,14 @@ class RunContext:
         for write in self._writes:
             await write
 
-    def forget_writes(self) -> None:
-        """Let writes under way end by themselves, nobody waiting for them."""
+    def end(self) -> None:
+        """Nobody waits for the run any more: cancel steps still under way, let writes end by themselves.
+
+        Steps are left over where ``forward`` made tasks, as `asyncio.gather` does, and one of them failed.
+        """
+        for task in self._dispatching:
+            if task is not asyncio.current_task():
+                task.cancel()
         for write in self._writes:
             write.add_done_callback(lambda done: done.cancelled() or done.exception())
 
@@ -131,4 +145,6 @@ class RunContext:
             except ActorDown:
                 if attempt == ATTEMPTS or self._closing():
                     raise
+            if attempt > 1:  # not one worker then but a branch of the tree: it takes a moment to come back
+                await self._clock.sleep(PAUSE)
         raise AssertionError("unreachable: the last attempt returns or raises")

@@ -83,7 +83,12 @@ class Workplace:
     def arguments(self, *more: str, program: str = "program.py:echo", data: str = "data.jsonl") -> list[str]:
         return ["run", program, data, "--config", "config.toml", *more]
 
-    async def start(self, *arguments: str, stdin: Any = asyncio.subprocess.DEVNULL) -> asyncio.subprocess.Process:
+    async def start(
+        self,
+        *arguments: str,
+        stdin: Any = asyncio.subprocess.DEVNULL,
+        stderr: Any = asyncio.subprocess.PIPE,
+    ) -> asyncio.subprocess.Process:
         environment = {
             name: value for name, value in os.environ.items() if not name.startswith(("REPERTORY_", "OPENAI_"))
         }
@@ -94,7 +99,7 @@ class Workplace:
             env={**environment, "COLUMNS": "200", **self.environment},
             stdin=stdin,
             stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
+            stderr=stderr,
         )
 
     async def call(self, *arguments: str, stdin: Any = asyncio.subprocess.DEVNULL) -> Ended:

@@ -242,7 +242,11 @@ async def test_a_full_disk(tmp_path: Path) -> None:
         place.write_rows([{"text": "a"}])
         place.out.mkdir()
         (place.out / "results.jsonl").symlink_to("/dev/full")
-        assert "out: cannot be written: No space left on device" in await told(place, *place.arguments())
+        ended = await place.call(*place.arguments())
+        assert ended.status == 1, ended
+        assert "out: cannot be written: No space left on device" in ended.stderr
+        assert "Free some space; the same command then goes on" in ended.stderr
+        assert "Traceback" not in ended.stderr
 
 
 async def test_help_shows_examples_and_the_exit_status(place: Workplace) -> None:

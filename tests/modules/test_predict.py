@@ -87,9 +87,7 @@ async def test_the_models_failure_is_passed_on() -> None:
 
 
 async def test_without_a_model_the_remedy_is_told() -> None:
-    with pytest.raises(
-        ProgramError, match=r"outside a Runtime\n  Start the program on a Runtime, or pass lm="
-    ):
+    with pytest.raises(ProgramError, match=r"outside a Runtime\n  Start the program on a Runtime, or pass lm="):
         await Predict("a -> b")(a="x")
 
 

@@ -1,0 +1,96 @@
+"""Configuration: file, environment, defaults, and errors that say what to write instead."""
+
+from pathlib import Path
+
+import pytest
+
+from repertory.errors import ConfigError
+from repertory.runtime.config import LMConfig, RuntimeConfig, load_config, make_config
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    for name in [name for name in os.environ if name.upper().startswith("REPERTORY_")]:
+        monkeypatch.delenv(name)
+
+
+def load(tmp_path: Path, text: str) -> RuntimeConfig:
+    path = tmp_path / "c.toml"
+    path.write_text(text)
+    return load_config(path)
+
+
+def test_the_environment_wins_value_by_value(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REPERTORY_SERVER__PORT", "9000")
+    monkeypatch.setenv("REPERTORY_LM__DEFAULT__LIMITS__CONCURRENCY", "7")
+    monkeypatch.setenv("REPERTORY_STORE", "elsewhere.db")
+    config = load(
+        tmp_path,
+        'store = "here.db"\n[server]\nport = 1\nauth = false\n'
+        '[lm.default]\nmodel = "local"\nlimits.requests_per_minute = 60\n',
+    )
+    assert (config.server.port, config.server.auth, config.store) == (9000, False, "elsewhere.db")
+    assert config.lm["default"].limits.model_dump() == {"requests_per_minute": 60, "concurrency": 7}
+
+
+def test_the_environment_alone_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REPERTORY_LM__DEFAULT__MODEL", "openai/x")
+    monkeypatch.setenv("REPERTORY_SERVER__PORT", "9000")
+    config = make_config("the environment", {})
+    assert (config.lm["default"].model, config.server.port, config.server.auth) == ("openai/x", 9000, True)
+
+
+def test_the_key_list_of_the_daemon_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REPERTORY_API_KEYS", "secret")
+    assert "secret" not in repr(make_config("the environment", {}))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("port = 1", "c.toml: port is not a known setting"),
+        ("[lm.default]\nthreads = 2", "c.toml: lm.default.model is missing\n  Write: model = ..."),
+        (
+            '[lm.a]\nmodel = "local"\nlimits.requests_per_minute = "500/min"',
+            "unable to parse string as a number; got a str. Write: requests_per_minute = 500",
+        ),
+        (
+            "[server]\nport = 70000",
+            "c.toml: server.port = 70000\n  Input should be less than or equal to 65535; got",
+        ),
+        ('[log]\nformat = "xml"', "c.toml: log.format = 'xml'\n  Input should be 'json' or 'console'; got a str."),
+        ("[server]\nport = 1\nport = 2", "c.toml: is not TOML: Cannot overwrite a value"),
+    ],
+)
+def test_errors_name_file_field_value_and_remedy(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, text)
+    assert message in str(caught.value)
+
+
+def test_a_wrong_value_in_the_environment_is_said_to_be_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("repertory_server__port", "many")
+    with pytest.raises(ConfigError, match=r"^REPERTORY_SERVER__PORT: server\.port = 'many'\n"):
+        load(tmp_path, "[server]\nport = 1\n")
+
+
+def test_a_file_that_is_not_text(tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match=r"c\.toml: is not TOML"):
+        load_config(tmp_path / "c.toml")
+
+
+def test_the_key_comes_from_the_environment_and_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_KEY", "sk-secret")
+    config = LMConfig(model="openai/x", api_key_env="MY_KEY")
+    key = config.api_key()
+    assert key is not None
+    assert (key.get_secret_value(), "sk-secret" in repr((config, key))) == ("sk-secret", False)
+    monkeypatch.setenv("MY_KEY", "")
+    with pytest.raises(ConfigError, match=r"MY_KEY is not set\n  Run: export MY_KEY="):
+        config.api_key()
+    assert LMConfig(model="openai/x", api_key_env="").api_key() is None
