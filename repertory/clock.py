@@ -1,4 +1,4 @@
-"""The injected clock: the only place the project reads the time or sleeps."""
+"""The injected clock: where decisions, waits and records get the time from."""
 
 import asyncio
 import time

@@ -18,15 +18,16 @@ Hook: TypeAlias = Callable[[Event], None]
 
 
 class Hooks:
-    """The listeners of one runtime, called in order, synchronously.
+    """The listeners of one runtime, called in order, synchronously, so a hook must be quick.
 
-    A hook must be quick and must not raise: what it raises reaches the emitter, as any programming error does.
+    What a hook raises never reaches the emitter: the others are told of it by `HookFailed`, the first time.
     """
 
-    __slots__ = ("_hooks",)
+    __slots__ = ("_failed", "_hooks")
 
     def __init__(self, hooks: Iterable[Hook] = ()) -> None:
         self._hooks = list(hooks)
+        self._failed: list[Hook] = []
 
     def __bool__(self) -> bool:
         return bool(self._hooks)
@@ -38,7 +39,20 @@ class Hooks:
     def emit(self, event: Event) -> None:
         """Hand ``event`` to every hook."""
         for hook in self._hooks:
-            hook(event)
+            try:
+                hook(event)
+            except Exception as error:  # noqa: BLE001  # whatever it is, the emitter has nothing to do with it
+                if hook not in self._failed:
+                    self._failed.append(hook)
+                    self.emit(HookFailed(repr(hook), error))
+
+
+@dataclass(frozen=True, slots=True)
+class HookFailed(Event):
+    """A hook raised; later errors of the same hook are not told."""
+
+    hook: str
+    cause: BaseException
 
 
 # --- actors and supervisors ----------------------------------------------------------------------------------

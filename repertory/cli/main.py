@@ -13,6 +13,7 @@ from cyclopts.validators import Number
 
 from repertory import __version__
 from repertory.cli.exit_codes import ExitCode
+from repertory.cli.printable import printable
 from repertory.errors import RepertoryError, RestartLimitReached, RuntimeClosed, StartFailed
 
 EPILOGUE = """Examples:
@@ -93,8 +94,7 @@ def run(
     inject_crash
         Crash one worker after this many answers, to watch it being restarted.
     """
-    from rich.console import Console
-
+    from repertory.cli.console import PatientConsole
     from repertory.cli.run import RunOptions, run_batch
 
     options = RunOptions(
@@ -113,7 +113,7 @@ def run(
         baseline_limit=baseline_limit,
         timeout=timeout,
     )
-    return run_batch(options, Console(stderr=True))
+    return run_batch(options, PatientConsole(stderr=True))
 
 
 @app.command
@@ -160,7 +160,7 @@ def main() -> None:
     except RepertoryError as error:
         if debug:
             raise
-        print(f"error: {_told(error)}", file=sys.stderr)  # noqa: T201  # this is where errors are shown
+        print(f"error: {printable(str(_told(error)))}", file=sys.stderr)  # noqa: T201  # this is where errors are shown
         sys.exit(_status(error))
     except KeyboardInterrupt:  # before there was anything to interrupt
         sys.exit(ExitCode.INTERRUPTED)

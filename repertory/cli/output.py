@@ -68,18 +68,18 @@ class OutputDirectory:
                 self._append(self._results, _result_line(outcome))
             case Failed():
                 self._append(self._results, _failure_line(outcome))
-            case Reject(line, field, reason):
-                self._append(self._rejects, {"line": line, "field": field, "reason": reason})
+            case Reject(line, field, reason, hint):
+                self._append(self._rejects, {"line": line, "field": field, "reason": reason, **_hint(hint)})
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
-        """Put ``summary.json`` in place, whole."""
+        """Put ``summary.json`` in place, whole. Raises StoreError if the disk refuses it."""
         text = orjson.dumps(summary, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
         draft = self.summary_path.with_suffix(".tmp")
         try:
             draft.write_bytes(text)
             os.replace(draft, self.summary_path)
         except OSError as error:
-            raise self._unwritable(error) from None
+            raise self._lost(error) from None
 
     def _emptied(self, name: str) -> BinaryIO:
         return self._files.enter_context((self.path / name).open("wb", buffering=0))
@@ -93,10 +93,13 @@ class OutputDirectory:
         except OSError as error:
             with suppress(OSError):
                 file.truncate(end)
-            raise StoreError(
-                f"{self.path}: cannot be written: {error.strerror}",
-                hint="Free some space; the same command then goes on where this one stopped.",
-            ) from None
+            raise self._lost(error) from None
+
+    def _lost(self, error: OSError) -> StoreError:
+        return StoreError(
+            f"{self.path}: cannot be written: {error.strerror}",
+            hint="Free some space; the same command then goes on where this one stopped.",
+        )
 
     def _unwritable(self, error: OSError) -> ConfigError:
         return ConfigError(
@@ -127,5 +130,9 @@ def _failure_line(outcome: Failed) -> dict[str, Any]:
         "input_id": row.id,
         "line": row.line,
         "status": "failed",
-        "error": {"code": error.code, "message": error.message},
+        "error": {"code": error.code, "message": error.message, **_hint(error.hint)},
     }
+
+
+def _hint(hint: str | None) -> dict[str, str]:
+    return {"hint": hint} if hint else {}

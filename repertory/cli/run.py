@@ -15,8 +15,8 @@ from rich.markup import escape
 from repertory.cli.exit_codes import ExitCode
 from repertory.cli.output import OutputDirectory
 from repertory.cli.tally import Tally, chance_level
-from repertory.cli.view import BatchView, samples_table, summary_table
-from repertory.errors import InjectedCrash
+from repertory.cli.view import BatchView, reasons_lines, samples_table, summary_table
+from repertory.errors import ConfigError, InjectedCrash
 from repertory.modules import Module
 from repertory.runtime.batch import Answered, Batch, Outcome
 from repertory.runtime.config import LMConfig, RuntimeConfig, load_config, make_config
@@ -77,6 +77,10 @@ def run_batch(options: RunOptions, console: Console) -> ExitCode:
 
 async def _run(options: RunOptions, console: Console) -> ExitCode:
     # All that can be wrong with the arguments is found before the model is started.
+    if options.baseline is not None and options.expect is None:
+        raise ConfigError(
+            "--baseline compares answers with the right ones", hint="Name their column: --expect COLUMN."
+        )
     name = options.program.rpartition(":")[2]
     program = load_program(options.program)
     baseline = load_program(options.baseline) if options.baseline is not None else None
@@ -115,6 +119,8 @@ async def _run(options: RunOptions, console: Console) -> ExitCode:
     console.print()
     if tally.samples:
         console.print(samples_table(tally))
+    for line in reasons_lines(tally):
+        console.print(line, soft_wrap=True)
     console.print(summary_table(summary))
     console.print(f"[dim]Results are in {escape(str(options.out))}.[/dim]")
     if tally.failed:
@@ -158,7 +164,8 @@ def _config(options: RunOptions) -> RuntimeConfig:
     config = load_config(options.config) if options.config is not None else make_config("the environment", {})
     if options.lm is None and "default" in config.lm:
         return config
-    default = LMConfig(model=options.lm or "local")
+    model, known = options.lm or "local", config.lm.get("default")
+    default = known.model_copy(update={"model": model}) if known is not None else LMConfig(model=model)
     return config.model_copy(update={"lm": {**config.lm, "default": default}})
 
 

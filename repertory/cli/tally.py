@@ -1,6 +1,7 @@
 """The tally of a batch: what came of its rows and what they cost."""
 
 from array import array
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import quantiles
@@ -17,6 +18,7 @@ from repertory.runtime.batch import Answered, Failed, Outcome
 from repertory.runtime.rows import Reject, Row
 
 SAMPLES = 8  # answered rows kept to be shown
+KINDS = 100  # different reasons counted; rows that fail each in their own way must not fill the memory
 
 
 @dataclass(slots=True)
@@ -41,6 +43,7 @@ class Tally:
     seconds_per_row: "array[float]" = field(default_factory=lambda: array("d"))  # 8 bytes a row
     samples: list[Answered] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
+    reasons: Counter[tuple[str, str | None]] = field(default_factory=Counter)  # with remedies
 
     @property
     def done(self) -> int:
@@ -67,15 +70,21 @@ class Tally:
                 self.seconds_per_row.append(outcome.run.seconds)
                 if len(self.samples) < SAMPLES:
                     self.samples.append(outcome)
-            case Failed():
+            case Failed(error=error):
                 self.failed += 1
-            case Reject():
+                self._count_reason(f"{error.code}: {error.message.partition(chr(10))[0]}", error.hint)
+            case Reject(_, name, reason, hint):
                 self.rejected += 1
+                self._count_reason(f"{name}: {reason}" if name else reason, hint)
                 return
         if len(self.rows) < self.keep_rows:
             self.rows.append(outcome.row)
         if self.expect is not None:
             self.accuracy.record(isinstance(outcome, Answered) and is_right(outcome, self.expect))
+
+    def _count_reason(self, reason: str, hint: str | None) -> None:
+        if (reason, hint) in self.reasons or len(self.reasons) < KINDS:
+            self.reasons[reason, hint] += 1
 
     def percentile_ms(self, percent: int) -> float:
         """Milliseconds that ``percent`` of the answered rows took at most."""

@@ -17,8 +17,10 @@ from rich.progress import (
 from rich.table import Table
 
 from repertory import events
+from repertory.cli.printable import printable
 from repertory.cli.tally import Tally
 
+REASONS = 3  # shown of those for which rows have no answer
 REPORTS = 10  # progress lines where there is no terminal to draw a bar on
 
 
@@ -100,6 +102,8 @@ def incident(event: events.Event) -> str | None:
             return f"[yellow]! {escape(path)} (life {incarnation}) does not end; left behind[/yellow]"
         case events.CircuitChanged(endpoint, before, after):
             return f"[yellow]! circuit of {escape(endpoint)}: {before} → {after}[/yellow]"
+        case events.HookFailed(hook, cause):
+            return f"[yellow]! the hook {escape(hook)} failed: {_error(cause)}[/yellow]"
         case events.LocalModelStarted(endpoint, pid, url):
             return f"[dim]· local model {escape(endpoint)} answers at {url} (pid {pid})[/dim]"
         case events.LocalModelExited(endpoint, pid, status):
@@ -113,7 +117,7 @@ def samples_table(tally: Tally) -> Table:
     table = Table(title="Sample results", title_justify="left", expand=True)
     names = list(tally.samples[0].run.prediction.outputs) if tally.samples else []
     expect = tally.expect
-    table.add_column("row", no_wrap=True)
+    table.add_column("row", no_wrap=True, overflow="ellipsis", max_width=30)
     table.add_column("inputs", no_wrap=True, overflow="ellipsis", ratio=1)
     for column in [*names, *(["expected"] if expect else []), "ms"]:
         table.add_column(column, overflow="fold", max_width=40)
@@ -123,8 +127,18 @@ def samples_table(tally: Tally) -> Table:
         cells = [str(answered.row.id), " ".join(inputs[:200].split()), *(str(outputs.get(name)) for name in names)]
         if expect:
             cells.append(str(answered.row.expected))
-        table.add_row(*map(escape, cells), f"{answered.run.seconds * 1000:.0f}")
+        table.add_row(*(escape(printable(cell)) for cell in cells), f"{answered.run.seconds * 1000:.0f}")
     return table
+
+
+def reasons_lines(tally: Tally) -> list[str]:
+    """Why rows have no answer: the most frequent reasons, each with its remedy."""
+    lines = []
+    for (reason, hint), count in tally.reasons.most_common(REASONS):
+        lines.append(f"[yellow]{count} x {escape(printable(reason))}[/yellow]")
+        if hint:
+            lines.append(f"    {escape(printable(hint))}")
+    return lines
 
 
 def summary_table(summary: Mapping[str, Any]) -> Table:
@@ -139,7 +153,8 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
         if summary["chance"] is not None:
             table.add_row("chance", f"{summary['chance']:.3f}")
     if (baseline := summary.get("baseline")) is not None:
-        table.add_row(f"{baseline['program']}", f"{_accuracy(baseline)} on {baseline['rows']} rows")
+        compared = _accuracy(baseline) if baseline["accuracy"] is not None else "nothing compared"
+        table.add_row(escape(baseline["program"]), f"{compared} on {baseline['rows']} rows")
     table.add_row("restarts", str(summary["restarts"]))
     table.add_row("model calls", f"{summary['lm_calls']} ({summary['tokens']} tokens)")
     table.add_row("latency", f"p50 {summary['p50_ms']:.0f} ms, p95 {summary['p95_ms']:.0f} ms")
@@ -153,4 +168,5 @@ def _accuracy(summary: Mapping[str, Any]) -> str:
 
 
 def _error(cause: BaseException) -> str:
-    return escape(f"{type(cause).__name__}: {str(cause).splitlines()[0] if str(cause) else ''}")
+    first_line = str(cause).partition("\n")[0]
+    return escape(printable(f"{type(cause).__name__}: {first_line}"))

@@ -1,10 +1,13 @@
 """Predict: one question to a language model."""
 
+import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from repertory.errors import ProgramError
+from pydantic import ValidationError
+
+from repertory.errors import ConfigError, ProgramError
 from repertory.modules.dispatch import current_dispatcher
 from repertory.modules.json_adapter import JSONAdapter
 from repertory.modules.module import Module
@@ -39,7 +42,7 @@ class Predict(Module):
         temperature: Sampling temperature; None leaves it to the endpoint.
         max_tokens: Most tokens a reply may have; None leaves it to the endpoint.
 
-    Raises SignatureError if the signature cannot be compiled.
+    Raises SignatureError if the signature cannot be compiled, ConfigError if another argument cannot be used.
     """
 
     def __init__(
@@ -56,13 +59,18 @@ class Predict(Module):
         self.compiled: CompiledSignature = compile_signature(self._signature)
         self.adapter = JSONAdapter(self.compiled)
         self.lm = lm if not isinstance(lm, str) else None
-        self.parameters = Parameters(
-            instructions=instructions,
-            demos=tuple(dict(demo) for demo in demos),
-            lm=lm if isinstance(lm, str) else "default",
-            temperature=temperature,
-            max_tokens=max_tokens,
-        )
+        try:
+            self.parameters = Parameters(
+                instructions=instructions,
+                demos=tuple(self._checked(number, demo) for number, demo in enumerate(demos)),
+                lm=lm if isinstance(lm, str) else "default",
+                temperature=temperature,
+                max_tokens=max_tokens,
+            )
+        except ValidationError as error:
+            fault = error.errors(include_url=False)[0]
+            where = ".".join(map(str, fault["loc"]))
+            raise ConfigError(f"Predict: {where} = {fault['input']!r}", hint=f"{fault['msg']}.") from None
         self._preamble: _Preamble | None = None
 
     @staticmethod
@@ -125,6 +133,18 @@ class Predict(Module):
         )
         response = await lm.complete(request)
         return Prediction(self.adapter.parse(response), usage=response.usage, lm_calls=1)
+
+    def _checked(self, number: int, demo: object) -> dict[str, Any]:
+        """A demonstration that shows something: at least one input and one output."""
+        for side in (self.compiled.inputs, self.compiled.outputs):
+            names = [field.name for field in side]
+            if not isinstance(demo, Mapping) or not any(name in demo for name in names):
+                raise ConfigError(
+                    f"Predict: demos[{number}] = {reprlib.repr(demo)} has none of the fields {', '.join(names)}",
+                    hint="A demonstration has inputs and the outputs that are right for them.",
+                )
+        assert isinstance(demo, Mapping)
+        return dict(demo)
 
     def _preamble_for(self, parameters: Parameters) -> _Preamble:
         preamble = self._preamble

@@ -14,8 +14,8 @@ class Prediction(Record):
     Attributes:
         usage: Tokens over all calls made for it.
         lm_calls: Calls to language models made for it.
-        parameters_version: Version of the predictor's parameters that were used; 0 outside a runtime and for
-            predictions made of several.
+        parameters_version: Version of the predictor's parameters that were used; 0 outside a runtime, for what
+            a program makes of several predictions, and for runs read back from the journal.
     """
 
     __slots__ = ("lm_calls", "parameters_version", "usage")

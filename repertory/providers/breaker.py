@@ -14,6 +14,7 @@ from repertory.errors import CircuitOpen, LMAuthError, LMRateLimited, LMRequestR
 State: TypeAlias = Literal["closed", "open", "half_open"]
 
 JITTER = 0.25  # an open interval is lengthened by up to this share, so that breakers do not probe in step
+LONGEST_RETRY_AFTER = 300.0  # seconds; a peer that asks for more is probed all the same
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +27,12 @@ class BreakerSettings:
         minimum_volume: The rate says nothing about fewer outcomes than this.
         failure_rate: The share of failures, above 0 and at most 1, at which it opens.
         open_seconds: Length of the first open interval; each failed probe doubles it.
-        open_seconds_cap: The doubling ends here. A longer ``Retry-After`` is still obeyed.
+        open_seconds_cap: The doubling ends here. A longer ``Retry-After`` is still obeyed, up to five minutes.
         probes: Calls admitted when half open; when all of them succeed the breaker closes.
     """
 
     window_calls: int = 20
-    window_seconds: float = 30.0
+    window_seconds: float = 120.0  # long enough for a few callers at a time to run into timeouts
     minimum_volume: int = 5
     failure_rate: float = 0.5
     open_seconds: float = 1.0
@@ -179,7 +180,7 @@ class CircuitBreaker:
 
     def _open(self, error: RepertoryError) -> None:
         interval = self._interval * (1 + JITTER * self._rng.random())
-        self._until = self._clock.monotonic() + max(interval, error.retry_after or 0.0)
+        self._until = self._clock.monotonic() + max(interval, min(error.retry_after or 0.0, LONGEST_RETRY_AFTER))
         self._enter("open")
 
     def _enter(self, state: State) -> None:

@@ -32,13 +32,15 @@ class EndpointSettings:
         api_key: Sent as a bearer token; None sends none.
         api_key_env: The environment variable the key came from, named in remedies.
         supports_schema: Whether it constrains replies to a JSON Schema.
-        timeout: Seconds a call may take that brings no deadline of its own, waits and retries included.
+        timeout: Most seconds one attempt may take. A call's deadline bounds all of its attempts; a call without
+            one has ``timeout * attempts``, waits included.
         connect_timeout: Seconds to open a connection.
         attempts: Most attempts a call makes, the first included.
         requests_per_minute: Most attempts sent in any minute; None is no limit.
         max_concurrency: Most attempts in flight; None is no limit.
-        patience: An attempt cut off by its caller's deadline counts as a failure of the endpoint only if it had
-            at least this many seconds: otherwise hurried callers would shut out the patient ones.
+        patience: An attempt cut off by its caller's deadline counts as a failure of the endpoint only if nobody
+            had an answer from it for this many seconds: hurried callers must not shut out patient ones as long
+            as anything is answered, and a dead endpoint must not hide behind hurried callers.
         breaker: When its circuit opens.
     """
 
@@ -48,7 +50,7 @@ class EndpointSettings:
     api_key: SecretStr | None = None
     api_key_env: str = ""
     supports_schema: bool = True
-    timeout: float = 120.0
+    timeout: float = 60.0
     connect_timeout: float = 10.0
     attempts: int = 3
     requests_per_minute: float | None = None
@@ -117,7 +119,7 @@ class Endpoint:
     """
 
     def __init__(self, settings: EndpointSettings, *, clock: Clock, hooks: Hooks, rng: Random) -> None:
-        self._settings = settings
+        self.settings = settings
         self._clock = clock
         self._hooks = hooks
         self._limits = _limits(settings, clock)
@@ -130,29 +132,31 @@ class Endpoint:
             connect_timeout=settings.connect_timeout,
         )
         self._circuit: State = self._breaker.state  # as last told to the hooks
+        self._answered = -math.inf  # when it last answered, whatever it said
+        self._asked: float | None = None  # when the first attempt since then was sent
         self._in_flight = 0
         self._calls = 0
         self._failures = 0
 
     def __repr__(self) -> str:
-        return f"Endpoint({self.name!r}, model={self._settings.model!r})"
+        return f"Endpoint({self.name!r}, model={self.settings.model!r})"
 
     @property
     def name(self) -> str:
         """The settings' name."""
-        return self._settings.name
+        return self.settings.name
 
     @property
     def supports_schema(self) -> bool:
         """Whether replies are constrained to ``LMRequest.response_schema``."""
-        return self._settings.supports_schema
+        return self.settings.supports_schema
 
     async def complete(self, request: LMRequest) -> LMResponse:
         """Return the model's reply; see ``LM.complete`` for what it raises."""
-        settings = self._settings
+        settings = self.settings
         deadline = request.deadline
         if deadline is None:
-            deadline = self._clock.monotonic() + settings.timeout
+            deadline = self._clock.monotonic() + settings.timeout * settings.attempts
         body = openai_chat.encode(request, settings.model, supports_schema=settings.supports_schema)
         self._calls += 1
         self._in_flight += 1
@@ -172,7 +176,7 @@ class Endpoint:
         """Return the present state."""
         return EndpointSnapshot(
             name=self.name,
-            model=self._settings.model,
+            model=self.settings.model,
             circuit=self._breaker.snapshot(),
             in_flight=self._in_flight,
             waiting=self._limits.waiting if self._limits is not None else 0,
@@ -216,17 +220,19 @@ class Endpoint:
     async def _send(self, body: bytes, deadline: float) -> LMResponse:
         """Make one attempt if the breaker admits it, and tell the breaker and the hooks how it ended."""
         started = self._clock.monotonic()
-        patience = deadline - started
-        if patience <= 0:
+        left = deadline - started
+        if left <= 0:
             raise DeadlineExceeded(f"{self.name}: the deadline passed before the call was made")
         breaker = self._breaker
         permit = breaker.admit()
         if breaker.state != self._circuit:
             self._tell_circuit()
+        if self._asked is None:
+            self._asked = started
         try:
-            response = await self._exchange(body, patience)
+            response = await self._exchange(body, left)
         except (LMError, DeadlineExceeded) as error:
-            if isinstance(error, DeadlineExceeded) and patience < self._settings.patience:
+            if isinstance(error, DeadlineExceeded) and self._silence() < self.settings.patience:
                 breaker.release(permit)
             else:
                 breaker.record(permit, error)
@@ -240,13 +246,19 @@ class Endpoint:
         self._tell_outcome(started, None, response.usage)
         return response
 
-    async def _exchange(self, body: bytes, timeout: float) -> LMResponse:
-        """Send the body, read the answer."""
-        settings = self._settings
+    async def _exchange(self, body: bytes, left: float) -> LMResponse:
+        """Send the body, read the answer; ``left`` seconds remain until the deadline."""
+        settings = self.settings
         try:
-            status, headers, answer = await self._transport.post(openai_chat.PATH, body, timeout=timeout)
+            status, headers, answer = await self._transport.post(
+                openai_chat.PATH, body, timeout=min(settings.timeout, left)
+            )
         except LMTimeout:
-            raise DeadlineExceeded(f"{self.name}: the deadline passed {timeout:.1f} s after sending") from None
+            if settings.timeout < left:
+                raise
+            raise DeadlineExceeded(f"{self.name}: the deadline passed {left:.1f} s after sending") from None
+        self._answered = self._clock.monotonic()
+        self._asked = None
         if 200 <= status < 300:
             return openai_chat.decode(answer, endpoint=settings.name, secret=settings.api_key)
         raise openai_chat.error_from(
@@ -258,6 +270,12 @@ class Endpoint:
             key_env=settings.api_key_env,
             secret=settings.api_key,
         )
+
+    def _silence(self) -> float:
+        """Seconds since which the endpoint has been asked and has answered nobody."""
+        # If no attempt followed the last answer, those under way have waited through all the time since.
+        since = self._answered if self._asked is None else self._asked
+        return self._clock.monotonic() - since
 
     def _tell_outcome(self, started: float, error: str | None, usage: Usage) -> None:
         if self._breaker.state != self._circuit:

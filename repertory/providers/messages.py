@@ -28,8 +28,8 @@ class LMRequest:
         max_tokens: Most tokens the reply may have.
         seed: Asks the endpoint for repeatable sampling.
         stop: Strings at which the reply ends.
-        deadline: The point on ``Clock.monotonic()`` at which the caller stops waiting; None is the endpoint's
-            own timeout.
+        deadline: The point on ``Clock.monotonic()`` at which the caller stops waiting; None leaves it to the
+            endpoint: as long as all its attempts may take together.
     """
 
     messages: tuple[Message, ...]

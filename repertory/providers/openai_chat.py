@@ -23,6 +23,7 @@ from repertory.errors import (
 from repertory.providers.messages import LMRequest, LMResponse, Usage
 
 PATH = "/chat/completions"
+MOST_TOKENS = 2**53  # a count above is nonsense, and no float or JSON reader would keep it exactly
 EXCERPT = 500  # characters of the peer's own words that an error quotes at most
 LONGEST_HINT = 86_400.0  # seconds; a peer that asks for more than a day is taken to mean a day
 
@@ -119,7 +120,8 @@ def error_from(
     if status == 404:
         hint = "Check the endpoint's base_url (it usually ends in /v1) and the model's name."
     elif status < 400:
-        hint = f"Redirects are not followed. Set base_url to where it moved: {headers.get('location', 'not said')}"
+        target = _quote(headers.get("location", "not said"), secret, EXCERPT)
+        hint = f"Redirects are not followed. Set base_url to where it moved: {target}"
     return LMRequestRejected(message, endpoint=endpoint, hint=hint)
 
 
@@ -175,12 +177,13 @@ def _usage(usage: object) -> Usage:
         return Usage()
     details = usage.get("prompt_tokens_details")
     cached = details.get("cached_tokens") if isinstance(details, dict) else 0
-    # A good reply is not thrown away over a bad count: what is not a number counts as 0.
+    # A good reply is not thrown away over a bad count: what cannot be one counts as 0.
     return Usage(_count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens")), _count(cached))
 
 
 def _count(value: object) -> int:
-    return value if isinstance(value, int) else 0
+    # By type, as a bool is an int too.
+    return value if type(value) is int and 0 <= value <= MOST_TOKENS else 0
 
 
 def _said(body: bytes, secret: SecretStr | None) -> str:

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from repertory.errors import CircuitOpen, LMAuthError, RepertoryError, RuntimeClosed, StoreError
 from repertory.runtime.deployment import Deployment, Run
-from repertory.runtime.journal import RecordedRun, input_hash, run_id
+from repertory.runtime.journal import RecordedRun, json_hash, run_id
 from repertory.runtime.rows import Reject, Row
 from repertory.runtime.runtime import Runtime
 
@@ -111,7 +111,7 @@ class Batch:
                 number += 1
 
     def _key(self, row: Row) -> str:
-        content = input_hash(self._deployment.compiled.dump_inputs(row.inputs))
+        content = json_hash(self._deployment.compiled.dump_inputs(row.inputs))
         occurrence = self._seen[content]
         self._seen[content] += 1
         return f"{self._session}{self._program}:{content}:{occurrence}"

@@ -6,7 +6,7 @@ says which environment variable holds the key.
 
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import (
@@ -21,6 +21,10 @@ from repertory.errors import ConfigError
 DEFAULT_STORE = ".repertory/store.db"
 PREFIX = "REPERTORY_"  # of the environment variables
 DELIMITER = "__"  # between the parts of a setting's name in them
+
+
+Name: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+VariableName: TypeAlias = Annotated[str, Field(pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$")]
 
 
 class _Table(BaseModel):
@@ -48,23 +52,23 @@ class LMConfig(_Table):
         base_url: Where an ``openai/`` endpoint is.
         api_key_env: Environment variable that holds its key; "" for an endpoint without one.
         structured_output: Whether it constrains replies to a JSON schema.
-        timeout: Seconds a call may take, waits and retries included.
+        timeout: Seconds one attempt may take; a run's deadline bounds them all.
         connect_timeout: Seconds to open a connection.
         attempts: Most attempts of a call, the first included.
-        threads: ``local`` only: threads that compute.
+        threads: ``local`` only: threads that compute; None is as many as there are processors, at most 4.
         parallel: ``local`` only: requests answered at the same time.
         context: ``local`` only: tokens of context, shared by these.
     """
 
     model: str
     base_url: str = "https://api.openai.com/v1"
-    api_key_env: str = "OPENAI_API_KEY"
+    api_key_env: VariableName = "OPENAI_API_KEY"
     structured_output: bool = True
-    timeout: float = Field(default=120.0, gt=0)
+    timeout: float = Field(default=60.0, gt=0)
     connect_timeout: float = Field(default=10.0, gt=0)
     attempts: int = Field(default=3, ge=1)
     limits: LMLimits = LMLimits()
-    threads: int = Field(default=1, ge=1)
+    threads: int | None = Field(default=None, ge=1)
     parallel: int = Field(default=4, ge=1)
     context: int = Field(default=8192, ge=256)
 
@@ -148,7 +152,7 @@ class RuntimeConfig(BaseSettings):
     store: str = DEFAULT_STORE
     journal: bool = True
     lm: dict[str, LMConfig] = Field(default_factory=dict)
-    programs: dict[str, ProgramConfig] = Field(default_factory=dict)
+    programs: dict[Name, ProgramConfig] = Field(default_factory=dict)
     server: ServerConfig = ServerConfig()
     log: LogConfig = LogConfig()
 
@@ -212,7 +216,11 @@ def _config_error(source: str, error: ValidationError) -> ConfigError:
         return ConfigError(f"{source}: {field} is not a known setting", hint="docs/configuration.md lists them.")
     if fault["type"] == "missing":
         return ConfigError(f"{source}: {field} is missing", hint=f"Write: {field.rpartition('.')[2]} = ...")
+    if fault["type"] == "model_type":
+        return ConfigError(f"{source}: {field} is not a table", hint=f"Write: [{field}]")
     value = fault["input"]
+    if field.endswith("api_key_env"):  # likely the key itself: not to be shown
+        return ConfigError(f"{source}: {field} is not a variable's name", hint="Never write the key itself.")
     hint = f"{fault['msg']}; got a {type(value).__name__}."
     number = str(value).partition("/")[0].strip()
     if fault["type"] in ("float_parsing", "int_parsing") and number.replace(".", "", 1).isdigit():

@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
+from weakref import WeakValueDictionary
 
 from pydantic_core import to_jsonable_python
 
@@ -15,7 +16,7 @@ from repertory.events import RunFinished
 from repertory.modules import Module, Parameters, Predict, Prediction
 from repertory.modules.dispatch import current_dispatcher
 from repertory.modules.json_text import load_json
-from repertory.runtime.journal import RecordedRun, input_hash, run_id
+from repertory.runtime.journal import RecordedRun, json_hash, run_id
 from repertory.runtime.predictor import UpdateParameters
 from repertory.runtime.run import RunContext, Station
 from repertory.signatures import CompiledSignature, compile_signature
@@ -60,6 +61,7 @@ class Deployment:
         self._runtime = runtime
         self._stations = stations
         self._keepers = keepers
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # by run key
 
     def _fingerprint(self, runtime: "Runtime") -> str:
         """A hash of all that is declared about the program: what it is asked, how, and which models it asks.
@@ -74,7 +76,7 @@ class Deployment:
             ]
             for path, predict in self.program.predictors().items()
         }
-        return input_hash(self.compiled.fingerprint, predictors)
+        return json_hash(self.compiled.fingerprint, predictors)
 
     async def __call__(self, **inputs: Any) -> Prediction:
         """Run the program once. Raises as `run`."""
@@ -94,13 +96,15 @@ class Deployment:
             RuntimeClosed: The runtime is stopping, or its supervision tree has given up.
         """
         values = self.compiled.validate_inputs(inputs)
-        recorded = None
-        if key is not None and (journal := self._runtime.journal) is not None:
+        journal = self._runtime.journal
+        if key is None or journal is None:
+            return await self.resume(values, key or uuid4().hex, None, timeout=timeout)
+        # Who comes second with the same key waits for the first, and then reads what came of it.
+        async with self._turns.setdefault(key, asyncio.Lock()):
             recorded = (await journal.find(self.name, [key])).get(key)
-            if recorded is not None and load_json(recorded.inputs) != self.compiled.dump_inputs(values):
-                reason = f"the key {key!r} stands for a run with other inputs"
-                raise InputError("", reason, hint="Give each run a key of its own.")
-        return await self.resume(values, key or uuid4().hex, recorded, timeout=timeout)
+            if recorded is not None:
+                self._check_same(key, values, recorded)
+            return await self.resume(values, key, recorded, timeout=timeout)
 
     async def recorded(self, keys: Iterable[str]) -> dict[str, RecordedRun]:
         """What the journal knows of runs under these keys."""
@@ -127,7 +131,7 @@ class Deployment:
             steps = {}
             if journal is not None:
                 if recorded is None:
-                    await journal.accept(self.name, key, self.compiled.dump_inputs(values))
+                    await journal.accept(self.name, key, self.fingerprint, self.compiled.dump_inputs(values))
                 else:
                     steps = await journal.steps_of(id)
             context = RunContext(
@@ -142,19 +146,22 @@ class Deployment:
                     await asyncio.gather(context.settle(), finished)
                 outcome = None
                 return Run(id, prediction, seconds, replayed=False)
-            except Exception as failure:  # noqa: BLE001  # the program's code is not ours; nothing is swallowed
+            except (Exception, asyncio.CancelledError, SystemExit) as failure:
+                task = asyncio.current_task()
+                if isinstance(failure, asyncio.CancelledError) and (task is None or task.cancelling()):
+                    raise  # it is us who are cancelled; else it is a mishap of the program's own
                 error = runtime.explained(self._told(failure))
                 outcome = error.code
                 if journal is not None:
                     with suppress(StoreError):  # it is told what went wrong, not that this could not be noted
-                        await journal.fail(id, error, clock.monotonic() - started)
+                        await journal.fail(id, error, context.usage, context.lm_calls, clock.monotonic() - started)
                 raise error from error.__cause__
             finally:
                 context.end()
                 if hooks := runtime.hooks:
                     hooks.emit(RunFinished(self.name, id, clock.monotonic() - started, outcome, replayed=False))
 
-    async def parameters(self) -> dict[str, Parameters]:
+    def parameters(self) -> dict[str, Parameters]:
         """The present parameters of each predictor, by its path."""
         return {station.path: station.parameters.parameters for station in self._stations.values()}
 
@@ -170,11 +177,7 @@ class Deployment:
             )
         if self.program.predictors()[predictor].lm is None:
             self._runtime.check_lm(predictor, parameters.lm)
-        versioned = await keeper.ask(UpdateParameters(parameters))
-        for station in self._stations.values():
-            if station.path == predictor:
-                station.parameters = versioned
-        return versioned.version
+        return (await keeper.ask(UpdateParameters(parameters))).version
 
     def busiest_worker(self) -> ActorRef:
         """The actor with the most to do, among those that make predictions."""
@@ -196,20 +199,32 @@ class Deployment:
         if not isinstance(prediction, Prediction):
             raise ProgramError(
                 f"{self.name}: forward returned {type(prediction).__name__}, not a Prediction",
-                hint="Return what a predictor gave, or Prediction(name=value, ...).",
+                hint="Return what a predictor gave (awaited), or Prediction(name=value, ...).",
             )
         return Prediction(
             prediction.outputs,
             usage=context.usage,
             lm_calls=context.lm_calls,
-            parameters_version=prediction.parameters_version,
         )
 
-    def _told(self, failure: Exception) -> RepertoryError:
+    def _check_same(self, key: str, values: dict[str, Any], recorded: RecordedRun) -> None:
+        """Raise unless the run recorded under ``key`` asks the same of the same program."""
+        if load_json(recorded.inputs) != self.compiled.dump_inputs(values):
+            reason = f"the key {key!r} stands for a run with other inputs"
+            raise InputError("", reason, hint="Give each run a key of its own.")
+        if recorded.fingerprint != self.fingerprint:
+            raise ProgramError(
+                f"the key {key!r} stands for a run of another version of {self.name}",
+                hint="Signatures, parameters or model have changed since: give the run another key.",
+            )
+
+    def _told(self, failure: BaseException) -> RepertoryError:
         """``failure``, or what the program's own code raised as an answer: its mishap ends this run, no other."""
         if isinstance(failure, RepertoryError):
             return failure
-        error = ProgramError(f"{self.name}: its code raised {type(failure).__name__}: {failure}")
+        forgotten = "Put `await` before the call of a module." if "coroutine" in str(failure) else None
+        what = f"{type(failure).__name__}: {_innermost(failure)}"
+        error = ProgramError(f"{self.name}: its code raised {what}", hint=forgotten)
         error.__cause__ = failure
         return error
 
@@ -221,3 +236,10 @@ class Deployment:
         if hooks := self._runtime.hooks:
             hooks.emit(RunFinished(self.name, recorded.id, recorded.seconds, None, replayed=True))
         return Run(recorded.id, prediction, recorded.seconds, replayed=True)
+
+
+def _innermost(failure: BaseException) -> BaseException:
+    """The first error in a group of groups, which says more than that there was one."""
+    while isinstance(failure, BaseExceptionGroup):
+        failure = failure.exceptions[0]
+    return failure

@@ -21,7 +21,7 @@ _ACCEPT = insert(runs).on_conflict_do_nothing()
 _RECORD_STEP = insert(steps).on_conflict_do_nothing()
 _FINISH = (
     update(runs)
-    .where(runs.c.id == bindparam("of_run"))
+    .where(runs.c.id == bindparam("of_run"), runs.c.status != "ok")  # an outcome is recorded once
     .values({name: bindparam(f"new_{name}") for name in ("status", "outputs", "error_code", "error_message")})
     .values({name: bindparam(f"new_{name}") for name in ("input_tokens", "output_tokens", "lm_calls")})
     .values({name: bindparam(f"new_{name}") for name in ("seconds", "finished_at")})
@@ -30,7 +30,7 @@ _FINISH = (
 
 @dataclass(frozen=True, slots=True)
 class StepKey:
-    """Which step of a run: the ``occurrence``-th call of ``predictor`` with inputs of this hash, from 0."""
+    """Which step of a run: the ``occurrence``-th finished call of ``predictor`` with these inputs, from 0."""
 
     predictor: str
     input_hash: str
@@ -51,6 +51,7 @@ class RecordedRun:
     """A run as the journal has it; ``outputs`` where it ended well."""
 
     id: str
+    fingerprint: str
     inputs: str  # JSON
     status: str  # accepted | ok | failed
     outputs: dict[str, Any] | None
@@ -76,6 +77,7 @@ class Journal:
         rows = await self._store.read(
             select(
                 columns.id,
+                columns.fingerprint,
                 columns.inputs,
                 columns.status,
                 columns.outputs,
@@ -88,6 +90,7 @@ class Journal:
         return {
             keys_by_id[row.id]: RecordedRun(
                 row.id,
+                row.fingerprint,
                 row.inputs,
                 row.status,
                 load_json(row.outputs) if row.outputs is not None else None,
@@ -98,7 +101,7 @@ class Journal:
             for row in rows
         }
 
-    async def accept(self, program: str, key: str, inputs: Mapping[str, Any]) -> str:
+    async def accept(self, program: str, key: str, fingerprint: str, inputs: Mapping[str, Any]) -> str:
         """Record that the run is to be done; return its id once that is on disk."""
         id = run_id(program, key)
         await self._store.write(
@@ -107,6 +110,7 @@ class Journal:
                 "id": id,
                 "program": program,
                 "key": key,
+                "fingerprint": fingerprint,
                 "inputs": _json(inputs),
                 "status": "accepted",
                 "input_tokens": 0,
@@ -148,23 +152,23 @@ class Journal:
 
     async def finish(self, run: str, prediction: Prediction, outputs: Mapping[str, Any], seconds: float) -> None:
         """Record that a run ended well; return once that is on disk."""
-        await self._finish(run, "ok", seconds, outputs=_json(outputs), prediction=prediction)
+        await self._finish(run, "ok", prediction.usage, prediction.lm_calls, seconds, outputs=_json(outputs))
 
-    async def fail(self, run: str, error: RepertoryError, seconds: float) -> None:
-        """Record that a run failed; it may be run again under the same key."""
-        await self._finish(run, "failed", seconds, error=error)
+    async def fail(self, run: str, error: RepertoryError, usage: Usage, lm_calls: int, seconds: float) -> None:
+        """Record that a run failed, and what it cost; it may be run again under the same key."""
+        await self._finish(run, "failed", usage, lm_calls, seconds, error=error)
 
     async def _finish(
         self,
         run: str,
         status: str,
+        usage: Usage,
+        lm_calls: int,
         seconds: float,
         *,
         outputs: str | None = None,
-        prediction: Prediction | None = None,
         error: RepertoryError | None = None,
     ) -> None:
-        usage = prediction.usage if prediction is not None else Usage()
         await self._store.write(
             _FINISH,
             {
@@ -175,7 +179,7 @@ class Journal:
                 "new_error_message": error.message if error is not None else None,
                 "new_input_tokens": usage.input_tokens,
                 "new_output_tokens": usage.output_tokens,
-                "new_lm_calls": prediction.lm_calls if prediction is not None else 0,
+                "new_lm_calls": lm_calls,
                 "new_seconds": seconds,
                 "new_finished_at": self._clock.time(),
             },
@@ -187,7 +191,7 @@ def run_id(program: str, key: str) -> str:
     return hashlib.blake2b(f"{program}\0{key}".encode(), digest_size=16).hexdigest()
 
 
-def input_hash(*parts: Any) -> str:
+def json_hash(*parts: Any) -> str:
     """A hash of JSON values that does not depend on the order of keys."""
     return hashlib.sha256(dump_json(parts, sort_keys=True)).hexdigest()
 

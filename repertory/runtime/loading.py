@@ -45,7 +45,7 @@ def _make(address: str, maker: Callable[[], Any]) -> Any:
         return maker()
     except RepertoryError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ProgramError(f"{address} failed when called: {type(error).__name__}: {error}") from error
 
 
@@ -65,7 +65,7 @@ def _load_file(path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except RepertoryError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ProgramError(f"{path}: {type(error).__name__}: {error}") from error
     return module
 
@@ -82,5 +82,5 @@ def _import(place: str) -> ModuleType:
         raise ProgramError(f"{place}: {error}") from error
     except RepertoryError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ProgramError(f"{place}: {type(error).__name__}: {error}") from error

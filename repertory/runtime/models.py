@@ -1,5 +1,6 @@
 """The language models of a runtime: from configuration to endpoints."""
 
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -25,11 +26,14 @@ def make_endpoint(
             address = ServerAddress()
             local = _local_settings(config)
             command(local)  # says now, in one line, what is not installed
-            settings = endpoint_settings(
-                local,
-                address,
-                name=name,
-                timeout=config.timeout,
+            settings = replace(
+                endpoint_settings(local, address, name=name, timeout=config.timeout),
+                supports_schema=config.structured_output,
+                connect_timeout=config.connect_timeout,
+                attempts=config.attempts,
+                requests_per_minute=config.limits.requests_per_minute,
+                # More than its slots would queue inside the server, out of the deadlines' reach.
+                max_concurrency=min(config.parallel, config.limits.concurrency or config.parallel),
             )
             child = ChildSpec(
                 id=name,

@@ -1,17 +1,17 @@
 """A predictor's actors: one that keeps its parameters, and a pool of those that make its predictions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
 from repertory.actors import Actor, Message, handles
-from repertory.errors import RepertoryError
+from repertory.errors import ProgramError, RepertoryError
 from repertory.events import ParametersChanged
 from repertory.modules import Parameters, Predict, Prediction
 from repertory.providers.lm import LM
-from repertory.runtime.journal import input_hash
+from repertory.runtime.journal import json_hash
 
 
 class VersionedParameters(BaseModel):
@@ -28,11 +28,6 @@ class VersionedParameters(BaseModel):
     parameters: Parameters = Parameters()
     version: int = 0
     declared: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class CurrentParameters(Message[VersionedParameters]):
-    """What are the parameters now?"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,21 +52,21 @@ class ParameterKeeper(Actor[VersionedParameters]):
 
     What the store holds is kept as long as the code declares what it declared then; a changed declaration
     becomes the next version. So tuned parameters survive restarts, and edited code is never ignored.
+
+    Args:
+        publish: Told the present snapshot at the start and after each change.
     """
 
-    def __init__(self, declared: Parameters) -> None:
+    def __init__(self, declared: Parameters, publish: Callable[[VersionedParameters], None]) -> None:
         self._declared = declared
+        self._publish = publish
 
     async def started(self) -> None:
         """Take over what the code declares, if that is new."""
-        declared = input_hash(self._declared.model_dump(mode="json"))
+        declared = json_hash(self._declared.model_dump(mode="json"))
         if declared != self.state.declared:
             await self._change(self._declared, declared)
-
-    @handles(CurrentParameters)
-    async def current(self, message: CurrentParameters) -> VersionedParameters:
-        """The present snapshot."""
-        return self.state
+        self._publish(self.state)
 
     @handles(UpdateParameters)
     async def update(self, message: UpdateParameters) -> VersionedParameters:
@@ -81,7 +76,10 @@ class ParameterKeeper(Actor[VersionedParameters]):
 
     async def _change(self, parameters: Parameters, declared: str) -> None:
         version = self.state.version + 1
-        await self.commit(VersionedParameters(parameters=parameters, version=version, declared=declared))
+        try:
+            await self.commit(VersionedParameters(parameters=parameters, version=version, declared=declared))
+        finally:
+            self._publish(self.state)  # also where the caller was cancelled while the commit went through
         if hooks := self.system.hooks:
             hooks.emit(ParametersChanged(self.path, version))
 
@@ -101,8 +99,14 @@ class Predictor(Actor[None]):
         """Ask the model."""
         versioned = message.parameters
         lm = self._predict.lm or self._models[versioned.parameters.lm]
-        prediction = await self._predict.complete(
-            lm, versioned.parameters, message.inputs, message.demos, deadline=message.deadline
-        )
+        try:
+            prediction = await self._predict.complete(
+                lm, versioned.parameters, message.inputs, message.demos, deadline=message.deadline
+            )
+        except RepertoryError:
+            raise
+        except Exception as error:
+            # A validator's or a foreign model's mishap concerns this prediction, not those beside it.
+            raise ProgramError(f"{self.path}: {type(error).__name__}: {error}") from error
         prediction.parameters_version = versioned.version
         return prediction

@@ -51,11 +51,13 @@ class Reject:
         line: Its first line in the data, from 1.
         field: The field at fault; "" for the row as a whole.
         reason: What is wrong, in words.
+        hint: What to do about it.
     """
 
     line: int
     field: str
     reason: str
+    hint: str | None = None
 
 
 class RowReader:
@@ -89,7 +91,7 @@ class RowReader:
                 raise ConfigError(
                     f"the CSV header {error.reason}", hint="Its first line must name the columns, in UTF-8."
                 ) from None
-            return Reject(record.line, error.field, error.reason)
+            return Reject(record.line, error.field, error.reason, error.hint)
 
     def _row(self, line: int, values: dict[str, Any]) -> Row:
         id: Any = line

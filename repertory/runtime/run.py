@@ -1,18 +1,18 @@
 """A run: one execution of a program, step by step, each step answered by an actor or by the journal."""
 
 import asyncio
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic_core import to_jsonable_python
 
 from repertory.clock import Clock
-from repertory.errors import ActorDown, DeadlineExceeded, ProgramError
+from repertory.errors import ActorDown, DeadlineExceeded, ProgramError, RuntimeClosed
 from repertory.modules import Predict, Prediction
 from repertory.providers.messages import Usage
-from repertory.runtime.journal import Journal, RecordedStep, StepKey, input_hash
+from repertory.runtime.journal import Journal, RecordedStep, StepKey, json_hash
 from repertory.runtime.predictor import Answer, VersionedParameters
 from repertory.supervisors import PoolRef
 
@@ -26,7 +26,11 @@ class Station:
 
     path: str
     pool: PoolRef
-    parameters: VersionedParameters
+    parameters: VersionedParameters = field(default_factory=VersionedParameters)
+
+    def take(self, parameters: VersionedParameters) -> None:
+        """Have later calls go with ``parameters``."""
+        self.parameters = parameters
 
 
 class RunContext:
@@ -54,12 +58,16 @@ class RunContext:
         self.lm_calls = 0
         self._run = run
         self._stations = stations
-        self._recorded = recorded
         self._journal = journal
         self._clock = clock
         self._deadline = deadline
         self._closing = closing
-        self._seen: Counter[tuple[str, str]] = Counter()
+        self._unread: dict[tuple[str, str], deque[RecordedStep]] = {}
+        self._finished: Counter[tuple[str, str]] = Counter()  # steps recorded, by predictor and input hash
+        for key in sorted(recorded, key=lambda key: key.occurrence):
+            self._unread.setdefault((key.predictor, key.input_hash), deque()).append(recorded[key])
+            self._finished[key.predictor, key.input_hash] += 1
+        self._ended = False
         self._dispatching: set[asyncio.Task[Any]] = set()  # tasks with a step under way
         self._writes: list[asyncio.Future[int]] = []
 
@@ -73,6 +81,8 @@ class RunContext:
                 f"{type(predictor).__name__}({predictor.compiled.name}) was not there when the program started",
                 hint="Make predictors in __init__ and keep them as attributes, or in lists or dicts of these.",
             )
+        if self._ended:  # the caller is a task that `forward` left behind
+            raise RuntimeClosed(f"the run of {station.path} has ended", hint="Await all that forward begins.")
         task = asyncio.current_task()
         assert task is not None
         self._dispatching.add(task)
@@ -97,6 +107,7 @@ class RunContext:
 
         Steps are left over where ``forward`` made tasks, as `asyncio.gather` does, and one of them failed.
         """
+        self._ended = True
         for task in self._dispatching:
             if task is not asyncio.current_task():
                 task.cancel()
@@ -113,10 +124,9 @@ class RunContext:
     ) -> Prediction:
         compiled = predictor.compiled
         shown = to_jsonable_python([dict(demo) for demo in demos]) if demos is not None else None
-        asked = input_hash(compiled.dump_inputs(inputs), shown)
-        key = StepKey(station.path, asked, self._seen[station.path, asked])
-        self._seen[station.path, asked] += 1
-        if (step := self._recorded.get(key)) is not None:
+        asked = json_hash(compiled.dump_inputs(inputs), shown)
+        if unread := self._unread.get((station.path, asked)):
+            step = unread.popleft()
             return Prediction(
                 compiled.validate_outputs(step.outputs),
                 usage=step.usage,
@@ -127,6 +137,9 @@ class RunContext:
         prediction = await self._ask(station, inputs, demos)
         seconds = self._clock.monotonic() - started
         outputs = compiled.dump_outputs(prediction)
+        # Numbered when it is finished: calls that fail and are repeated leave no gap that a resume would fill.
+        key = StepKey(station.path, asked, self._finished[station.path, asked])
+        self._finished[station.path, asked] += 1
         # Not awaited: the step is on its way to the disk while the next one runs; `settle` waits for all.
         self._writes.append(journal.record_step(self._run, key, outputs, prediction, seconds))
         return prediction

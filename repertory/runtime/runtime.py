@@ -10,7 +10,7 @@ from typing import Self
 
 from repertory.actors import ActorRef, ActorSystem, Exit
 from repertory.clock import Clock, SystemClock
-from repertory.errors import ActorDown, NameTaken, ProgramError, RepertoryError, RuntimeClosed
+from repertory.errors import ActorDown, ConfigError, NameTaken, ProgramError, RepertoryError, RuntimeClosed
 from repertory.events import Hook, Hooks
 from repertory.modules import Module, Predict
 from repertory.providers.endpoint import Endpoint, EndpointSnapshot
@@ -19,8 +19,9 @@ from repertory.runtime.config import LMConfig, RuntimeConfig, load_config, make_
 from repertory.runtime.deployment import Deployment
 from repertory.runtime.journal import Journal
 from repertory.runtime.models import make_endpoint
-from repertory.runtime.predictor import CurrentParameters, ParameterKeeper, Predictor
+from repertory.runtime.predictor import ParameterKeeper, Predictor
 from repertory.runtime.run import Station
+from repertory.signatures import Signature, compile_signature
 from repertory.store import StateTable, Store
 from repertory.supervisors import ChildSpec, Pool, PoolRef, StartChild, StopChild, Supervisor
 
@@ -99,6 +100,8 @@ class Runtime:
 
     async def __aenter__(self) -> Self:
         """Open the store and start the language models. Raises ConfigError, StoreTooNew, StartFailed."""
+        if self._open or self.closing:
+            raise RuntimeClosed("a runtime is entered once", hint="Make another Runtime(...).")
         async with AsyncExitStack() as stack:
             store = None
             if self._store_path is not None:
@@ -137,40 +140,37 @@ class Runtime:
         """Start a program: each of its predictors becomes a pool of supervised actors.
 
         Args:
-            name: The program's name in the journal and in paths; by default its signature's or class's.
+            name: The program's name in the journal and in paths; by default that of its class or signature.
             replicas: Actors per predictor.
             concurrency: Predictions each of them works on at a time.
 
         Raises ProgramError (no predictor, unknown LM), NameTaken, RuntimeClosed.
         """
         self._check_open()
-        name = name or program.signature.__name__
+        name = name or _name_of(program)
         if name in self.deployments:
             raise NameTaken(f"a program {name!r} is running already", hint="Pass another name=.")
         predictors = program.predictors()
         if not predictors:
             raise ProgramError(f"{name} holds no predictor", hint="Make one in __init__, such as Predict(...).")
+        stations: dict[int, Station] = {}
+        children: list[ChildSpec] = []
         for path, predict in predictors.items():
-            if predict.lm is None:
-                self.check_lm(path, predict.parameters.lm)
-        children = [
-            ChildSpec(
-                id=path,
-                start=partial(Supervisor, self._children_of(predict, replicas, concurrency)),
-                shutdown=None,
-            )
-            for path, predict in predictors.items()
-        ]
-        programs = self._system.ref("root/programs")
-        spec = ChildSpec(id=name, start=partial(Supervisor, children), shutdown=None)
-        await programs.ask(StartChild(spec), timeout=None)
-        self._programs[name] = spec
+            self._check_lm_of(path, predict, predict.parameters.lm)
+            station = Station(path, PoolRef(self._system, f"root/programs/{name}/{path}/{POOL}", replicas))
+            actors = self._actors_of(predict, station, replicas, concurrency)
+            children.append(ChildSpec(id=path, start=partial(Supervisor, actors), shutdown=None))
+            stations[id(predict)] = station
+        self._programs[name] = spec = ChildSpec(id=name, start=partial(Supervisor, children), shutdown=None)
         try:
-            deployment = await self._deployed(name, program, predictors, replicas)
+            await self.actor("root/programs").ask(StartChild(spec), timeout=None)
+            for path, predict in predictors.items():
+                self._check_lm_of(path, predict, stations[id(predict)].parameters.parameters.lm)
         except BaseException:
             await self._stop_program(name)
             raise
-        self.deployments[name] = deployment
+        keepers = {path: self.actor(f"root/programs/{name}/{path}/{KEEPER}") for path in predictors}
+        deployment = self.deployments[name] = Deployment(self, name, program, stations, keepers)
         return deployment
 
     async def stop(self, deployment: Deployment) -> None:
@@ -267,10 +267,13 @@ class Runtime:
         named = lm if isinstance(lm, Mapping) else {"default": lm} if lm is not None else {}
         for name, each in named.items():
             if isinstance(each, str):
-                self._lm_configs[name] = LMConfig(model=each)
-            else:
+                known = self._lm_configs.get(name, LMConfig(model=each))
+                self._lm_configs[name] = known.model_copy(update={"model": each})
+            elif hasattr(each, "complete"):
                 self._lm_configs.pop(name, None)
                 self._lms[name] = each
+            else:
+                raise ConfigError(f"Runtime: lm = {each!r} is no language model", hint='Write: lm="local"')
 
     def _make_models(self, stack: AsyncExitStack) -> list[ChildSpec]:
         """Make the configured endpoints; return the children that must run for them."""
@@ -295,27 +298,16 @@ class Runtime:
     def _is_up(self, model: str) -> bool:
         return self.actor(f"root/models/{model}").running
 
-    async def _deployed(
-        self, name: str, program: Module, predictors: Mapping[str, Predict], replicas: int
-    ) -> Deployment:
-        """The deployment of a program whose actors are up. Raises ProgramError if stored parameters lack an LM."""
-        stations: dict[int, Station] = {}
-        keepers: dict[str, ActorRef] = {}
-        for path, predict in predictors.items():
-            place = f"root/programs/{name}/{path}"
-            keepers[path] = self._system.ref(f"{place}/{KEEPER}")
-            parameters = await keepers[path].ask(CurrentParameters())
-            if predict.lm is None:
-                self.check_lm(path, parameters.parameters.lm)
-            stations[id(predict)] = Station(path, PoolRef(self._system, f"{place}/{POOL}", replicas), parameters)
-        return Deployment(self, name, program, stations, keepers)
+    def _check_lm_of(self, path: str, predict: Predict, lm: str) -> None:
+        if predict.lm is None:
+            self.check_lm(path, lm)
 
-    def _children_of(self, predict: Predict, replicas: int, concurrency: int) -> list[ChildSpec]:
+    def _actors_of(self, predict: Predict, station: Station, replicas: int, concurrency: int) -> list[ChildSpec]:
         """The actors of one predictor: the keeper of its parameters, and the pool that makes its predictions."""
         predictor = partial(Predictor, predict, self._lms)
         pool = partial(Pool, predictor, replicas=replicas, concurrency=concurrency)
         return [
-            ChildSpec(id=KEEPER, start=partial(ParameterKeeper, predict.parameters)),
+            ChildSpec(id=KEEPER, start=partial(ParameterKeeper, predict.parameters, station.take)),
             ChildSpec(id=POOL, start=pool, shutdown=None),
         ]
 
@@ -337,3 +329,11 @@ class Runtime:
         )
         error.__cause__ = self._failure
         return error
+
+
+def _name_of(program: Module) -> str:
+    """A program's name where none was given; one of a string signature gets its content's."""
+    signature = program.signature
+    if signature.__name__ != Signature.__name__:
+        return signature.__name__
+    return f"program-{compile_signature(signature).fingerprint[:8]}"

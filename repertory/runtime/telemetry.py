@@ -30,6 +30,7 @@ LEVELS: Final[Mapping[type[Event], Level]] = MappingProxyType(
         events.RestartFailed: "warning",
         events.SupervisorGaveUp: "error",
         events.StuckChild: "error",
+        events.HookFailed: "error",
         events.LMCallFinished: "debug",
         events.LocalModelExited: "warning",
         events.RunFinished: "debug",

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
-import orjson
 from aiohttp import hdrs, web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
@@ -12,6 +11,7 @@ from pydantic_core import to_jsonable_python
 
 from repertory.errors import InputError
 from repertory.modules import Predict
+from repertory.modules.json_text import dump_json
 from repertory.runtime.config import ServerConfig
 from repertory.runtime.deployment import Deployment, Run
 from repertory.runtime.runtime import Runtime
@@ -51,6 +51,7 @@ class Api:
         inputs = await read_inputs(request, timeout)
         try:
             values = deployment.compiled.validate_inputs(inputs)
+            deployment.compiled.dump_inputs(values)  # can the journal and the prompt hold them?
         except InputError as error:
             # Only here: one that comes out of the run is the program's mistake, not the client's.
             raise input_problem(error) from None
@@ -116,5 +117,5 @@ def _unavailable(*reasons: str) -> web.Response:
 
 
 def _json(value: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
-    body = orjson.dumps(value)
+    body = dump_json(value)
     return web.Response(status=status, body=body, content_type="application/json", headers=headers)

@@ -3,7 +3,7 @@
 from typing import Final
 from uuid import uuid4
 
-from aiohttp import hdrs, web
+from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 from prometheus_client import CollectorRegistry
 
@@ -13,7 +13,7 @@ from repertory.server.api import Api
 from repertory.server.auth import make_guard
 from repertory.server.cutoff import Cutoff
 from repertory.server.events import RequestServed
-from repertory.server.problems import answer
+from repertory.server.problems import ON_EVERY_ANSWER, answer
 
 CLIENT_LEFT: Final = 499  # nginx' word for it; nobody receives it
 QUIET_PATHS: Final = frozenset({"/health/live", "/health/ready", "/metrics"})
@@ -57,9 +57,7 @@ def observing(runtime: Runtime, requests: Cutoff) -> Middleware:
             if (hooks := runtime.hooks) and not (status == 200 and path in QUIET_PATHS):
                 seconds = runtime.clock.monotonic() - started
                 hooks.emit(RequestServed(request_id, request.method, path[:200], status, seconds))
-        response.headers[hdrs.SERVER] = "repertory"
-        response.headers[hdrs.CACHE_CONTROL] = "no-store"
-        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers.update(ON_EVERY_ANSWER)
         response.headers["X-Request-Id"] = request_id
         if requests.announced:
             response.force_close()

@@ -38,6 +38,14 @@ class RequestCrashed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class JournalFailed(Event):
+    """A request could not be journaled, say because the disk is full; the client was told 503 and the id."""
+
+    request_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class BadHttp(Event):
     """The HTTP server could not make a request of what a client sent."""
 
@@ -67,6 +75,6 @@ class DaemonStopped(Event):
 
 
 LEVELS: Final[Mapping[type[Event], Level]] = MappingProxyType(
-    {RequestCrashed: "error", BadHttp: "warning", DaemonFailed: "error"}
+    {RequestCrashed: "error", JournalFailed: "error", BadHttp: "warning", DaemonFailed: "error"}
 )
 """How loud each of these is; those not named are ``info``."""

@@ -11,6 +11,7 @@ from aiohttp import web
 from repertory.errors import ConfigError
 from repertory.events import Hooks
 from repertory.runtime.config import ServerConfig
+from repertory.server.connections import BoundedRunner, Bounds, affordable_connections
 from repertory.server.events import BadHttp
 
 LAST_ANSWERS: Final = 5.0  # seconds that answers already made get to reach their clients at the end
@@ -47,12 +48,17 @@ async def listen(runner: web.AppRunner, bound: socket.socket, config: ServerConf
     return site, site.name
 
 
-def make_runner(app: web.Application, hooks: Hooks) -> web.AppRunner:
-    """The HTTP server of ``app``: a client that leaves has its handler cancelled."""
+def make_runner(app: web.Application, hooks: Hooks, bounds: Bounds | None = None) -> web.AppRunner:
+    """The HTTP server of ``app``: a client that leaves has its handler cancelled.
+
+    Args:
+        bounds: What clients may hold; None: what this process can afford.
+    """
+    bounds = bounds or Bounds(connections=affordable_connections())
     log = logging.Logger("repertory.server")  # its own: it hangs on no global tree
     log.addHandler(_ToHooks(hooks))
-    return web.AppRunner(
-        app, access_log=None, logger=log, handler_cancellation=True, shutdown_timeout=LAST_ANSWERS
+    return BoundedRunner(
+        app, bounds, access_log=None, logger=log, handler_cancellation=True, shutdown_timeout=LAST_ANSWERS
     )
 
 

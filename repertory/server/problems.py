@@ -28,12 +28,16 @@ from repertory.errors import (
     RepertoryError,
     ReplyError,
     RuntimeClosed,
+    StoreError,
 )
 from repertory.events import Hooks
-from repertory.server.events import RequestCrashed
+from repertory.server.events import JournalFailed, RequestCrashed
 
 CONTENT_TYPE: Final = "application/problem+json"
 RETRY_AFTER: Final = 1.0  # seconds, where the failing side named none
+ON_EVERY_ANSWER: Final[Mapping[str, str]] = MappingProxyType(
+    {hdrs.SERVER: "repertory", hdrs.CACHE_CONTROL: "no-store", "X-Content-Type-Options": "nosniff"}
+)
 
 # The first class an error belongs to decides. What is not listed is nobody's business but the operator's.
 _ANSWERS: Final[tuple[tuple[type[RepertoryError], int, str], ...]] = (
@@ -141,6 +145,8 @@ async def answer(request: web.Request, handler: Handler, request_id: str, hooks:
         return problem.response()
     except web.HTTPException as refusal:
         return _of_refusal(request, refusal).response()
+    except StoreError as error:
+        return _unwritten(request_id, error, hooks).response()
     except Exception as error:  # noqa: BLE001  # the client gets an id, the log gets the error
         known = problem_of(error) if isinstance(error, RepertoryError) else None
         return (known or _crashed(request_id, error, hooks)).response()
@@ -163,6 +169,19 @@ def _of_refusal(request: web.Request, refusal: web.HTTPException) -> Problem:
             return Problem(413, "body_too_large", "The body is too large", detail, hint=hint)
         case _:
             return Problem(refusal.status, "http_error", refusal.reason, refusal.reason)
+
+
+def _unwritten(request_id: str, error: StoreError, hooks: Hooks) -> Problem:
+    if hooks:
+        hooks.emit(JournalFailed(request_id, error.message))
+    return Problem(
+        503,
+        StoreError.code,
+        "The journal cannot be written",
+        f"the service cannot note what it does; request {request_id}",
+        hint="The service's log has the cause under this id.",
+        headers=retry_after(error.retry_after),
+    )
 
 
 def _crashed(request_id: str, error: Exception, hooks: Hooks) -> Problem:

@@ -4,10 +4,10 @@ import asyncio
 import math
 from typing import Any, Final
 
-import orjson
 from aiohttp import hdrs, web
 
 from repertory.errors import InputError
+from repertory.modules.json_text import load_json
 from repertory.server.problems import Problem, input_problem
 
 TIMEOUT_HEADER: Final = "X-Timeout-Seconds"
@@ -48,8 +48,8 @@ async def read_inputs(request: web.Request, timeout: float) -> dict[str, Any]:
         )
     body = await _read_body(request, timeout)
     try:
-        inputs = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
+        inputs = load_json(body)
+    except ValueError as error:
         raise _bad_json(f"the body is not JSON: {error}" if body else "the body is empty") from None
     if not isinstance(inputs, dict):
         kind = {list: "an array", str: "a string", bool: "a boolean", type(None): "null"}.get(type(inputs))

@@ -17,6 +17,12 @@ Bound: TypeAlias = float | Decimal | date | time | timedelta
 RESERVED_INPUTS: Final = MappingProxyType({"demos": "a predictor takes `demos=` in each call"})
 
 
+RESERVED_OUTPUTS: Final = frozenset(
+    {"get", "items", "keys", "lm_calls", "outputs", "parameters_version", "usage", "values"}
+)
+"""What predictions have as attributes of their own."""
+
+
 class Missing(Enum):
     """The absence of a default, where None is a default like any other."""
 
@@ -135,6 +141,11 @@ def check_name(name: str, role: Role) -> None:
     if role == "input" and name in RESERVED_INPUTS:
         raise SignatureError(
             f"`{name}` cannot name an input: {RESERVED_INPUTS[name]}", hint=f"Call it `given_{name}`."
+        )
+    if role == "output" and name in RESERVED_OUTPUTS:
+        raise SignatureError(
+            f"`{name}` cannot name an output: predictions have an attribute of that name",
+            hint=f"Call it `the_{name}`, or what it is in your task.",
         )
 
 

@@ -13,6 +13,7 @@ from repertory.errors import SignatureError
 from repertory.signatures.annotations import annotation_text
 from repertory.signatures.fields import DeclaredField, FieldMark
 from repertory.signatures.schemas import JsonSchema, WholeSchema, constraint_applies
+from repertory.signatures.set_order import has_sets, sort_sets
 
 Values: TypeAlias = dict[str, object]
 Extra: TypeAlias = Literal["forbid", "ignore"]
@@ -71,7 +72,12 @@ class Record:
             written: Values = serializer.to_python(values, mode="json", warnings=False)
             return written
 
-        return cls(schema, adapter.validator.validate_python, adapter.validator.validate_json, write)
+        def write_sorted(values: Mapping[str, object]) -> Values:
+            written: Values = sort_sets(write(values), schema, schema.get("$defs", {}))
+            return written
+
+        read, read_json = adapter.validator.validate_python, adapter.validator.validate_json
+        return cls(schema, read, read_json, write_sorted if has_sets(schema) else write)
 
 
 def _annotated(declared: DeclaredField) -> Any:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Executable, Row, event, insert, make_url, select
+from sqlalchemy import URL, Executable, Row, event, insert, inspect, make_url, select
 from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
@@ -136,6 +136,12 @@ async def _prepare(engine: AsyncEngine, location: str | Path) -> None:
     async with engine.begin() as connection:
         # Whoever comes first makes the tables; others that open the same new store wait for it.
         await connection.exec_driver_sql("BEGIN IMMEDIATE")
+        tables = await connection.run_sync(lambda sync: inspect(sync).get_table_names())
+        if tables and store_info.name not in tables:
+            raise ConfigError(
+                f"store: {str(location)!r} is a database of something else (it has the table {tables[0]!r})",
+                hint="Name another file; this one is left as it is.",
+            )
         await connection.run_sync(store_info.create, checkfirst=True)
         version = (await connection.execute(select(store_info.c.schema_version))).scalar()
         if version is None:

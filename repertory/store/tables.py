@@ -28,6 +28,7 @@ runs = Table(
     Column("id", String(32), primary_key=True),  # derived from program and key: same key, same run
     Column("program", String(255), nullable=False),
     Column("key", String(255), nullable=False),
+    Column("fingerprint", String(64), nullable=False),  # of what the program declared when it was accepted
     Column("inputs", Text, nullable=False),
     Column("status", String(8), nullable=False),  # accepted | ok | failed
     Column("outputs", Text),
@@ -48,7 +49,7 @@ steps = Table(
     Column("run_id", String(32), ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
     Column("predictor", String(255), primary_key=True),  # path within the program
     Column("input_hash", String(64), primary_key=True),
-    Column("occurrence", Integer, primary_key=True),  # the n-th call with these inputs, from 0
+    Column("occurrence", Integer, primary_key=True),  # the n-th finished call with these inputs, from 0
     Column("outputs", Text, nullable=False),
     Column("parameters_version", Integer, nullable=False),
     Column("input_tokens", Integer, nullable=False),

@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from sqlalchemy import Executable
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from repertory.errors import StoreError
 
 Values: TypeAlias = Mapping[str, object]
+
+LAST_COMMIT = 5.0  # seconds a cancelled close waits for the commit under way
 
 
 @dataclass(slots=True, eq=False)
@@ -52,7 +55,11 @@ class Writer:
         """Commit what is pending and end; later writes are refused."""
         self._closing = True
         self._wake.set()
-        await self._task
+        try:
+            await asyncio.shield(self._task)
+        except asyncio.CancelledError:
+            await asyncio.wait({self._task}, timeout=LAST_COMMIT)  # whoever hurries still gets what was written
+            raise
 
     def _enqueue(self, statement: Executable, values: Values, *, counted: bool) -> asyncio.Future[int]:
         if self._closing:
@@ -130,7 +137,7 @@ def _abandon(writes: list[_Write]) -> None:
 def _store_error(error: Exception) -> StoreError:
     wrapped = StoreError(
         f"a write failed: {getattr(error, 'orig', None) or error}",
-        hint="Check free disk space and the permissions of the store's file.",
+        hint="Check free disk space and the store's file." if isinstance(error, OperationalError) else None,
     )
     wrapped.__cause__ = error
     return wrapped

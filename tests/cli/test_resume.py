@@ -87,7 +87,7 @@ async def test_no_rows_are_no_fault(tmp_path: Path, data: bytes) -> None:
         (tmp_path / "data.csv").write_bytes(data)
         for arguments in (place.arguments(data="data.csv"), place.arguments(data="-")):
             ended = await place.call(*arguments, stdin=asyncio.subprocess.DEVNULL)
-            assert ended.status == 0 if data == b"" or arguments[2] == "-" else 3, ended.stderr
+            assert ended.status == (0 if data == b"" or arguments[2] == "-" else 3), ended.stderr
             assert place.summary()["accuracy"] is None
         assert place.results() == []
 

@@ -1,10 +1,10 @@
 """Predict and ChainOfThought outside a runtime."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
-from repertory.errors import InputError, LMTimeout, ProgramError, ReplyError, SignatureError
+from repertory.errors import ConfigError, InputError, LMTimeout, ProgramError, ReplyError, SignatureError
 from repertory.modules import ChainOfThought, Module, Parameters, Predict, Prediction
 from repertory.providers.messages import LMRequest, LMResponse, Usage
 from repertory.signatures import Signature
@@ -134,12 +134,25 @@ def test_a_programs_signature_is_that_of_its_forward() -> None:
 
 
 def test_parameters_are_what_was_declared() -> None:
-    predict = Predict("a -> b", instructions="Do.", demos=[{"a": 1}], lm="big", temperature=0.5, max_tokens=3)
+    predict = Predict(
+        "a -> b", instructions="Do.", demos=[{"a": 1, "b": 2}], lm="big", temperature=0.5, max_tokens=3
+    )
     assert predict.lm is None
     assert predict.parameters == Parameters(
-        instructions="Do.", demos=({"a": 1},), lm="big", temperature=0.5, max_tokens=3
+        instructions="Do.", demos=({"a": 1, "b": 2},), lm="big", temperature=0.5, max_tokens=3
     )
     assert Predict(Signature.parse("a -> b")).parameters == Parameters()
+
+
+@pytest.mark.parametrize("demo", [{"question": "x", "b": "y"}, {"a": "x"}, "abc"])
+def test_a_demonstration_that_shows_nothing_is_refused(demo: Any) -> None:
+    with pytest.raises(ConfigError, match=r"demos\[0\] = .* has none of the fields [ab]"):
+        Predict("a -> b", demos=[demo])
+
+
+def test_a_parameter_that_cannot_be_is_refused() -> None:
+    with pytest.raises(ConfigError, match="Predict: temperature = 'hot'"):
+        Predict("a -> b", temperature="hot")  # type: ignore[arg-type]  # the mistake under test
 
 
 def test_an_input_may_not_be_called_demos() -> None:

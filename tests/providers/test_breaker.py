@@ -57,10 +57,19 @@ def test_failures_that_left_the_window_do_not_count(clock: FakeClock) -> None:
     subject = breaker(clock)
     for _ in range(4):
         call(subject, DOWN)
-    clock.advance(30)
+    clock.advance(120)
     call(subject, DOWN)
     assert state_of(subject) == "closed"
     assert subject.snapshot().failures == 1
+
+
+def test_four_callers_at_a_time_who_wait_a_minute_each_open_it(clock: FakeClock) -> None:
+    subject = breaker(clock)
+    for _ in range(4):
+        call(subject, DOWN)
+    clock.advance(60)
+    call(subject, DOWN)
+    assert state_of(subject) == "open"
 
 
 def test_the_window_holds_the_latest_calls_only(clock: FakeClock) -> None:
@@ -145,6 +154,12 @@ def test_retry_after_is_a_floor_of_the_interval(clock: FakeClock) -> None:
     subject = breaker(clock, minimum_volume=1)
     call(subject, LMServerError("maintenance", retry_after=120))
     assert subject.open_for() == 120
+
+
+def test_a_retry_after_of_a_day_is_obeyed_for_five_minutes(clock: FakeClock) -> None:
+    subject = breaker(clock, minimum_volume=1)
+    call(subject, LMServerError("maintenance", retry_after=86_400))
+    assert subject.open_for() == 300
 
 
 def test_refused_credentials_open_at_once(clock: FakeClock) -> None:

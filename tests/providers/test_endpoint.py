@@ -1,6 +1,7 @@
 import asyncio
 import traceback
 from collections.abc import Iterator
+from contextlib import suppress
 from random import Random
 from typing import Any
 
@@ -18,6 +19,7 @@ from repertory.errors import (
     LMReplyMalformed,
     LMRequestRejected,
     LMServerError,
+    LMTimeout,
     RepertoryError,
     RuntimeClosed,
 )
@@ -221,16 +223,99 @@ async def test_the_deadline_ends_a_call_that_hangs(clock: FakeClock) -> None:
     assert finished.error == "deadline_exceeded"
 
 
-@pytest.mark.parametrize(("patience", "failures"), [(0.05, 1), (10.0, 0)])
-async def test_a_hang_counts_against_the_endpoint_if_the_caller_was_patient(
-    clock: FakeClock, patience: float, failures: int
-) -> None:
-    async with ScriptedEndpoint([Hang()]) as server:
-        watched = Watched(clock, server.url, patience=patience, timeout=0.1)
-        with pytest.raises(DeadlineExceeded):
+async def test_an_attempt_that_hangs_is_cut_off_and_repeated(clock: FakeClock) -> None:
+    async with ScriptedEndpoint([Hang(), Reply("better now")]) as server:
+        watched = Watched(clock, server.url, timeout=0.1)
+        async with asyncio.timeout(20):  # less than the deadline, which must not be what ends the attempt
+            reply = await watched.ask(LMRequest(ASK.messages, deadline=clock.monotonic() + 60))
+        assert reply.text == "better now"
+        await watched.endpoint.close()
+    assert [event.error for event in watched.of(LMCallFinished)] == ["lm_timeout", None]
+    assert watched.endpoint.snapshot().circuit.failures == 1
+
+
+async def test_a_call_without_a_deadline_has_time_for_all_its_attempts(clock: FakeClock) -> None:
+    steps: Iterator[Step] = iter([Status(503, headers={"Retry-After": "1.5"}), Reply("in time")])
+    async with ScriptedEndpoint(lambda _: next(steps)) as server:
+        watched = Watched(clock, server.url, timeout=1, attempts=2)
+        assert (await watched.ask()).text == "in time"
+        await watched.endpoint.close()
+
+
+async def test_an_endpoint_that_hangs_opens_the_circuit(clock: FakeClock) -> None:
+    async with ScriptedEndpoint(lambda _: Hang()) as server:
+        watched = Watched(clock, server.url, timeout=0.05, attempts=1)
+        for _ in range(5):
+            with pytest.raises(LMTimeout):
+                await watched.endpoint.complete(LMRequest(ASK.messages, deadline=clock.monotonic() + 60))
+        with pytest.raises(CircuitOpen):
             await watched.endpoint.complete(ASK)
         await watched.endpoint.close()
-    assert watched.endpoint.snapshot().circuit.failures == failures
+
+
+class Hurried(Watched):
+    """Asked by callers who give up after a moment of real time; on its clock, after ``takes`` seconds."""
+
+    async def give_up(self, server: ScriptedEndpoint, *, takes: float) -> None:
+        hurried = LMRequest(ASK.messages, deadline=self.clock.monotonic() + 0.1)
+        call = asyncio.create_task(self.endpoint.complete(hurried))
+        await server.arrived.acquire()
+        self.clock.advance(takes)
+        with pytest.raises(DeadlineExceeded):
+            await call
+
+    @property
+    def counted(self) -> int:
+        return self.endpoint.snapshot().circuit.failures
+
+
+async def test_hurried_callers_count_once_nobody_was_answered_for_the_patience(clock: FakeClock) -> None:
+    async with ScriptedEndpoint(lambda _: Hang()) as server:
+        watched = Hurried(clock, server.url)
+        for _ in range(4):
+            await watched.give_up(server, takes=2)
+        assert watched.counted == 0  # 8 seconds of silence
+        await watched.give_up(server, takes=2)
+        assert watched.counted == 1
+        for _ in range(4):
+            await watched.give_up(server, takes=2)
+        with pytest.raises(CircuitOpen):
+            await watched.endpoint.complete(ASK)
+        await watched.endpoint.close()
+
+
+@pytest.mark.parametrize("sign_of_life", [Reply(), Status(400), Status(429), Status(500)], ids=str)
+async def test_any_answer_ends_the_silence(clock: FakeClock, sign_of_life: Step) -> None:
+    steps: Iterator[Step] = iter([Hang(), sign_of_life, Hang(), Hang()])
+    async with ScriptedEndpoint(lambda _: next(steps)) as server:
+        watched = Hurried(clock, server.url, attempts=1)
+        await watched.give_up(server, takes=9)
+        with suppress(LMError):
+            await watched.endpoint.complete(ASK)
+        await server.arrived.acquire()
+        before = watched.counted
+        clock.advance(60)  # nobody asks: that is no silence
+        await watched.give_up(server, takes=9)
+        assert watched.counted == before
+        await watched.give_up(server, takes=1)
+        assert watched.counted == before + 1
+        await watched.endpoint.close()
+
+
+async def test_who_waits_on_after_the_last_answer_is_met_with_silence(clock: FakeClock) -> None:
+    steps: Iterator[Step] = iter([Hang(), Reply()])
+    async with ScriptedEndpoint(lambda _: next(steps)) as server:
+        watched = Watched(clock, server.url)
+        waiting = asyncio.create_task(
+            watched.endpoint.complete(LMRequest(ASK.messages, deadline=clock.monotonic() + 0.2))
+        )
+        await server.arrived.acquire()
+        await watched.endpoint.complete(ASK)
+        clock.advance(10)
+        with pytest.raises(DeadlineExceeded):
+            await waiting
+        await watched.endpoint.close()
+    assert watched.endpoint.snapshot().circuit.failures == 1
 
 
 async def test_a_deadline_that_has_passed_sends_nothing(clock: FakeClock) -> None:
@@ -312,6 +397,7 @@ def everything_shown(error: BaseException, *, with_locals: bool) -> str:
 async def test_the_key_shows_up_nowhere(clock: FakeClock) -> None:
     echo = f"wrong key: Bearer {CANARY}"
     faults: list[Step] = [
+        Status(307, echo, headers={"Location": f"https://elsewhere.example/?key={CANARY}"}),
         Status(401, echo),
         Status(400, echo),
         Status(429, echo),
@@ -334,7 +420,7 @@ async def test_the_key_shows_up_nowhere(clock: FakeClock) -> None:
         endpoint = watched.endpoint
         # The locals of a frame that reads an answer hold the answer, and with it what the server put there.
         shown.append(everything_shown(raised.value, with_locals=not echoed))
-        shown.append(f"{watched.events} {endpoint!r} {endpoint._settings!r} {endpoint._transport!r}")
+        shown.append(f"{watched.events} {endpoint!r} {endpoint.settings!r} {endpoint._transport!r}")
         shown.append(repr(endpoint.snapshot()))
 
     async with ScriptedEndpoint(faults) as server:

@@ -66,8 +66,19 @@ def test_the_command_names_model_and_sizes(tmp_path: Path) -> None:
     assert arguments[0] == sys.executable
     assert arguments[1:] == [
         *("-m", "repertory.providers.local_server", "--model", str(model)),
-        *("--threads", "2", "--parallel", "3", "--context", "4096"),
+        *("--threads", "2", "--parallel", "3", "--context", "4096", "--parent", str(os.getpid())),
     ]
+
+
+@pytest.mark.parametrize(("processors", "threads"), [(None, "1"), (2, "2"), (64, "4")])
+def test_it_computes_with_the_processors_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processors: int | None, threads: str
+) -> None:
+    model = tmp_path / "tiny.gguf"
+    model.touch()
+    monkeypatch.setattr(os, "cpu_count", lambda: processors)
+    arguments = command(LocalModelSettings(model))
+    assert arguments[arguments.index("--threads") + 1] == threads
 
 
 def test_a_missing_file_is_named() -> None:
@@ -188,13 +199,28 @@ async def test_a_cancelled_start_leaves_no_process(
 
 
 @pytest.mark.local_model
-def test_it_dies_with_its_parent_even_if_that_is_killed() -> None:
+@pytest.mark.parametrize("frozen", [False, True])
+def test_it_dies_with_its_parent_even_if_that_is_killed(*, frozen: bool) -> None:
     with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         server = os.pidfd_open(int(parent.stdout.readline()))
         try:
+            if frozen:
+                signal.pidfd_send_signal(server, signal.SIGSTOP)
             parent.kill()
             died, _, _ = select.select([server], [], [], START)
+            if not died:
+                signal.pidfd_send_signal(server, signal.SIGKILL)
         finally:
             os.close(server)
     assert died
+
+
+@pytest.mark.local_model
+def test_it_does_not_start_for_a_parent_that_is_gone() -> None:
+    arguments = command(SETTINGS)
+    arguments[-1] = "1"
+    refused = subprocess.run(arguments, stdin=subprocess.PIPE, capture_output=True, text=True, timeout=START)
+    assert refused.returncode == 1
+    assert "the parent process 1 is gone" in refused.stderr
+    assert refused.stdout == ""

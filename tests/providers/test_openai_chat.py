@@ -77,6 +77,15 @@ def test_what_a_server_left_out_is_not_invented() -> None:
     assert reply == LMResponse("x", "unknown", Usage(), "", "")
 
 
+@pytest.mark.parametrize("nonsense", ["-1", "true", "1.5", str(2**53 + 1), "1e300", "99999999999999999999999"])
+def test_a_count_that_cannot_be_one_is_0(nonsense: str) -> None:
+    reply = decode(
+        b'{"choices":[{"message":{"content":"x"}}],"usage":{"prompt_tokens":%b,"completion_tokens":%d,'
+        b'"prompt_tokens_details":{"cached_tokens":%b}}}' % (nonsense.encode(), 2**53, nonsense.encode())
+    )
+    assert reply.usage == Usage(0, 2**53, 0)
+
+
 @pytest.mark.parametrize(
     ("body", "complaint"),
     [
@@ -152,6 +161,14 @@ def test_the_servers_words_are_bounded_and_the_key_struck_out_even_where_the_bou
     error = error_from(400, {}, words.encode(), now=NOW, secret=SecretStr("sk-canary"))
     assert len(error.message) < 550
     assert "sk-" not in error.message
+
+
+def test_a_redirect_names_where_it_leads_with_the_key_struck_out() -> None:
+    headers = {"location": "https://elsewhere.example/v1?key=sk-canary&x=" + "y" * 10_000}
+    error = error_from(307, headers, b"", now=NOW, secret=SecretStr("sk-canary"))
+    assert "where it moved: https://elsewhere.example/v1?key=[secret]&x=y" in str(error)
+    assert "sk-canary" not in str(error)
+    assert len(str(error)) < 700
 
 
 @pytest.mark.parametrize(

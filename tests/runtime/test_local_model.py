@@ -1,15 +1,18 @@
-"""The packaged model under a runtime: killed in mid-run, it is restarted and the run completes."""
+"""The packaged model under a runtime: killed or frozen, it is replaced and what is asked is answered."""
 
 import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 import repertory as rp
+from repertory.errors import LMTimeout
 from repertory.events import ActorRestarted, CircuitChanged, LMCallFinished, LocalModelExited, LocalModelStarted
+from repertory.runtime import local_model
 from repertory.runtime.batch import Answered, Batch, Outcome
 from repertory.runtime.rows import Reject, Row
 from repertory.runtime.runtime import Runtime
@@ -44,6 +47,31 @@ async def test_killed_in_mid_run_it_comes_back_and_every_row_is_answered(tmp_pat
     assert [outcome.run.prediction.topic in ("sports", "business") for outcome in answered(outcomes)] == [True] * 8
     with pytest.raises(ProcessLookupError):
         os.kill(second.pid, 0)
+
+
+@pytest.mark.local_model
+async def test_frozen_it_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local_model, "PROBE_INTERVAL", 0.2)
+    monkeypatch.setattr(local_model, "PROBE_TIMEOUT", 1.0)
+    monkeypatch.setattr(local_model, "STOP_TIMEOUT", 0.2)
+    told = Collected()
+    program = rp.Predict("text -> topic: Literal['sports','business']", temperature=0, max_tokens=20)
+    async with Runtime(lm="local", store=tmp_path / "s.db", hooks=[told]) as runtime:
+        first = told.of(LocalModelStarted)[0]
+        topics = await runtime.start(program)
+        os.kill(first.pid, signal.SIGSTOP)
+        try:
+            restart = await told.until(ActorRestarted)
+        finally:
+            with suppress(ProcessLookupError):  # as it should be
+                os.kill(first.pid, signal.SIGCONT)
+        assert restart.path == "root/models/default"
+        assert isinstance(restart.cause, LMTimeout)
+        assert f"process {first.pid} is there but did not answer 3 probes" in str(restart.cause)
+        run = await topics.run({"text": TEXTS[0]}, timeout=60)
+        assert run.prediction.topic in ("sports", "business")
+    with pytest.raises(ProcessLookupError):
+        os.kill(first.pid, 0)
 
 
 def answered(outcomes: list[Outcome]) -> list[Answered]:

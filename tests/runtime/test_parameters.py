@@ -20,12 +20,12 @@ async def test_they_outlive_the_runtime_and_count_versions(tmp_path: Path) -> No
     async with ScriptedEndpoint(reply_to) as server:
         async with runtime_for(server, store) as runtime:
             two = await runtime.start(Two())
-            assert (await two(text="x")).parameters_version == 1
+            await two(text="x")
             assert await two.update_parameters("first", TUNED) == 2
             await two(text="x")
         async with runtime_for(server, store) as runtime:
             two = await runtime.start(Two())
-            assert await two.parameters() == {"first": TUNED, "second": rp.Parameters()}
+            assert two.parameters() == {"first": TUNED, "second": rp.Parameters()}
             await two(text="x")
         tuned = server.requests[4].body
         assert tuned["messages"][0]["content"].startswith("Be brief.\n")
@@ -43,7 +43,7 @@ async def test_a_changed_declaration_wins_and_stays(tmp_path: Path) -> None:
         for _ in range(2):
             async with runtime_for(server, tmp_path / "s.db", hooks=[told]) as runtime:
                 two = await runtime.start(Two(instructions="Edited."))
-                assert (await two.parameters())["first"] == rp.Parameters(instructions="Edited.")
+                assert two.parameters()["first"] == rp.Parameters(instructions="Edited.")
     versions = [event.version for event in told.of(ParametersChanged) if event.path.endswith("/first/parameters")]
     assert versions == [1, 2, 3]
 
@@ -65,7 +65,7 @@ async def test_unknown_predictors_and_models_are_named() -> None:
             await two.update_parameters("third", rp.Parameters())
         with pytest.raises(ProgramError, match=r"first wants the language model 'big'\n  There are: default\."):
             await two.update_parameters("first", rp.Parameters(lm="big"))
-        assert (await two.parameters())["first"] == rp.Parameters()
+        assert two.parameters()["first"] == rp.Parameters()
 
 
 async def test_a_stored_model_that_is_gone_is_told_at_the_start(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from repertory import Predict, Runtime
-from repertory.errors import InjectedCrash
+from repertory.errors import InjectedCrash, RuntimeClosed
 from repertory.events import ActorRestarted, Event, LocalModelExited, LocalModelStarted
 from repertory.testing import ScriptedLM
 
@@ -53,6 +53,15 @@ async def test_a_dead_local_model_is_an_obstacle_until_it_is_back() -> None:
         await watch.until(LocalModelStarted, times=2)
         assert runtime.obstacles() == []
         assert not any(isinstance(event, LocalModelExited) for event in watch.seen), "it was stopped, not lost"
+
+
+async def test_a_runtime_is_entered_once() -> None:
+    runtime = Runtime(lm=ScriptedLM([]), store=None)
+    async with runtime:
+        with pytest.raises(RuntimeClosed, match="a runtime is entered once"):
+            await runtime.__aenter__()
+    with pytest.raises(RuntimeClosed, match="a runtime is entered once"):
+        await runtime.__aenter__()
 
 
 async def test_a_runtime_that_is_closed_is_an_obstacle() -> None:

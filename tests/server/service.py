@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 import aiohttp
@@ -16,6 +17,7 @@ from repertory.runtime.config import RuntimeConfig, ServerConfig, make_config
 from repertory.runtime.runtime import Runtime
 from repertory.runtime.telemetry import PrometheusHook
 from repertory.server.app import make_app
+from repertory.server.connections import Bounds
 from repertory.server.cutoff import Cutoff
 from repertory.server.listening import listen, make_runner, reserve_port
 
@@ -83,17 +85,19 @@ async def serving(
     *,
     program: Module | None = None,
     headers: Mapping[str, str] | None = None,
+    store: Path | None = None,
+    bounds: Bounds | None = None,
     **server: Any,
 ) -> AsyncIterator[Service]:
     """Serve ``program`` as ``mail``; without ``auth=True`` no key is asked for."""
     settings = ServerConfig(**{"auth": False, "port": 0} | server)
     recorder, registry, requests = Recorder(), CollectorRegistry(), Cutoff()
     runtime = (
-        Runtime(lm, store=None, hooks=[recorder, PrometheusHook(registry)])
+        Runtime(lm, store=store, hooks=[recorder, PrometheusHook(registry)])
         if isinstance(lm, RuntimeConfig)
-        else Runtime(lm=lm, store=None, hooks=[recorder, PrometheusHook(registry)])
+        else Runtime(lm=lm, store=store, hooks=[recorder, PrometheusHook(registry)])
     )
-    runner = make_runner(make_app(runtime, settings, registry, requests), runtime.hooks)
+    runner = make_runner(make_app(runtime, settings, registry, requests), runtime.hooks, bounds)
     async with runtime:
         await runtime.start(program or mail(), name="mail")
         await runner.setup()

@@ -9,7 +9,7 @@ import pytest
 from repertory.modules import Module, Predict, Prediction
 from repertory.server.events import RequestCrashed, RequestServed
 from repertory.testing import ScriptedLM
-from tests.endpoint import Hang, ScriptedEndpoint
+from tests.endpoint import Hang, Reply, ScriptedEndpoint
 from tests.server.service import PATIENCE, PREDICT, SPAM, endpoint_config, mail, serving
 
 
@@ -51,6 +51,18 @@ async def test_a_composed_program_sums_up_its_steps_and_tells_typed_outputs_as_j
         assert answer["outputs"] == {"label": "spam", "day": "2024-02-29"}
         assert answer["lm_calls"] == 2
         assert answer["usage"]["output_tokens"] == 4
+
+
+async def test_integers_of_any_length_come_and_go_exactly() -> None:
+    long = 123456789012345678901
+    program = Predict("data: dict[str, int] -> total: int")
+    async with (
+        ScriptedEndpoint([Reply(f'{{"total": {long + 1}}}')]) as endpoint,
+        serving(endpoint_config(endpoint.url), program=program) as service,
+    ):
+        status, _, answer = await service.predict({"data": {"a": long}})
+    assert str(long) in endpoint.requests[0].last_message
+    assert (status, answer["outputs"]) == (200, {"total": long + 1})
 
 
 async def test_the_listing_shows_names_and_schemas() -> None:

@@ -1,6 +1,10 @@
 """Every way to fail, as the client sees it."""
 
 import asyncio
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,10 +24,9 @@ from repertory.errors import (
     MailboxFull,
     RepertoryError,
     RuntimeClosed,
-    StoreError,
 )
-from repertory.modules import Module, Prediction
-from repertory.server.events import BadHttp, RequestCrashed
+from repertory.modules import Module, Predict, Prediction
+from repertory.server.events import BadHttp, JournalFailed, RequestCrashed
 from repertory.testing import ScriptedLM
 from tests.server.service import PATIENCE, PREDICT, SPAM, Service, mail, serving
 
@@ -84,6 +87,25 @@ async def test_unfit_inputs_name_the_field(inputs: object, field: str) -> None:
     assert not lm.requests
 
 
+async def test_a_journal_that_cannot_be_written_is_a_known_problem(tmp_path: Path) -> None:
+    store = tmp_path / "store.db"
+    async with serving(ScriptedLM([SPAM]), store=store) as service:
+        with closing(sqlite3.connect(store)) as connection:
+            connection.execute(
+                "CREATE TRIGGER full BEFORE INSERT ON runs BEGIN SELECT RAISE(ABORT, 'disk full'); END"
+            )
+        status, headers, problem = await service.predict()
+        assert (status, problem["code"]) == (503, "store_error")
+        assert problem["title"] == "The journal cannot be written"
+        assert headers["Retry-After"] == "1"
+        assert "disk full" not in str(problem)
+        (told,) = service.recorder.of(JournalFailed)
+        assert told.request_id == headers["X-Request-Id"]
+        assert told.request_id in problem["detail"]
+        assert "disk full" in told.reason
+        assert not service.recorder.of(RequestCrashed)
+
+
 class Forgetful(Module):
     """Calls its predictor without what it needs."""
 
@@ -96,7 +118,7 @@ class Forgetful(Module):
 
 @pytest.mark.parametrize(
     "secret",
-    [ValueError("sk-secret"), StoreError("sk-secret: disk full"), ConfigError("sk-secret")],
+    [ValueError("sk-secret"), ConfigError("sk-secret")],
     ids=lambda error: type(error).__name__,
 )
 async def test_what_nobody_foresaw_is_logged_and_not_told(secret: Exception) -> None:
@@ -122,6 +144,20 @@ async def test_a_body_that_is_not_json_is_refused(body: bytes) -> None:
     async with serving(ScriptedLM([SPAM])) as service:
         status, _, problem = await post(service, body)
     assert (status, problem["code"]) == (400, "json_invalid")
+
+
+@pytest.mark.parametrize(("depth", "expected"), [(200, 200), (300, 422)])
+async def test_inputs_nested_deeper_than_can_be_kept_name_the_field(
+    depth: int, expected: int, tmp_path: Path
+) -> None:
+    program = Predict("data: dict -> label: Literal['spam', 'ham']")
+    body = b'{"data": {"a": %b}}' % (b"[" * depth + b"]" * depth)
+    async with serving(ScriptedLM([SPAM]), program=program, store=tmp_path / "store.db") as service:
+        status, _, answer = await post(service, body)
+        assert not service.recorder.of(RequestCrashed)
+    assert status == expected
+    if status == 422:
+        assert (answer["code"], answer["field"]) == ("input_invalid", "data")
 
 
 async def test_a_body_that_cannot_be_unpacked_is_refused() -> None:
@@ -191,15 +227,43 @@ async def test_an_unknown_path_and_a_wrong_method_are_problems_too() -> None:
             assert (await response.json(content_type=None))["code"] == "method_not_allowed"
 
 
+@pytest.mark.parametrize(
+    "request_head",
+    [
+        "GET / HTTP/1.1\r\nno colon here",
+        "G@T / HTTP/1.1\r\nHost: localhost",
+        "GET / HTTP/1.1\r\nHost: localhost\r\nHost: localhost",
+        f"GET /{'x' * 10_000} HTTP/1.1\r\nHost: localhost",
+    ],
+    ids=["header", "method", "hosts", "long"],
+)
+async def test_what_is_not_http_is_a_problem(request_head: str) -> None:
+    async with serving(ScriptedLM([])) as service:
+        head, _, body = (await exchange(service, request_head)).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.0 400")
+    assert b"Content-Type: application/problem+json" in head
+    assert b"Server: repertory\r\n" in head
+    problem = json.loads(body)
+    assert (problem["status"], problem["code"]) == (400, "http_invalid")
+    assert problem["detail"]
+    assert "bytearray" not in problem["detail"]
+
+
 async def test_what_is_not_http_is_told_to_the_hooks() -> None:
     async with serving(ScriptedLM([])) as service:
-        reader, writer = await asyncio.open_connection(service.host, service.port)
-        writer.write(b"GET / HTTP/1.1\r\nno colon here\r\n\r\n")
-        async with asyncio.timeout(PATIENCE):
-            assert (await reader.readline()).startswith(b"HTTP/1.0 400")
-        writer.close()
-        await writer.wait_closed()
+        await exchange(service, "GET / HTTP/1.1\r\nno colon here")
         await service.recorder.first(BadHttp)
+
+
+async def exchange(service: Service, request_head: str) -> bytes:
+    """All the service says before it closes the connection."""
+    reader, writer = await asyncio.open_connection(service.host, service.port)
+    writer.write(f"{request_head}\r\n\r\n".encode())
+    async with asyncio.timeout(PATIENCE):
+        answer = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    return answer
 
 
 async def post(service: Service, body: bytes, **headers: str) -> tuple[int, Any, dict[str, Any]]:

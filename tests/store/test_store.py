@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -140,3 +141,14 @@ async def test_a_read_sees_what_was_written_before_it(store: Store) -> None:
     for number in range(50):
         await StateTable(store).save(f"a{number}", 0, 1, "{}")
         assert len(await store.read(select(actor_states))) == number + 1
+
+
+async def test_a_database_of_something_else_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "other.db"
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("CREATE TABLE runs (a)")
+        other.commit()
+    with pytest.raises(ConfigError, match="is a database of something else"):
+        await Store.open(path)
+    with closing(sqlite3.connect(path)) as other:
+        assert other.execute("SELECT name FROM sqlite_master").fetchall() == [("runs",)]

@@ -113,7 +113,14 @@ async def test_a_statement_that_cannot_be_run_fails_its_write_and_no_other(store
 
 
 async def test_writes_of_one_statement_with_different_columns_keep_each_its_own(store: Store) -> None:
-    new = {"program": "qa", "key": "k", "inputs": "{}", "status": "accepted", "accepted_at": 0.0}
+    new = {
+        "program": "qa",
+        "key": "k",
+        "fingerprint": "f",
+        "inputs": "{}",
+        "status": "accepted",
+        "accepted_at": 0.0,
+    }
     statement = insert(runs)
     given: list[dict[str, object]] = [{}, {"input_tokens": 5}, {"lm_calls": 7}, {}]
     await asyncio.gather(
