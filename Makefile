@@ -13,7 +13,7 @@ ROWS ?= 100
 BIN := .venv/bin
 OUT := out/demo
 
-.PHONY: help demo test soak check format bench clean
+.PHONY: help demo test check format bench clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -44,9 +44,6 @@ demo: .venv/.demo-installed
 
 test: .venv/.dev-installed
 	@$(BIN)/python -m pytest
-
-soak: .venv/.dev-installed
-	@$(BIN)/python -m pytest -m slow
 
 check: .venv/.dev-installed
 	@$(BIN)/ruff check .

@@ -48,14 +48,14 @@ class Api:
         """Run a program once. A client that leaves takes its run along."""
         deployment = self._deployment(request.match_info["name"])
         timeout = read_timeout(request, self.config.request_timeout)
-        inputs = await read_inputs(request, timeout)
-        try:
-            values = deployment.compiled.validate_inputs(inputs)
-            deployment.compiled.dump_inputs(values)  # can the journal and the prompt hold them?
-        except InputError as error:
-            # Only here: one that comes out of the run is the program's mistake, not the client's.
-            raise input_problem(error) from None
         async with self.requests.covering():
+            inputs = await read_inputs(request, timeout)
+            try:
+                values = deployment.compiled.validate_inputs(inputs)
+                deployment.compiled.dump_inputs(values)  # can the journal and the prompt hold them?
+            except InputError as error:
+                # Only here: one that comes out of the run is the program's mistake, not the client's.
+                raise input_problem(error) from None
             run = await deployment.resume(values, uuid4().hex, None, timeout=timeout)
         return _json(_described_run(run))
 

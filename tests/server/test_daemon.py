@@ -9,6 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 from prometheus_client import CollectorRegistry
+from yarl import URL
 
 from repertory.errors import ConfigError, ProgramError, RuntimeClosed
 from repertory.modules import Module
@@ -125,6 +126,23 @@ async def test_a_request_that_takes_too_long_is_answered_503_and_its_call_ended(
         assert daemon.recorder.of(DaemonStopped) == [DaemonStopped(drained=False)]
         async with asyncio.timeout(PATIENCE):
             await endpoint.client_left.wait()
+
+
+async def test_a_body_that_is_still_on_its_way_at_the_end_is_answered_503() -> None:
+    async with ScriptedEndpoint([]) as endpoint, Running(endpoint.url, drain_timeout=0) as daemon:
+        where = URL(daemon.url)
+        reader, writer = await asyncio.open_connection(where.host, where.port)
+        head = f"POST {PREDICT} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        writer.write(f"{head}Content-Length: 100\r\n\r\n{{".encode())
+        await writer.drain()
+        async with aiohttp.ClientSession(daemon.url) as later, later.get("/health/live") as response:
+            assert response.status == 200  # what was sent before is under way by now
+        daemon.stop.request(15)
+        async with asyncio.timeout(PATIENCE):
+            assert (await reader.readline()).split()[1] == b"503"
+        writer.close()
+        await writer.wait_closed()
+        assert await daemon.exit_code() == 0
 
 
 async def test_a_second_request_to_stop_does_not_wait() -> None:
