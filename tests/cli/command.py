@@ -100,6 +100,7 @@ class Workplace:
             stdin=stdin,
             stdout=asyncio.subprocess.PIPE,
             stderr=stderr,
+            preexec_fn=_heed_interrupts,
         )
 
     async def call(self, *arguments: str, stdin: Any = asyncio.subprocess.DEVNULL) -> Ended:
@@ -117,6 +118,11 @@ class Workplace:
     def summary(self) -> dict[str, Any]:
         summary: dict[str, Any] = json.loads((self.out / "summary.json").read_bytes())
         return summary
+
+
+def _heed_interrupts() -> None:
+    # A shell has what it runs in the background ignore SIGINT; the tests may be such a thing, the command is not.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 async def end_of(process: asyncio.subprocess.Process) -> Ended:
