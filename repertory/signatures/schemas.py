@@ -51,7 +51,7 @@ _LIMITS: Final = MappingProxyType(
 class WholeSchema(GenerateJsonSchema):
     """pydantic's generator, which here refuses a union member it cannot express instead of dropping it."""
 
-    ignored_warning_kinds = {"non-serializable-default"}  # noqa: RUF012 - declared so by pydantic
+    ignored_warning_kinds = {"non-serializable-default"}  # noqa: RUF012  # declared so by pydantic
 
     def emit_warning(self, kind: JsonSchemaWarningKind, detail: str) -> None:
         """Raise for a skipped union member; a nested default that JSON cannot hold is no loss."""

@@ -27,7 +27,7 @@ class Person:
         ("dict[str, list[int]]", dict[str, list[int]]),
         ("tuple[int, ...]", tuple[int, ...]),
         ("tuple[int, str]", tuple[int, str]),
-        ("Optional[int]", Optional[int]),  # noqa: UP045 - what a user may write
+        ("Optional[int]", Optional[int]),  # noqa: UP045  # what a user may write
         ("Union[int, str, None]", int | str | None),
         ("int | list[str] | None", int | list[str] | None),
         (

@@ -112,7 +112,7 @@ def test_fields_called_like_schema_keywords_survive() -> None:
         (list[Kind], 'list of (one of "a", "b")'),
         (dict[str, float], "object from string to number"),
         (tuple[int, str], "list of exactly (integer), (string)"),
-        (Optional[str], "string or null"),  # noqa: UP045 - what a user may write
+        (Optional[str], "string or null"),  # noqa: UP045  # what a user may write
         (Point, 'object with "x" (integer)'),
         (Person, 'object with "title" (string), "boss" (Person or null)'),
     ],
