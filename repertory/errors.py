@@ -91,6 +91,18 @@ class DeadlineExceeded(RepertoryError):
     code = "deadline_exceeded"
 
 
+class AskCycle(ActorError):
+    """The ask would wait for itself: the asked actor is waiting, through others, for the one that asks."""
+
+    code = "ask_cycle"
+
+
+class LinkedActorDown(ActorError):
+    """An actor that this one is linked to crashed. ``__cause__`` is why."""
+
+    code = "linked_actor_down"
+
+
 class MailboxFull(ActorError):
     """The mailbox is at its bound and its policy rejects."""
 
@@ -126,6 +138,32 @@ class InjectedCrash(RepertoryError):
     """A fault put in on purpose, to watch the supervisor mend it."""
 
     code = "injected_crash"
+
+
+class ChildNotFound(ActorError):
+    """The supervisor has no child of this id."""
+
+    code = "child_not_found"
+
+
+class ChildRunning(ActorError):
+    """What was asked of the supervisor can only be done to a child that is stopped, and this one runs."""
+
+    code = "child_running"
+
+
+class ChildRestarting(ActorError):
+    """The child is between two lives: its supervisor is about to start it again."""
+
+    code = "child_restarting"
+    retryable = True
+
+
+class ChildLimitReached(ActorError):
+    """The supervisor has as many children as it may have."""
+
+    code = "child_limit_reached"
+    retryable = True
 
 
 # --- store ---------------------------------------------------------------------------------------------------

@@ -75,6 +75,14 @@ class ActorStopped(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ActorPassivated(Event):
+    """An actor without work was dropped; its next message makes it anew."""
+
+    path: str
+    incarnation: int
+
+
+@dataclass(frozen=True, slots=True)
 class ActorCrashed(Event):
     """A life ended by an error."""
 
@@ -115,6 +123,24 @@ class StuckChild(Event):
 
     path: str
     incarnation: int
+
+
+@dataclass(frozen=True, slots=True)
+class CancellationIgnored(Event):
+    """A handler goes on although its asker is gone and it has been cancelled; the messages behind it wait."""
+
+    path: str
+    incarnation: int
+    message: type
+
+
+@dataclass(frozen=True, slots=True)
+class ReminderFailed(Event):
+    """That a reminder has been handled could not be written down: it may come once more."""
+
+    path: str
+    name: str
+    cause: BaseException
 
 
 @dataclass(frozen=True, slots=True)

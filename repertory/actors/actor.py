@@ -11,18 +11,22 @@ class Counter(Actor[CounterState]):              # CounterState: a pydantic mode
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel
 
+from repertory.actors import bonds, timers
+from repertory.actors.behaviours import BehaviourTables, Handler, tables_of
 from repertory.actors.exit import NORMAL, Exit
+from repertory.actors.message import Message, handles
 from repertory.actors.persistence import Persistence
+from repertory.actors.residents import Idle
 
 if TYPE_CHECKING:
-    from repertory.actors.cell import Cell
     from repertory.actors.life import Life
     from repertory.actors.ref import ActorRef
     from repertory.actors.system import ActorSystem
+    from repertory.store import States
 
 StateT = TypeVar("StateT", bound=BaseModel | None)
 
@@ -31,8 +35,10 @@ class Actor(Generic[StateT]):
     """An object that handles one message at a time (or ``concurrency`` of them, where it was started so).
 
     The parameter is the model of its persisted state; ``Actor[None]`` has none. The state is loaded before
-    ``started`` and changes only through ``commit``; a restart begins from the last commit.
+    ``started`` and changes only through ``commit`` and ``record``; a restart begins from what was last on disk.
     """
+
+    __slots__ = ("__dict__", "__weakref__", "_life")
 
     expected: ClassVar[tuple[type[Exception], ...]] = ()
     """Errors that are answers: they go to the asker and do not end the life."""
@@ -40,72 +46,214 @@ class Actor(Generic[StateT]):
     interrupt_on_stop: ClassVar[bool] = False
     """Whether a stop cancels the message being handled instead of waiting for it."""
 
+    trap_exit: ClassVar[bool] = False
+    """Whether the end of a linked actor arrives as the message `Exited` instead of ending this one."""
+
+    idle_after: ClassVar[float | None] = None
+    """Seconds without a message after which ``idle`` is called, looked at about once a second; None: never."""
+
     state_model: ClassVar[type[BaseModel] | None] = None
     schema_version: ClassVar[int] = 1
     migrations: ClassVar[Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {}
     """For each older schema version, the pure step to the next one."""
 
-    handlers: ClassVar[dict[type, Callable[[Any, Any], Coroutine[Any, Any, Any]]]] = {}
-    """By message type, derived from the methods marked with `handles`; an override needs no second mark."""
+    events: ClassVar[Any] = None
+    """The type, or union of types, of the events it records: pydantic models that ``apply`` understands."""
 
-    _cell: "Cell"
+    event_migrations: ClassVar[Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {}
+    snapshot_every: ClassVar[int] = 100
+    """Events after which the whole state is saved, so that the next life need not read them all."""
+
+    handlers: ClassVar[dict[type, Handler]] = {}
+    behaviours: ClassVar[BehaviourTables] = {"": {}}
+    """The handlers of each behaviour, by message type, derived from the methods marked with `handles`."""
+
+    has_started: ClassVar[bool] = False
+    has_after_start: ClassVar[bool] = False
+    has_stopping: ClassVar[bool] = False
+
     _life: "Life"
-    _persistence: "Persistence[Any] | None" = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        marked = {
-            message_type: name
-            for ancestor in reversed(cls.__mro__)
-            for name, member in vars(ancestor).items()
-            if (message_type := getattr(member, "__handles__", None)) is not None
-        }
-        cls.handlers = {message_type: getattr(cls, name) for message_type, name in marked.items()}
+        cls.behaviours = tables_of(cls)
+        cls.handlers = cls.behaviours[""]
+        cls.has_started = cls.started is not Actor.started
+        cls.has_after_start = cls.after_start is not Actor.after_start
+        cls.has_stopping = cls.stopping is not Actor.stopping
         for base in getattr(cls, "__orig_bases__", ()):
-            for argument in get_args(base):
+            of_actor = isinstance(origin := get_origin(base), type) and issubclass(origin, Actor)
+            for argument in get_args(base) if of_actor else ():
                 if isinstance(argument, type) and issubclass(argument, BaseModel):
                     cls.state_model = argument
 
     # --- for subclasses to override ---
 
     async def started(self) -> None:
-        """Called before the first message of each life; an error here fails the start (and skips ``stopping``)."""
+        """Called before the first message of each life; an error here fails the start (and skips ``stopping``).
+
+        Calling ``stop()`` here says that the actor is not wanted: its supervisor goes on without it.
+        """
+
+    async def after_start(self) -> None:
+        """Called after ``started``, before the first message; whoever started the actor does not wait for it."""
 
     async def stopping(self, exit: Exit) -> None:
         """Called at the end of each life, however it ends; let go of what ``started`` acquired."""
+
+    async def idle(self) -> None:
+        """Called when no message has come for ``idle_after`` seconds."""
+
+    def apply(self, state: StateT, event: Any) -> StateT:
+        """The state after ``event``; pure, since the same events are applied again in the next life."""
+        raise NotImplementedError(
+            f"{type(self).__name__} records events but does not say how they change its state"
+        )
 
     # --- for subclasses to use ---
 
     @property
     def path(self) -> str:
         """The actor's address, the same in every life."""
-        return self._cell.path
+        return self._life.cell.path
 
     @property
     def ref(self) -> "ActorRef":
         """A reference to this actor that may be handed to others."""
-        return self._cell.ref
+        return self._life.cell.ref
+
+    @property
+    def incarnation(self) -> int:
+        """The number of the present life, from 1."""
+        return self._life.cell.incarnation
 
     @property
     def system(self) -> "ActorSystem":
         """The system the actor lives in."""
-        return self._cell.system
+        return self._life.cell.system
 
     @property
     def state(self) -> StateT:
         """The last committed state."""
-        return self._persistence.state if self._persistence is not None else None  # type: ignore[return-value]  # None where StateT is None
+        persistence = self._life.persistence
+        return persistence.state if persistence is not None else None  # type: ignore[return-value]  # None where StateT is None
 
     async def commit(self, state: StateT) -> None:
         """Make ``state`` the state, on disk before this returns. Raises StaleState, StoreError."""
-        if self._persistence is None:
-            raise TypeError(f"{type(self).__name__} declares no state: derive it from Actor[YourState]")
-        await self._persistence.commit(state)
+        await self._persisted().commit(state)
+
+    async def record(self, event: BaseModel) -> None:
+        """Append ``event`` to the log, on disk before this returns, and ``apply`` it to the state.
+
+        Raises StaleState, StoreError, and what ``apply`` raises, in which case nothing is recorded.
+        """
+        await self._persisted().record(event)
 
     def background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run ``work`` beside the messages for as long as this life lasts; its error ends the life."""
-        return self._life.background(work)
+        return self._life.run_beside(work)
 
     def stop(self, exit: Exit = NORMAL) -> None:
         """End this life after the current message."""
         self._life.finish(exit)
+
+    def become(self, behaviour: str = "") -> None:
+        """Handle later messages by methods marked ``@handles(..., when=behaviour)``, then by unconditional ones.
+
+        Raises LookupError for a behaviour that no method names.
+        """
+        try:
+            self._life.handlers = self.behaviours[behaviour]
+        except KeyError:
+            known = ", ".join(map(repr, self.behaviours))
+            raise LookupError(f"{type(self).__name__} has no behaviour {behaviour!r}; it has {known}") from None
+        self._life.behaviour = behaviour
+
+    def stash(self) -> None:
+        """Set the current message aside, its asker still waiting, until ``unstash``."""
+        self._life.stash()
+
+    def unstash(self) -> None:
+        """Put what was stashed before all messages that wait, in the order it came."""
+        self._life.unstash()
+
+    def send_after(self, seconds: float, message: Message[Any]) -> timers.Timer:
+        """Tell this actor ``message`` in ``seconds``, before what waits then.
+
+        Not if the timer is cancelled, or this life ends, before it is handled.
+        """
+        return timers.start(self._life, message, seconds, every=None)
+
+    def send_every(self, seconds: float, message: Message[Any]) -> timers.Timer:
+        """Tell this actor ``message`` every ``seconds``, the first time in ``seconds``, until cancelled.
+
+        It takes its turn behind what waits, and is left out where the one before still waits: a slow actor is not
+        flooded by its own clock. Passivation waits for timers; use ``remind`` for what may be far off.
+        """
+        return timers.start(self._life, message, seconds, every=seconds)
+
+    async def remind(self, name: str, *, after: float, every: float | None = None) -> None:
+        """Have the message `Reminder` sent to this path in ``after`` seconds (and then ``every`` so many).
+
+        It is on disk before this returns, and outlives this life, its rest and the process. A reminder of
+        the same name is replaced. Raises StoreError.
+        """
+        await self.system.reminders.remind(self.path, name, after=after, every=every)
+
+    async def forget_reminder(self, name: str) -> None:
+        """Have no more reminders of this name, not even one that waits already. Raises StoreError."""
+        await self.system.reminders.forget(self.path, name)
+
+    def monitor(self, other: "ActorRef") -> bonds.Monitor:
+        """Be told of the end of the other's present life, once, by the message `Down`; at once if it has none.
+
+        ``cancel`` what it returns to hear no more. Code that is no actor awaits ``other.ended()``.
+        """
+        return bonds.monitor(self._life.cell, other)
+
+    def link(self, other: "ActorRef") -> None:
+        """Share the fate of the other's present life: where one ends other than normally, so does the other."""
+        bonds.link(self._life.cell, other)
+
+    def unlink(self, other: "ActorRef") -> None:
+        """Undo ``link``."""
+        bonds.unlink(self._life.cell, other)
+
+    def register(self, name: str) -> None:
+        """Be found by ``name`` for as long as this life lasts. Raises NameTaken."""
+        self.system.registry.register(name, self.ref)
+
+    def join(self, group: str) -> None:
+        """Be a member of ``group`` for as long as this life lasts."""
+        self.system.registry.join(group, self.ref)
+
+    def leave(self, group: str) -> None:
+        """Be a member of ``group`` no more."""
+        self.system.registry.leave(group, self.ref)
+
+    # --- what the system tells it ---
+
+    @handles(Idle)
+    async def _idle(self, message: Idle) -> None:
+        await self.idle()
+
+    # --- for its life ---
+
+    def new_persistence(self, states: "States") -> Persistence[Any]:
+        """What keeps this life's state."""
+        assert self.state_model is not None
+        return Persistence(
+            states,
+            self.path,
+            self.state_model,
+            self.schema_version,
+            events=self.events,
+            event_migrations=self.event_migrations,
+            apply=self.apply,
+            snapshot_every=self.snapshot_every,
+        )
+
+    def _persisted(self) -> Persistence[Any]:
+        if self._life.persistence is None:
+            raise TypeError(f"{type(self).__name__} declares no state: derive it from Actor[YourState]")
+        return self._life.persistence

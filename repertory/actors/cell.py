@@ -1,58 +1,77 @@
 """A cell: the place at a path where one actor lives its successive lives.
 
 The cell keeps what outlives a life (path, mailbox, incarnation number); `Life` is one actor object with the
-tasks that run it. Per message there is no task, no lock and no timer.
+tasks that run it.
 """
 
 import asyncio
-from collections import deque
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from repertory.actors.actor import Actor
 from repertory.actors.envelope import Envelope
-from repertory.actors.exit import SHUTDOWN, Exit
-from repertory.actors.life import GRACE, Life
+from repertory.actors.exit import PASSIVATED, SHUTDOWN, Exit
+from repertory.actors.info import ActorInfo, MailboxStats
+from repertory.actors.life import HURRY, Life
+from repertory.actors.mailbox import Mailbox
 from repertory.actors.ref import ActorRef
-from repertory.errors import ActorDown, MailboxFull, StartFailed
-from repertory.events import ActorCrashed, ActorStarted, ActorStopped, StuckChild
+from repertory.actors.spec import ActorSpec
+from repertory.errors import StartFailed
+from repertory.events import ActorCrashed, ActorPassivated, ActorStarted, ActorStopped, StuckChild
 
 if TYPE_CHECKING:
+    from repertory.actors.actor import Actor
+    from repertory.actors.bonds import Bonds
     from repertory.actors.system import ActorSystem
 
-HURRY = GRACE / 2  # seconds a caller that is itself cancelled waits for the life it has just cancelled
+
+class Keeper(Protocol):
+    """Who decides what follows the end of a life: a supervisor, or the system itself."""
+
+    def child_ended(self, cell: "Cell", exit: Exit) -> None:
+        """A life in ``cell`` has ended other than by the keeper's own doing; it must not wait for anything."""
+        ...
 
 
-class Cell:
+class Cell(Mailbox):
     """One address and its mailbox.
 
-    Invariants: at most one life is attached; messages wait in ``signals`` and ``mailbox`` between lives; once
-    closed the cell has no life, no message waits in it, and its path is free.
+    Invariants: at most one life is attached; messages wait between lives; once closed the cell has no life, no
+    message waits in it, and its path is free.
+
+    Attributes:
+        tag: What the keeper notes about this child.
+        ready: Resolved for whoever waits for the life that is ``starting``.
+        unkept: Whether the life is being ended by its keeper, who need not be told.
     """
 
-    def __init__(
-        self,
-        system: "ActorSystem",
-        path: str,
-        factory: Callable[[], Actor[Any]],
-        *,
-        concurrency: int,
-        capacity: int,
-        on_exit: Callable[["Cell", Exit], None],
-    ) -> None:
-        self.system = system
-        self.path = path
-        self.concurrency = concurrency
-        self.capacity = capacity
-        self.signals: deque[Envelope] = deque()  # the system lane: unbounded, handled first
-        self.mailbox: deque[Envelope] = deque()
-        self.closed = False  # whether the actor is gone for good
+    __slots__ = ("bonds", "incarnation", "keeper", "life", "ready", "starting", "tag", "unkept")
+
+    def __init__(self, system: "ActorSystem", path: str, spec: ActorSpec, keeper: Keeper) -> None:
+        super().__init__(system, path, spec)
+        self.keeper = keeper
+        self.tag: Any = None
         self.incarnation = 0
         self.life: Life | None = None  # the one that takes messages
-        self._starting: Life | None = None
-        self.ref = ActorRef(system, path)
-        self._factory = factory
-        self._on_exit = on_exit
+        self.starting: Life | None = None
+        self.ready: asyncio.Future[bool] | None = None
+        self.unkept = False
+        self.bonds: Bonds | None = None
+
+    # --- what can be seen of it ---
+
+    @property
+    def id(self) -> str:
+        """The last part of the path."""
+        return self.path.rpartition("/")[2]
+
+    @property
+    def ref(self) -> ActorRef:
+        """A reference to this cell's path."""
+        return ActorRef(self.system, self.path, self)
+
+    @property
+    def actor(self) -> "Actor[Any] | None":
+        """The object that lives here now."""
+        return self.life.actor if self.life is not None else None
 
     @property
     def running(self) -> bool:
@@ -60,116 +79,203 @@ class Cell:
         return self.life is not None and self.life.exit is None
 
     @property
+    def passivated(self) -> bool:
+        """Whether the next message will begin a life."""
+        return self.life is None and self.free > 0
+
+    @property
+    def dispensable(self) -> bool:
+        """Whether its life may be dropped now."""
+        return self.life is not None and self.life.dispensable
+
+    @property
     def load(self) -> int:
         """Messages waiting or being handled."""
-        return len(self.mailbox) + (len(self.life.handling) if self.life is not None else 0)
+        return self.depth + (len(self.life.handling) if self.life is not None else 0)
 
-    def deliver(self, envelope: Envelope) -> None:
-        """Put a message into the mailbox; it waits there between lives. Raises ActorDown, MailboxFull."""
-        if self.closed:
-            raise ActorDown(f"{self.path} has stopped")
-        if len(self.mailbox) >= self.capacity:
-            raise MailboxFull(
-                f"{self.path}: {self.capacity} messages wait already",
-                hint="Send more slowly, or raise the actor's mailbox bound.",
-            )
-        self.mailbox.append(envelope)
+    def info(
+        self,
+        *,
+        state: str | None = None,
+        restarts: int = 0,
+        last_error: BaseException | None = None,
+        children: "tuple[ActorInfo, ...]" = (),
+    ) -> ActorInfo:
+        """This actor as data; its keeper may know more than the cell."""
+        life = self.life or self.starting
+        messages = [item.message if type(item) is Envelope else item for item in (life.handling if life else ())]
+        began_at = life.began_at if life is not None else None
+        return ActorInfo(
+            path=self.path,
+            kind=type(life.actor).__name__ if life is not None else "",
+            state=state or self._state(),
+            incarnation=self.incarnation,
+            restarts=restarts,
+            age=self.system.clock.monotonic() - began_at if began_at is not None else None,
+            mailbox=MailboxStats(self.depth, self.high_water, self.waits, self.drops),
+            handling=tuple(type(message).__name__ for message in messages),
+            last_error=f"{type(last_error).__name__}: {last_error}" if last_error is not None else None,
+            children=children,
+        )
+
+    def _state(self) -> str:
         if self.life is not None:
-            self.life.wake()
+            return "running" if self.life.exit is None else "stopping"
+        if self.starting is not None:
+            return "starting"
+        return "passivated" if self.passivated else "stopped"
 
-    def signal(self, message: Any) -> None:
-        """Put a message into the system lane: handled before all others, never refused."""
-        if self.closed:
-            return
-        self.signals.append(Envelope(message, None))
-        if self.life is not None:
-            self.life.wake()
+    # --- lives ---
 
-    def defer(self, message: Any) -> None:
-        """Put a message behind all that wait, without regard to the bound."""
-        if not self.closed:
-            self.mailbox.append(Envelope(message, None))
-            if self.life is not None:
-                self.life.wake()
+    async def start(self) -> bool:
+        """Begin a new life; return True when it takes messages, False if the actor said it is not wanted.
 
-    async def start(self, timeout: float) -> None:
-        """Begin a new life and return when it takes messages.
-
-        Raises StartFailed with the cause if ``started`` raises or does not return within ``timeout`` seconds.
+        The first life of a lazy actor begins with its first message. Nothing is waited for where nothing in
+        the start needs to be. Raises StartFailed with the cause if ``started`` raises or takes too long.
         """
-        self.incarnation += 1
-        ready: asyncio.Future[None] = self.system.loop.create_future()
-        life = self._starting = Life(self, self._factory, ready)
-        patience: float | None = HURRY
+        if self.spec.lazy and self.incarnation == 0:
+            self.free = 1
+            if self.mailbox or self.signals:
+                self.rouse()
+            return True
+        if self._begin():
+            return True
+        ready: asyncio.Future[bool] = self.system.create_future()
+        self.ready = ready
+        life = self.starting
+        assert life is not None
         try:
-            await asyncio.wait({ready}, timeout=timeout)
-            patience = None
-            if not ready.done():
-                error = TimeoutError(f"`started` took longer than {timeout:g} s")
-                raise StartFailed(f"{self.path} did not start within {timeout:g} s") from error
-            if (failure := ready.exception()) is not None:
-                raise StartFailed(f"{self.path} did not start: {failure}") from failure
-        except BaseException:
-            if not life.over.done():
-                life.force(SHUTDOWN)
-                await asyncio.wait({life.over}, timeout=patience)
+            return await ready
+        except asyncio.CancelledError:
+            self.unkept = True  # who is cancelled while it waits for a start undoes it
+            life.force(SHUTDOWN)
+            await life.wait_over(HURRY)
             raise
         finally:
-            self._starting = None
+            self.ready = None
 
     async def stop(self, exit: Exit, timeout: float | None) -> None:
         """End the current life, if any, and close the cell.
 
-        The life may finish the message it is at work on for ``timeout`` seconds (None: as long as it takes),
-        then it is cancelled; one that withstands even that is reported as `StuckChild` and left behind.
+        The life may finish the message it is at work on for ``timeout`` seconds (None: as long as it takes; 0:
+        it may not), then it is cancelled; one that withstands even that is reported as `StuckChild` and left
+        behind.
         """
-        life = self.life or self._starting
         try:
-            if life is not None:
-                await self._end(life, exit, timeout)
+            await self.end(exit, timeout)
         finally:
             self.close()
 
-    async def _end(self, life: Life, exit: Exit, timeout: float | None) -> None:
-        if life is self._starting or life.actor.interrupt_on_stop:
-            life.interrupt(exit)
-        else:
-            life.finish(exit)
-        try:
-            await asyncio.wait({life.over}, timeout=timeout)
-        except asyncio.CancelledError:
-            life.force(exit)
-            await asyncio.wait({life.over}, timeout=HURRY)
-            raise
-        if not life.over.done():
-            life.force(Exit("error", TimeoutError(f"{self.path} did not stop within {timeout} s")))
-            await asyncio.wait({life.over})
+    async def end(self, exit: Exit, timeout: float | None) -> None:
+        """End the current life, as `stop`, but keep the cell and what waits in it; the keeper is not told."""
+        life = self.life or self.starting
+        self.free = 0
+        if life is None:
+            self._over(exit)  # a passivated actor has bonds
+            return
+        self.unkept = True
+        await life.stop(exit, timeout)
 
     def kill(self, error: BaseException) -> None:
-        """End the current life as a crash with ``error``."""
-        if self.life is not None:
-            self.life.crash(error)
+        """End the current life, or its start, as a crash with ``error``."""
+        life = self.life or self.starting
+        if life is not None:
+            life.crash(error)
+
+    def passivate(self) -> None:
+        """Drop the object, if it has nothing to do; the next message makes it anew."""
+        if self.life is not None and self.life.dispensable:
+            self.life.finish(PASSIVATED)
 
     def close(self) -> None:
         """Take no more messages; whoever waits for one of them gets ActorDown."""
         if self.closed:
             return
         self.closed = True
-        self.signals.clear()
-        while self.mailbox:
-            envelope = self.mailbox.popleft()
-            if envelope.outcome is None:
-                self.system.report_drop(self.path, envelope.message, "down")
-            envelope.fail(ActorDown(f"{self.path} has stopped"))
+        self.free = 0
+        self.signals = None
+        self.turn_away(self.surrender())
         self.system.forget(self)
+        self._over(SHUTDOWN)
+
+    def rouse(self) -> None:
+        """A message waits for which there is no runner yet."""
+        if self.life is not None:
+            self.life.add_runner()
+        else:
+            self._activate()
+
+    def _begin(self) -> bool:
+        self.incarnation += 1
+        self.unkept = False
+        self.free = 0
+        try:
+            life = self.starting = Life(self)
+        except Exception as error:
+            failure = self._start_failed(error)
+            self._over(Exit("error", failure))
+            raise failure from error
+        return life.begin()
+
+    def _activate(self) -> None:
+        """Begin a life because a message has come; nobody waits for it to have begun."""
+        try:
+            self.system.run_apart(self._begin)
+        except StartFailed as error:
+            self.keeper.child_ended(self, Exit("error", error))
+
+    def _start_failed(self, error: BaseException) -> StartFailed:
+        failure = StartFailed(f"{self.path} did not start: {error}")
+        failure.__cause__ = error
+        return failure
 
     # --- called by the life ---
 
     def began(self, life: Life) -> None:
         """``life`` finished ``started``."""
         self.life = life
+        self.starting = None
         if self.system.hooks:
             self.system.hooks.emit(ActorStarted(self.path, self.incarnation))
+        if self.ready is not None and not self.ready.done():
+            self.ready.set_result(True)
+        if self.spec.passivate_after is not None:
+            self.system.residents.came()
+
+    def not_begun(self, life: Life, error: BaseException) -> None:
+        """``life`` will never take messages."""
+        if self.starting is not life:
+            return
+        self.starting = None
+        failure = self._start_failed(error)
+        self._over(Exit("error", failure))
+        if self.ready is None:
+            if not self.unkept:
+                self.keeper.child_ended(self, Exit("error", failure))
+        elif not self.ready.done():
+            self.ready.set_exception(failure)
+            self.ready.exception()  # seen: whoever started the cell may have been cancelled
+
+    def ignored(self, life: Life) -> None:
+        """``life`` stopped itself while it started: the actor is not wanted."""
+        self.starting = None
+        self._over(life.exit or SHUTDOWN)
+        if self.ready is None:
+            if not self.unkept:
+                self.keeper.child_ended(self, life.exit or SHUTDOWN)
+        elif not self.ready.done():
+            self.ready.set_result(False)
+
+    def rests(self) -> None:
+        """The life has no task any more; it has nothing to do."""
+        self.parked = None
+        if not self.mailbox:
+            self.mailbox = None
+        if not self.signals:
+            self.signals = None
+        self.free = self.spec.concurrency
+        if self.spec.passivate_after is not None:
+            self.system.residents.rests(self, self.spec.passivate_after)
 
     def report_stuck(self) -> None:
         """Part of the current life withstands its cancellation."""
@@ -181,9 +287,37 @@ class Cell:
         if self.life is not life:
             return
         self.life = None
-        if hooks := self.system.hooks:
+        self.parked = None
+        if self.spec.passivate_after is not None:
+            self.system.residents.went(self, self.spec.passivate_after)
+        hooks = self.system.hooks
+        if exit.kind == "passivated":
+            self._passivated()
+            return
+        if hooks:
             if exit.abnormal and exit.error is not None:
                 hooks.emit(ActorCrashed(self.path, self.incarnation, exit.error))
             else:
                 hooks.emit(ActorStopped(self.path, self.incarnation))
-        self._on_exit(self, exit)
+        self._over(exit)
+        if not self.unkept:
+            self.keeper.child_ended(self, exit)
+
+    def _over(self, exit: Exit) -> None:
+        """A life, at work or passivated, is no more: what it was to be told does not concern the next one."""
+        self.signals = None
+        if self.bonds is not None:
+            self.bonds.broken(exit)
+
+    def _passivated(self) -> None:
+        if self.system.hooks:
+            self.system.hooks.emit(ActorPassivated(self.path, self.incarnation))
+        if self.unkept:
+            self._over(SHUTDOWN)
+            return
+        self.free = 1
+        linked = self.bonds is not None and self.bonds.links  # a link is to an object
+        if self.mailbox or self.signals or linked:  # it came while the object was being dropped
+            self.rouse()
+        else:
+            self.mailbox = self.signals = None

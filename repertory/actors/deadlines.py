@@ -22,14 +22,20 @@ class Deadlines:
     def __init__(self) -> None:
         self._buckets: dict[int, set[Envelope]] = {}
         self._slots: list[int] = []
+        # Most deadlines are those of the default timeout, and so fall into the bucket of the one before.
+        self._last_slot = -1
+        self._last: set[Envelope] = set()
 
     def bucket(self, deadline: float) -> set[Envelope]:
         """The bucket of ``deadline``: add an envelope to watch it, discard it once it is settled."""
         slot = int(deadline / self.GRAIN) + 1
+        if slot == self._last_slot:
+            return self._last
         bucket = self._buckets.get(slot)
         if bucket is None:
             bucket = self._buckets[slot] = set()
             heapq.heappush(self._slots, slot)
+        self._last_slot, self._last = slot, bucket
         return bucket
 
     def next_due(self) -> float | None:
@@ -38,5 +44,6 @@ class Deadlines:
 
     def expired(self, now: float) -> Iterator[Envelope]:
         """Remove and yield what has expired by ``now``, earliest bucket first."""
+        self._last_slot = -1
         while self._slots and self._slots[0] * self.GRAIN <= now:
             yield from self._buckets.pop(heapq.heappop(self._slots))

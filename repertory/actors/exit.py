@@ -9,10 +9,11 @@ class Exit:
     """The reason of an actor's end, as Erlang/OTP tells them apart.
 
     ``normal``: it stopped itself. ``shutdown``: it was asked to, or a supervisor gave up. ``error``: it
-    crashed or was killed; ``error`` then holds what ended it.
+    crashed or was killed; ``error`` then holds what ended it. ``passivated``: it rests, and the next message
+    begins another life; nobody takes that for an end.
     """
 
-    kind: Literal["normal", "shutdown", "error"]
+    kind: Literal["normal", "shutdown", "error", "passivated"]
     error: BaseException | None = None
 
     @property
@@ -23,3 +24,4 @@ class Exit:
 
 NORMAL = Exit("normal")
 SHUTDOWN = Exit("shutdown")
+PASSIVATED = Exit("passivated")

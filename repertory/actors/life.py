@@ -1,316 +1,395 @@
-"""One life of an actor: the object, and the tasks that run it from ``started`` to ``stopping``.
+"""One life of an actor: how it begins and how it ends.
 
-The life's own task runs ``started``, then handles messages as the first runner, then runs ``stopping``, so
-that scopes opened in the one can be closed in the other. Where the cell allows more than one message at a
-time, further runners come into being when messages wait and all present runners are busy.
+A life whose class has something to do in ``stopping`` keeps one task, its lead, from the first moment to the
+last, so that a scope opened in ``started`` can be closed in ``stopping``. Any other life has a task only while
+there is something to do; its lead is then the first of its runners.
 """
 
 import asyncio
-from collections import deque
-from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
-from repertory.actors.actor import Actor
-from repertory.actors.envelope import Envelope
 from repertory.actors.exit import NORMAL, Exit
 from repertory.actors.persistence import Persistence
-from repertory.errors import ActorDown, UnhandledMessage
+from repertory.actors.runner import GRACE, Runner, forget_cancellation
+from repertory.actors.tasks import LifeTasks
+from repertory.errors import ActorDown
 
 if TYPE_CHECKING:
     from repertory.actors.cell import Cell
 
-GRACE = 1.0  # seconds a cancelled life has to leave its handler before it is left behind as stuck
-TURN = 256  # messages handled in a row before other tasks get their turn, where no handler ever waits
+HURRY = GRACE / 2  # seconds a caller that is itself cancelled waits for the life it has just cancelled
+STOPPING = 30.0  # seconds ``stopping`` may take where nobody waits for it: after a crash, or before a rest
 
 
-class Life:
+class Life(LifeTasks):
     """One incarnation.
 
-    Invariant: once ``exit`` is set no further message is begun; every envelope in ``handling`` gets an outcome
-    before the cell hears that the life has ended.
+    Invariants: once ``exit`` is set no further message is begun; every ask that was being handled gets an
+    outcome before the cell hears that the life has ended, and the cell hears that once; once ``ended`` nothing
+    changes any more.
+
+    Attributes:
+        began_at: On the clock; None: it has not finished ``started``.
+        interrupted: Whether its tasks have been cancelled.
+        forced: Whether even ``stopping`` has been.
+        detached: Whether it has been left behind, at work.
+        bound: Cuts short what takes too long just now: ``started``, or what has been cancelled.
     """
 
-    def __init__(self, cell: "Cell", factory: Callable[[], Actor[Any]], ready: asyncio.Future[None]) -> None:
-        self.cell = cell
-        self.exit: Exit | None = None
-        self.handling: set[Envelope] = set()
-        self.actor: Actor[Any]
-        self._factory = factory
-        self._ready = ready
-        self._parked: deque[asyncio.Future[None]] = deque()
-        self._runners: set[asyncio.Task[None]] = set()
-        self._background: set[asyncio.Task[None]] = set()
-        self._interrupted = False
-        self._forced = False
-        self._detached = False
-        self._grace: asyncio.TimerHandle | None = None
-        self.over: asyncio.Future[None] = cell.system.loop.create_future()
-        self.task = cell.system.loop.create_task(self._live(), name=f"{cell.path}#{cell.incarnation}")
+    __slots__ = (
+        "began_at",
+        "behaviour",
+        "bound",
+        "detached",
+        "forced",
+        "handlers",
+        "interrupted",
+        "over",
+        "persistence",
+        "timers",
+    )
+
+    def __init__(self, cell: "Cell") -> None:
+        super().__init__(cell)
+        self.began_at: float | None = None
+        self.interrupted = False
+        self.forced = False
+        self.detached = False
+        self.behaviour = ""
+        self.timers: set[Any] | None = None
+        self.over: asyncio.Future[None] | None = None
+        self.bound: asyncio.TimerHandle | None = None
+        self.persistence: Persistence[Any] | None = None
+        self.actor._life = self
+        self.handlers = self.actor.handlers
+
+    # --- beginning ---
+
+    def begin(self) -> bool:
+        """Begin; return whether it takes messages already, since nothing in its start has to be waited for."""
+        actor = self.actor
+        if actor.state_model is None and not actor.has_started:
+            self._begun()
+            return True
+        self.bound = self.cell.system.loop.call_later(self.cell.spec.start_timeout, self._start_expired)
+        self._run(self._live)
+        return False
+
+    def _begun(self) -> None:
+        """``started`` is done: take messages."""
+        self._unbind()
+        cell = self.cell
+        self.began_at = cell.system.clock.monotonic()
+        cell.began(self)
+        if self.exit is not None:  # whoever was told of it has ended it
+            return
+        actor = self.actor
+        if self.lead is None and (actor.has_stopping or actor.has_after_start or actor.idle_after is not None):
+            self._run(self._live)
+        if not actor.has_after_start:
+            self._open()
+
+    def _open(self) -> None:
+        """Take messages, as many at a time as it may."""
+        cell = self.cell
+        waiting = len(cell.mailbox or ()) + len(cell.signals or ()) - len(self.runners)
+        if self.lead is None and waiting == 0:
+            cell.rests()
+            return
+        cell.free = cell.spec.concurrency - len(self.runners)
+        for _ in range(min(waiting, cell.free)):
+            self.add_runner()
+
+    def _start_expired(self) -> None:
+        timeout = self.cell.spec.start_timeout
+        self.force(Exit("error", TimeoutError(f"its start took longer than {timeout:g} s")))
+
+    # --- whether it may rest ---
+
+    @property
+    def dispensable(self) -> bool:
+        """Whether the object may be dropped: it has nothing to do and nothing that would be lost."""
+        cell = self.cell
+        return not (
+            self.exit is not None
+            or any(runner.parked is None for runner in self.runners)
+            or cell.mailbox
+            or cell.signals
+            or self.stashed
+            or self.timers
+            or self.background
+            or (cell.bonds is not None and cell.bonds.links)
+        )
 
     # --- asked for from outside ---
 
-    def wake(self) -> None:
-        """A message has arrived: see that a runner takes it."""
-        while self._parked:
-            parked = self._parked.popleft()
-            if not parked.done():
-                parked.set_result(None)
-                return
-        if self.exit is None and 1 + len(self._runners) < self.cell.concurrency:
-            runner = self.cell.system.loop.create_task(self._extra_runner(), name=f"{self.cell.path} runner")
-            self._runners.add(runner)
-            runner.add_done_callback(self._runners.discard)
-
     def finish(self, exit: Exit) -> None:
         """End after the messages being handled."""
-        if self.exit is None:
-            self.exit = exit
-            while self._parked:
-                self.wake()
+        if not self._ends_already(exit):
+            self._ending(exit)
+            if self.lead is None:
+                self._end_at_rest()
+            else:
+                self.cell.wake_all()
 
     def interrupt(self, exit: Exit) -> None:
         """End now, cancelling the messages being handled; ``stopping`` may then take its time."""
-        if self.exit is None:
-            self.exit = exit
+        if not self._ends_already(exit):
+            self._ending(exit)
             self._cancel()
 
     def crash(self, error: BaseException) -> None:
-        """End now, by ``error``; a life that was about to end well has not."""
-        if self.exit is not None and not self.exit.abnormal:
-            self.exit = Exit("error", error)
+        """End now, by ``error``."""
         self.interrupt(Exit("error", error))
 
     def force(self, exit: Exit) -> None:
-        """End now, cancelling ``stopping`` too; an abnormal ``exit`` replaces one that was not."""
-        if self.exit is None or (exit.abnormal and not self.exit.abnormal):
-            self.exit = exit
-        self._forced = True
-        if self._grace is not None:
-            self._grace.cancel()
-            self._grace = None
+        """End now, cancelling ``stopping`` too."""
+        if self.ended:
+            return
+        if not self._ends_already(exit):
+            self._ending(exit)
+        self.forced = True
         self._cancel()
 
-    def background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run ``work`` until this life ends; an error in it is a crash."""
-        task = self.cell.system.loop.create_task(work, name=f"{self.cell.path} background")
-        self._background.add(task)
-        task.add_done_callback(self._background_done)
-        return task
+    async def stop(self, exit: Exit, timeout: float | None) -> None:
+        """End, and return when that is done.
 
-    # --- the life's own task ---
-
-    async def _live(self) -> None:
+        The messages being handled may be finished for ``timeout`` seconds (None: as long as it takes; 0: they
+        may not), then they are cancelled; what withstands even that is reported as `StuckChild` and left behind.
+        """
+        if timeout == 0:
+            self.force(exit)
+            timeout = None
+        elif self.began_at is None or self.actor.interrupt_on_stop:
+            self.interrupt(exit)
+        else:
+            self.finish(exit)
         try:
-            if await self._start():
-                await self._serve()
-        finally:
-            self._end()
-
-    async def _serve(self) -> None:
-        """Handle messages until the life ends, and end it."""
-        cell = self.cell
-        cell.began(self)
-        self._ready.set_result(None)
-        for _ in range(min(len(cell.mailbox), cell.concurrency)):
-            self.wake()
-        try:
-            await self._run()
-            # A graceful end lets each runner finish its message.
-            while self._runners and self.exit is not None and not self.exit.abnormal:
-                await asyncio.wait(self._runners)
-        except asyncio.CancelledError as error:
-            if self.exit is None:
-                self.exit = Exit("error", error)
-            _forget_cancellation()
-        exit = await self._stop()
-        self._answer_unfinished()
-        if not self._detached:
-            cell.ended(self, exit)
-
-    async def _start(self) -> bool:
-        """Make the actor and run ``started``; return whether it now takes messages."""
-        try:
-            self.actor = actor = self._factory()
-            actor._cell = self.cell
-            actor._life = self
-            if actor.state_model is not None:
-                actor._persistence = Persistence(
-                    self.cell.system.states, self.cell.path, actor.state_model, actor.schema_version
-                )
-                await actor._persistence.load(actor.migrations)
-            await actor.started()
-        except BaseException as error:
-            await self._cancel_tasks()
-            # A cancellation stands for what asked for it.
-            asked_for = isinstance(error, asyncio.CancelledError) and self.exit is not None
-            self._not_started(None if asked_for else error)
-            if not isinstance(error, Exception | asyncio.CancelledError):
-                raise
-            return False
-        if self.exit is not None:  # it stopped itself, or was stopped, while it started
-            await self._stop()
-            self._not_started(None)
-            return False
-        return True
-
-    def _not_started(self, error: BaseException | None) -> None:
-        """Tell whoever started the cell that it does not take messages: by ``error``, or by how the life ended."""
-        if self._ready.done():
-            return
-        if error is None:
-            error = (self.exit and self.exit.error) or ActorDown(f"{self.cell.path} stopped while it started")
-        self._ready.set_exception(error)
-        self._ready.exception()  # seen: whoever started the cell may have been cancelled
-
-    async def _stop(self) -> Exit:
-        """Run ``stopping``; return how the life ended in the end."""
-        if self._grace is not None and not self._forced:
-            self._grace.cancel()
-        failure: BaseException | None = None
-        try:
-            await self._cancel_tasks()
-            await self.actor.stopping(self.exit or NORMAL)
-        except asyncio.CancelledError as error:
-            _forget_cancellation()
-            failure = error
-        except Exception as error:  # noqa: BLE001  # whatever it is, it is how this life ended
-            failure = error
-        exit = self.exit or NORMAL
-        return exit if failure is None or exit.abnormal else Exit("error", failure)
-
-    async def _cancel_tasks(self) -> None:
-        tasks = self._runners | self._background
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            _, stuck = await asyncio.wait(tasks, timeout=GRACE)
-            if stuck and not self._detached:
-                self.cell.report_stuck()
-
-    # --- runners ---
-
-    async def _extra_runner(self) -> None:
-        try:
-            await self._run()
+            if not await self.wait_over(timeout):
+                self.force(Exit("error", TimeoutError(f"{self.cell.path} did not stop within {timeout} s")))
+                await self.wait_over(None)
         except asyncio.CancelledError:
-            if self.exit is None:  # nobody here asked for it
-                self.crash(ActorDown(f"a runner of {self.cell.path} was cancelled"))
+            self.force(exit)
+            await self.wait_over(HURRY)
             raise
 
-    async def _run(self) -> None:
-        """Handle messages, one at a time, until the life ends."""
-        task = asyncio.current_task()
-        assert task is not None
-        signals, mailbox = self.cell.signals, self.cell.mailbox
-        in_a_row = 0
-        while self.exit is None:
-            if signals:
-                envelope = signals.popleft()
-            elif mailbox:
-                envelope = mailbox.popleft()
-            else:
-                parked = self.cell.system.loop.create_future()
-                self._parked.append(parked)
-                await parked
-                in_a_row = 0
-                continue
-            if envelope.withdrawn or envelope.settled:
-                reason = "abandoned" if envelope.abandoned else "expired"
-                self.cell.system.report_drop(self.cell.path, envelope.message, reason)
-                continue
-            await self._handle(envelope, task)
-            in_a_row += 1
-            if in_a_row >= TURN:
-                in_a_row = 0
-                await asyncio.sleep(0)
+    async def wait_over(self, timeout: float | None) -> bool:
+        """Return once the life has let go of everything, or ``timeout`` seconds have passed: whether it has."""
+        if not self.ended:
+            if self.over is None:
+                self.over = self.cell.system.create_future()
+            await asyncio.wait({self.over}, timeout=timeout)
+        return self.ended
 
-    async def _handle(self, envelope: Envelope, task: "asyncio.Task[Any]") -> None:
-        actor = self.actor
-        handler = actor.handlers.get(type(envelope.message))
-        if handler is None:
-            self._refuse(envelope)
+    # --- the lead ---
+
+    async def _live(self, runner: Runner) -> None:
+        """Lead from the first moment."""
+        if self.began_at is None and not await self._start():
+            self._end()
             return
-        envelope.runner = task
-        self.handling.add(envelope)
-        try:
-            reply = await handler(actor, envelope.message)
-        except actor.expected as error:
-            envelope.fail(error)
-            if envelope.outcome is None:
-                self.cell.system.report_drop(self.cell.path, envelope.message, "failed")
-        except asyncio.CancelledError as error:
-            if self._interrupted:
-                raise
-            if not envelope.withdrawn:
-                if task.cancelling():
-                    raise
-                # Raised by the handler itself: a cancellation nobody asked for is a crash.
-                envelope.fail(ActorDown(f"{self.cell.path}: its handler was cancelled from within"))
-                self.crash(error)
-        except Exception as error:  # noqa: BLE001  # any error ends the life; the supervisor decides what follows
-            envelope.fail(error)
-            self.crash(error)
-        else:
-            envelope.reply(reply)
-        finally:
-            if envelope.outcome is None or envelope.outcome.done():
-                self.handling.discard(envelope)
-            envelope.runner = None
-        if envelope.withdrawn and not self._interrupted:
-            _forget_cancellation()
+        if self.actor.has_after_start and self.exit is None:
+            await self._after_start()
+            if self.exit is None:
+                self._open()
+        await self._serve(runner)
 
-    def _refuse(self, envelope: Envelope) -> None:
-        self.cell.system.report_drop(self.cell.path, envelope.message, "unhandled")
-        message, actor = type(envelope.message).__name__, type(self.actor).__name__
-        hint = f"Add a method marked @handles({message})."
-        envelope.fail(UnhandledMessage(f"{actor} does not handle {message}", hint=hint))
+    async def _serve(self, runner: Runner) -> None:
+        """Handle messages until there are none for a while, or the life ends; then end it."""
+        try:
+            await runner.run()
+            if self.exit is None:
+                self._rest(runner)
+                return
+            # A graceful end lets each runner finish its message.
+            while not self.exit.abnormal and (others := self._beside_the_lead()):
+                await asyncio.wait(others)
+        except asyncio.CancelledError as error:
+            if self.exit is None:  # nobody here asked for it
+                self._ending(Exit("error", error))
+        except BaseException as error:  # noqa: BLE001  # whatever it is, the life ends by it
+            self.crash(error)
+            self._hand_on(error)
+        await self._finish()
+
+    async def _start(self) -> bool:
+        """Run ``started``; return whether it now takes messages."""
+        try:
+            if self.actor.state_model is not None:
+                self.persistence = self.actor.new_persistence(self.cell.system.states)
+                await self.persistence.load(self.actor.migrations)
+            await self.actor.started()
+        except BaseException as error:  # noqa: BLE001  # whatever it is, the start fails by it
+            forget_cancellation()
+            self._report(await self._cancel_beside(set()))
+            # A cancellation stands for what asked for it.
+            asked_for = isinstance(error, asyncio.CancelledError) and self.exit is not None
+            self._not_begun(None if asked_for else error)
+            self._hand_on(error)
+            return False
+        if self.exit is not None:  # it stopped itself, or was stopped, while it started
+            forget_cancellation()
+            await self._stop()
+            if self.exit.abnormal or self.interrupted:
+                self._not_begun(None)
+            else:
+                self.cell.ignored(self)
+            return False
+        self._begun()
+        return True
+
+    def _not_begun(self, error: BaseException | None) -> None:
+        """Tell the cell that this life does not take messages: by ``error``, or by how it ended."""
+        if error is None:
+            error = (self.exit and self.exit.error) or ActorDown(f"{self.cell.path} stopped while it started")
+        self.cell.not_begun(self, error)
+
+    async def _after_start(self) -> None:
+        try:
+            await self.actor.after_start()
+        except BaseException as error:  # noqa: BLE001  # any error ends the life; the supervisor decides what follows
+            if self.exit is None or not isinstance(error, asyncio.CancelledError):
+                self.crash(error)
+            self._hand_on(error)
+
+    def _rest(self, runner: Runner) -> None:
+        """The last runner goes: no message waits, and none has come for a while."""
+        self._dismiss(runner)
+        self.lead = None
+        self.cell.rests()
+
+    def lead_lost(self) -> None:
+        """The task of the lead is over before the life, as where it was cancelled before its first step."""
+        if self.exit is None:
+            self._ending(Exit("error", ActorDown(f"the task of {self.cell.path} was cancelled")))
+        if self.began_at is None:
+            self._end()
+        else:
+            self._end_at_rest()
 
     # --- endings ---
 
+    def _ends_already(self, exit: Exit) -> bool:
+        """Whether the life is about to end, or has; then ``exit`` may still count.
+
+        A failure counts more than what is none, and anything more than that the object was only to be dropped.
+        """
+        now = self.exit
+        if now is None:
+            return False
+        if not self.ended and (now.kind == "passivated" or (exit.abnormal and not now.abnormal)):
+            self.exit = exit
+        return True
+
+    def _ending(self, exit: Exit) -> None:
+        self.exit = exit
+        self.cell.free = 0
+
+    def _end_at_rest(self) -> None:
+        """End a life that has no lead: nothing is under way but what runs beside it."""
+        if self.background or self.runners or self.actor.has_stopping:
+            self._run(self._end_beside)
+        else:
+            self._conclude(self.exit or NORMAL)
+
+    async def _end_beside(self, runner: Runner) -> None:
+        await self._finish()
+
+    async def _finish(self) -> None:
+        self._conclude(await self._stop())
+
+    async def _stop(self) -> Exit:
+        """Let go of what runs; return how the life ended in the end."""
+        if self.interrupted:
+            forget_cancellation()
+            if not self.forced:
+                self._unbind()
+        self._cancel_timers()
+        stuck: set[asyncio.Task[None]] = set()
+        if self.background or len(self.runners) > 1:
+            stuck = await self._cancel_beside(stuck)
+            self._report(stuck)
+        failure = await self._stopping() if self.actor.has_stopping else None
+        if self.background:
+            more = await self._cancel_beside(stuck) - stuck
+            if not stuck:
+                self._report(more)
+        exit = self.exit or NORMAL
+        return exit if failure is None or exit.abnormal else Exit("error", failure)
+
+    async def _stopping(self) -> BaseException | None:
+        """Run ``stopping``; return what it failed by."""
+        exit = self.exit or NORMAL
+        bound: asyncio.TimerHandle | None = None
+        if not self.forced and (exit.abnormal or exit.kind == "passivated"):
+            bound = self.cell.system.loop.call_later(STOPPING, self._stopping_expired)
+        try:
+            await self.actor.stopping(exit)
+        except BaseException as error:  # noqa: BLE001  # whatever it is, it is how this life ended
+            forget_cancellation()
+            self._hand_on(error)
+            return error
+        finally:
+            if bound is not None:
+                bound.cancel()
+        return None
+
+    def _stopping_expired(self) -> None:
+        self.force(Exit("error", TimeoutError(f"its end took longer than {STOPPING:g} s")))
+
     def _cancel(self) -> None:
-        self._interrupted = True
+        self.interrupted = True
+        if self.lead is None:
+            self._end_at_rest()
         # A life that ends itself is on its way out of its own handler; cancelling it would hit `stopping`.
-        if asyncio.current_task() is not self.task:
-            self.task.cancel()
-            if self._grace is None:
-                self._grace = self.cell.system.loop.call_later(GRACE, self._detach)
+        elif asyncio.current_task() is not self.lead.task:
+            self.lead.task.cancel()
+            self._unbind()
+            self.bound = self.cell.system.loop.call_later(GRACE, self._detach)
 
     def _detach(self) -> None:
         """Leave behind a life that withstands its cancellation: nothing it still does is heard of."""
-        if self.task.done():
-            return
-        self._detached = True
-        self._answer_unfinished()
+        self.detached = True
+        if self.persistence is not None:
+            self.persistence.fence()
         self.cell.report_stuck()
+        tasks = [*(runner.task for runner in self.runners), *(self.background or ())]
+        self._answer_unfinished()
         self.cell.ended(self, self.exit or NORMAL)
         self._end()
-        for task in (self.task, *self._runners, *self._background):
+        for task in tasks:
             task.cancel()
 
+    def _conclude(self, exit: Exit) -> None:
+        """It has let go of everything: answer, and tell the cell, unless that was done when it was left behind."""
+        try:
+            self._answer_unfinished()
+            if not self.detached:
+                self.cell.ended(self, exit)
+        finally:
+            self._end()
+
     def _end(self) -> None:
-        self._not_started(None)
-        if self._grace is not None:
-            self._grace.cancel()
-        if not self.over.done():
+        """The very last."""
+        self._unbind()
+        self.ended = True
+        self._cancel_timers()
+        if self.began_at is None:
+            self._not_begun(None)
+        for runner in self.runners:
+            self.cell.system.residents.leaves(runner)
+        if self.over is not None and not self.over.done():
             self.over.set_result(None)
 
-    def _answer_unfinished(self) -> None:
-        """Tell whoever waits for a message this life was at work on that there will be no reply."""
-        cause = self.exit.error if self.exit is not None else None
-        for envelope in self.handling:
-            error = ActorDown(f"{self.cell.path} ended while it handled {type(envelope.message).__name__}")
-            error.__cause__ = cause
-            envelope.fail(error)
-        self.handling.clear()
+    def _unbind(self) -> None:
+        if self.bound is not None:
+            self.bound.cancel()
+            self.bound = None
 
-    def _background_done(self, task: "asyncio.Task[None]") -> None:
-        self._background.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self.crash(error)
+    def _cancel_timers(self) -> None:
+        while self.timers:
+            self.timers.pop().cancel()
 
-
-def _forget_cancellation() -> None:
-    """Take back the cancellation that has just been dealt with, so that later waits are not cut short."""
-    task = asyncio.current_task()
-    while task is not None and task.cancelling():
-        task.uncancel()
+    def _report(self, stuck: "set[asyncio.Task[None]]") -> None:
+        if stuck and not self.detached:
+            self.cell.report_stuck()

@@ -3,9 +3,11 @@
 import asyncio
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from repertory.actors.envelope import Envelope
+from repertory.actors import bonds
+from repertory.actors.envelope import Envelope, being_handled
+from repertory.actors.exit import SHUTDOWN, Exit
 from repertory.actors.message import Message
-from repertory.errors import ActorDown, ActorError
+from repertory.errors import ActorDown, AskCycle, DeadlineExceeded
 
 if TYPE_CHECKING:
     from repertory.actors.cell import Cell
@@ -21,69 +23,147 @@ class ActorRef:
 
     __slots__ = ("_cell", "_system", "path")
 
-    def __init__(self, system: "ActorSystem", path: str) -> None:
+    def __init__(self, system: "ActorSystem", path: str, cell: "Cell | None" = None) -> None:
         self._system = system
         self.path = path
-        self._cell: Cell | None = None
+        self._cell = cell
 
     def __repr__(self) -> str:
         return f"<ActorRef {self.path}>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ActorRef) and self.path == other.path and self._system is other._system
+
+    def __hash__(self) -> int:
+        return hash(self.path)
 
     async def ask(self, message: Message[ReplyT], *, timeout: float | None = DEFAULT_TIMEOUT) -> ReplyT:
         """Send ``message`` and wait for the reply: exactly one outcome.
 
         Cancelling the caller, or the passing of ``timeout`` seconds (None: no limit), withdraws the message;
-        a handler at work on it is cancelled.
+        a handler at work on it is cancelled. An ask from within a handler ends with the deadline of what is
+        being handled, if that comes first.
 
         Raises:
             The handler's own error; ActorDown if the life that held the message ended; DeadlineExceeded;
-            MailboxFull.
+            MailboxFull; AskCycle if the asked actor waits for this very ask.
         """
-        outcome: asyncio.Future[Any] = self._system.loop.create_future()
-        envelope = Envelope(message, outcome)
-        watched_in = self._system.watch(envelope, timeout) if timeout is not None else None
+        system = self._system
+        cell = self._cell
+        if cell is None or cell.closed:
+            cell = self._live_cell()
+        outcome: asyncio.Future[Any] = system.create_future()
+        envelope = Envelope(message, outcome, cell)
+        if (current := being_handled.get()) is not None:
+            timeout = _within(current, envelope, timeout)
+        watched_in = system.watch(envelope, timeout) if timeout is not None else None
         try:
-            self._live_cell().deliver(envelope)
+            cell.post(envelope)
             return await outcome  # type: ignore[no-any-return]  # what the handler of Message[ReplyT] returned
         except asyncio.CancelledError:
-            envelope.withdraw()
+            if not outcome.cancelled():
+                # It came in the very turn of the cancellation: an error in it counts as seen.
+                if outcome.done():
+                    outcome.exception()
+            elif not envelope.withdrawn:
+                envelope.withdraw()
             raise
         finally:
             if watched_in is not None:
                 watched_in.discard(envelope)
 
     def tell(self, message: Message[Any]) -> None:
-        """Send ``message`` without waiting; what cannot be delivered is dropped and reported as an event."""
-        envelope = Envelope(message, None)
-        try:
-            self._live_cell().deliver(envelope)
-        except ActorError as error:
-            self._system.report_drop(self.path, message, "down" if isinstance(error, ActorDown) else "full")
+        """Send ``message`` and go on at once.
+
+        What is sent to an actor that is no more is dropped and reported as an event. Where the mailbox is full
+        its policy decides: MailboxFull is raised under ``reject`` and ``wait``.
+        """
+        cell = self._cell
+        if cell is None or cell.closed:
+            cell = self.find_cell()
+            if cell is None:
+                self._system.report_drop(self.path, message, "down")
+                return
+        cell.post(message)
 
     @property
     def load(self) -> int:
         """Messages waiting or being handled; 0 if the actor is gone."""
-        cell = self._find_cell()
+        cell = self.find_cell()
         return cell.load if cell is not None else 0
 
     @property
     def running(self) -> bool:
         """Whether a life of the actor takes messages right now."""
-        cell = self._find_cell()
+        cell = self.find_cell()
         return cell is not None and cell.running
 
     def kill(self, error: BaseException) -> None:
         """End the actor's current life with ``error``, as if it had crashed; nothing happens between lives."""
         self._live_cell().kill(error)
 
-    def _find_cell(self) -> "Cell | None":
+    async def stop(self, exit: Exit = SHUTDOWN, *, timeout: float | None = DEFAULT_TIMEOUT) -> None:
+        """End the actor's current life and return when it has; one without a supervisor is then gone.
+
+        It may finish the message it is at work on for ``timeout`` seconds (None: as long as it takes), then it
+        is cancelled. What a supervisor does about it is its child's ``restart``. Between lives nothing happens.
+        """
+        cell = self._live_cell()
+        if cell.life is not None:
+            await cell.life.stop(exit, timeout)
+
+    async def ended(self) -> Exit:
+        """Wait for the end of the actor's present life and return how it ended; at once if it has none."""
+        return await bonds.ended(self)
+
+    def find_cell(self) -> "Cell | None":
+        """Where the actor lives, if it does."""
         if self._cell is None or self._cell.closed:
             # Its supervisor may have been restarted, and has then made a new cell at the same path.
             self._cell = self._system.find_cell(self.path)
         return self._cell
 
     def _live_cell(self) -> "Cell":
-        cell = self._find_cell()
+        cell = self.find_cell()
         if cell is None:
             raise ActorDown(f"there is no actor at {self.path!r}")
         return cell
+
+
+def _within(current: Envelope, envelope: Envelope, timeout: float | None) -> float | None:
+    """Make ``envelope`` an ask of the handler of ``current``; return the seconds that leaves it.
+
+    Raises AskCycle, and DeadlineExceeded if they are over already.
+    """
+    runner = current.runner
+    if runner is None:  # what was being handled is done with; this is work it left behind
+        return timeout
+    if current.outcome is None and asyncio.current_task() is not runner.task:
+        return timeout  # nothing tells whether the handler of a tell still waits for this task
+    envelope.asker = current
+    target = envelope.cell
+    if target.spec.concurrency == 1:
+        _refuse_cycle(envelope)
+    if current.deadline is None:
+        return timeout
+    left = current.deadline - target.system.clock.monotonic()
+    if left <= 0:
+        name = type(envelope.message).__name__
+        raise DeadlineExceeded(f"{target.path}: the deadline had passed before {name} was asked")
+    if timeout is None or left <= timeout:
+        envelope.deadline = current.deadline  # the very same: reckoned anew, it might come before
+        return left
+    return timeout
+
+
+def _refuse_cycle(envelope: Envelope) -> None:
+    """Raise if the asked actor is itself waiting, through a chain of asks, for the answer to this one."""
+    waiting, path = envelope.asker, [envelope.cell.path]
+    while waiting is not None and waiting.runner is not None:
+        path.append(waiting.cell.path)
+        if waiting.cell is envelope.cell:
+            raise AskCycle(
+                f"{type(envelope.message).__name__} would wait for itself: {' -> '.join(reversed(path))}",
+                hint="Tell instead of asking, or let `background` work ask.",
+            )
+        waiting = waiting.asker

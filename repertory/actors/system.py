@@ -1,89 +1,132 @@
 """The actor system: paths, time, events and storage shared by the actors of one runtime."""
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Coroutine
+from contextvars import copy_context
+from typing import Any, Self
 
 from repertory.actors.actor import Actor
-from repertory.actors.cell import Cell
+from repertory.actors.cell import Cell, Keeper
 from repertory.actors.deadlines import Deadlines
-from repertory.actors.envelope import Envelope
+from repertory.actors.envelope import Envelope, being_handled
 from repertory.actors.exit import SHUTDOWN, Exit
 from repertory.actors.ref import ActorRef
+from repertory.actors.registry import Registry
+from repertory.actors.reminders import Reminders
+from repertory.actors.residents import Residents, resident_bytes
+from repertory.actors.spec import ActorSpec, Overflow
 from repertory.clock import Clock, SystemClock
-from repertory.errors import NameTaken
+from repertory.errors import NameTaken, StartFailed
 from repertory.events import Hooks, MessageDropped
-from repertory.store import StateTable
+from repertory.store import MemoryReminders, MemoryStates, ReminderRows, States
 
 
 class ActorSystem:
-    """Actors by path.
+    """Actors by path. As an async context manager it takes up stored reminders, and stops all at the end.
 
     Args:
-        states: Where actors' states are kept; None keeps them in memory only.
+        states: Where actors' states are kept; None keeps them in memory, where they outlive a life but not
+            the process.
+        reminders: Where durable reminders are kept; None likewise.
+        resident_limit: How many of the actors that may be passivated keep their objects at most, as far as
+            they have nothing to do; None: any number.
+        memory_limit: Bytes of the process above which actors at rest are passivated early; None: no limit.
+        memory: Tells those bytes.
     """
 
     def __init__(
-        self, *, clock: Clock | None = None, hooks: Hooks | None = None, states: StateTable | None = None
+        self,
+        *,
+        clock: Clock | None = None,
+        hooks: Hooks | None = None,
+        states: States | None = None,
+        reminders: ReminderRows | None = None,
+        resident_limit: int | None = None,
+        memory_limit: int | None = None,
+        memory: Callable[[], int] = resident_bytes,
     ) -> None:
         self.clock = clock or SystemClock()
         self.hooks = hooks if hooks is not None else Hooks()  # empty ones are false
-        self.states = states
+        self.states = states if states is not None else MemoryStates()
         self.loop = asyncio.get_running_loop()
+        self.create_future: Callable[[], asyncio.Future[Any]] = self.loop.create_future
+        self.registry = Registry()
+        self.residents = Residents(
+            self.loop, self.clock, limit=resident_limit, memory_limit=memory_limit, memory=memory
+        )
+        self.reminders = Reminders(self, reminders if reminders is not None else MemoryReminders())
         self._cells: dict[str, Cell] = {}
-        self._spawned: dict[Cell, None] = {}  # those without a supervisor, in start order
+        self._roots: dict[Cell, Callable[[Exit], None] | None] = {}  # those without a supervisor, in start order
         self._deadlines = Deadlines()
         self._sweep_timer: asyncio.TimerHandle | None = None
         self._sweep_at: float | None = None  # on the clock; None: no sweep is due
+        # Actors work for many callers; none of them leaves its context variables behind in another's work.
+        self._context = copy_context()
+        self._context.run(being_handled.set, None)
+
+    async def __aenter__(self) -> Self:
+        await self.reminders.load()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
 
     async def spawn(
         self,
-        factory: Callable[[], Actor[Any]],
+        start: Callable[[], Actor[Any]],
         *,
         name: str,
         concurrency: int = 1,
         mailbox: int = 10_000,
+        overflow: Overflow = "reject",
         start_timeout: float = 30.0,
+        passivate_after: float | None = None,
+        lazy: bool = False,
         on_exit: Callable[[Exit], None] | None = None,
     ) -> ActorRef:
         """Start an actor that no supervisor restarts; when its life ends its address is gone.
 
         Args:
+            start: Makes the actor object. The other arguments are those of `ActorSpec`.
             on_exit: Told how the life ended.
 
         Raises NameTaken, and StartFailed with the cause if ``started`` raises or takes too long.
         """
-
-        def close(cell: Cell, exit: Exit) -> None:
-            self._spawned.pop(cell, None)
-            cell.close()
-            if on_exit is not None:
-                on_exit(exit)
-
-        cell = self.new_cell(name, factory, concurrency=concurrency, capacity=mailbox, on_exit=close)
-        self._spawned[cell] = None
+        spec = ActorSpec(
+            start=start,
+            start_timeout=start_timeout,
+            concurrency=concurrency,
+            mailbox=mailbox,
+            overflow=overflow,
+            passivate_after=passivate_after,
+            lazy=lazy,
+        )
+        cell = self.new_cell(name, spec, self)
+        ref = cell.ref
+        self._roots[cell] = on_exit
         try:
-            await cell.start(start_timeout)
+            if not await cell.start():
+                raise StartFailed(f"{name} stopped while it started")
         except BaseException:
-            self._spawned.pop(cell, None)
+            self._roots.pop(cell, None)
             cell.close()
             raise
-        return cell.ref
+        return ref
 
-    def new_cell(
-        self,
-        path: str,
-        factory: Callable[[], Actor[Any]],
-        *,
-        concurrency: int,
-        capacity: int,
-        on_exit: Callable[[Cell, Exit], None],
-    ) -> Cell:
+    def child_ended(self, cell: Cell, exit: Exit) -> None:
+        """An actor without supervisor has ended."""
+        self._gone(cell, exit)
+
+    def roots(self) -> tuple[Cell, ...]:
+        """The actors without supervisor, in start order."""
+        return tuple(self._roots)
+
+    def new_cell(self, path: str, spec: ActorSpec, keeper: Keeper) -> Cell:
         """Reserve ``path`` for an actor that is yet to start. Raises NameTaken."""
         if path in self._cells:
             raise NameTaken(f"an actor at {path!r} exists already", hint="Give each actor a name of its own.")
-        cell = Cell(self, path, factory, concurrency=concurrency, capacity=capacity, on_exit=on_exit)
-        self._cells[path] = cell
+        cell = self._cells[path] = Cell(self, path, spec, keeper)
+        self.reminders.appeared(path)
         return cell
 
     def ref(self, path: str) -> ActorRef:
@@ -103,9 +146,29 @@ class ActorSystem:
         if self.hooks:
             self.hooks.emit(MessageDropped(path, type(message), reason))
 
+    def new_task(
+        self, work: Coroutine[Any, Any, None], name: str, done: Callable[[asyncio.Task[None]], None] | None = None
+    ) -> asyncio.Task[None]:
+        """A task of an actor, with the system's context and not that of whoever happens to send it a message."""
+        context = self._context.copy()
+        task = self.loop.create_task(work, name=name, context=context)
+        if done is not None:
+            task.add_done_callback(done, context=context)
+        return task
+
+    def run_apart(self, work: Callable[[], object]) -> None:
+        """Call ``work`` with the system's context, for the same reason."""
+        self._context.copy().run(work)
+
     def watch(self, envelope: Envelope, timeout: float) -> set[Envelope]:
-        """Expire ``envelope`` ``timeout`` seconds from now, unless it is discarded from the returned set."""
-        bucket = self._deadlines.bucket(self.clock.monotonic() + timeout)
+        """Expire ``envelope`` ``timeout`` seconds from now, unless it is discarded from the returned set.
+
+        A deadline that it has already holds instead.
+        """
+        deadline = envelope.deadline
+        if deadline is None:
+            envelope.deadline = deadline = self.clock.monotonic() + timeout
+        bucket = self._deadlines.bucket(deadline)
         bucket.add(envelope)
         if self._sweep_at is None or len(bucket) == 1:
             self._arm()
@@ -113,12 +176,23 @@ class ActorSystem:
 
     async def stop(self, timeout: float | None = 5.0) -> None:
         """Stop the actors that have no supervisor, latest first, each within ``timeout`` seconds."""
-        while self._spawned:
-            cell, _ = self._spawned.popitem()
+        await self.reminders.stop()
+        while self._roots:
+            cell, on_exit = self._roots.popitem()
             await cell.stop(SHUTDOWN, timeout)
+            if on_exit is not None:
+                on_exit(SHUTDOWN)
+        await self.reminders.stop()  # what was handled meanwhile is written down
+        self.residents.stop()
         if self._sweep_timer is not None:
             self._sweep_timer.cancel()
             self._sweep_at = None
+
+    def _gone(self, cell: Cell, exit: Exit) -> None:
+        on_exit = self._roots.pop(cell, None)
+        cell.close()
+        if on_exit is not None:
+            on_exit(exit)
 
     def _arm(self) -> None:
         """Have the sweep run when the earliest deadline is due."""
@@ -133,6 +207,17 @@ class ActorSystem:
 
     def _sweep(self) -> None:
         self._sweep_at = None
-        for envelope in self._deadlines.expired(self.clock.monotonic()):
+        # Askers before those they ask: a handler whose own time is over is to be cancelled for that, and not to
+        # fail by the end of an ask that it made within the same time.
+        for envelope in sorted(self._deadlines.expired(self.clock.monotonic()), key=_depth):
             envelope.expire()
         self._arm()
+
+
+def _depth(envelope: Envelope) -> int:
+    """How many wait for each other's answers, from the first asker down to this one."""
+    depth = 0
+    while (asker := envelope.asker) is not None:
+        envelope = asker
+        depth += 1
+    return depth

@@ -22,6 +22,7 @@ EPILOGUE = """Examples:
   repertory run examples/news.py:classify articles.jsonl --workers 8
   repertory run examples/news.py:classify - < articles.jsonl
   repertory serve configs/local.toml
+  repertory ps configs/local.toml
 """
 
 app = App(
@@ -134,6 +135,37 @@ def serve(config: Path, /, *, debug: Debug = False) -> ExitCode:
 
 
 @app.command
+def ps(
+    config: Path | None = None,
+    *,
+    socket: Path | None = None,
+    json: Annotated[bool, Parameter(negative="")] = False,
+    watch: Annotated[float | None, Parameter(validator=Number(gte=0.1, lt=inf))] = None,
+    debug: Debug = False,
+) -> ExitCode:
+    """Show the supervision tree of a daemon that runs on this machine.
+
+    Exit status: 0 shown; 2 arguments or configuration; 5 no daemon answers.
+
+    Parameters
+    ----------
+    config
+        The daemon's TOML file; without, the default store's daemon is asked.
+    socket
+        The daemon's admin socket, instead of its configuration.
+    json
+        Print the data as JSON.
+    watch
+        Show it again every so many seconds, until Ctrl-C.
+    """
+    from repertory.cli.console import ReportConsole
+    from repertory.cli.ps import TreeReport, socket_of
+
+    report = TreeReport(socket_of(config, socket), ReportConsole(), json)
+    return report.once() if watch is None else report.watch(watch)
+
+
+@app.command
 def doctor(config: Path | None = None, /, *, debug: Debug = False) -> ExitCode:
     """Check the set-up; say what is missing and the command that mends it.
 
@@ -176,8 +208,11 @@ def _told(error: RepertoryError) -> RepertoryError:
 
 
 def _status(error: RepertoryError) -> ExitCode:
+    from repertory.cli.daemon_client import DaemonUnreachable
     from repertory.errors import ConfigError, ProgramError, SignatureError, StoreTooNew
 
     told = _told(error)
+    if isinstance(told, DaemonUnreachable):
+        return ExitCode.NO_DAEMON
     usage = isinstance(told, ConfigError | ProgramError | SignatureError | StoreTooNew)
     return ExitCode.USAGE if usage else ExitCode.FAILED

@@ -113,6 +113,8 @@ class ServerConfig(_Table):
         request_timeout: Seconds a prediction may take.
         drain_timeout: Seconds that requests under way get to finish when the daemon is asked to stop.
         max_body_bytes: Largest request body.
+        admin_socket: Path of the Unix socket through which ``repertory ps`` asks; "": none. None: beside the
+            store.
     """
 
     host: str = "127.0.0.1"
@@ -122,6 +124,7 @@ class ServerConfig(_Table):
     request_timeout: float = Field(default=60.0, gt=0)
     drain_timeout: float = Field(default=20.0, ge=0)
     max_body_bytes: int = Field(default=1_048_576, ge=1)
+    admin_socket: str | None = None
 
 
 class LogConfig(_Table):
@@ -155,6 +158,15 @@ class RuntimeConfig(BaseSettings):
     programs: dict[Name, ProgramConfig] = Field(default_factory=dict)
     server: ServerConfig = ServerConfig()
     log: LogConfig = LogConfig()
+
+    @property
+    def admin_socket(self) -> Path | None:
+        """Where an operator on the same machine reaches the daemon; None if nowhere."""
+        path = self.server.admin_socket
+        if path is None:
+            # In a directory of its own: that of the store may be open to others, and is not ours to close.
+            path = f"{DEFAULT_STORE if '://' in self.store else self.store}.admin/socket"
+        return Path(path) if path else None
 
     @classmethod
     def settings_customise_sources(

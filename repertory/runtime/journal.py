@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import bindparam, select, update
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.dialects.postgresql import insert  # SQLite understands its clause
 
 from repertory.clock import Clock
 from repertory.errors import RepertoryError
@@ -133,7 +133,7 @@ class Journal:
 
     def record_step(
         self, run: str, key: StepKey, outputs: Mapping[str, Any], prediction: Prediction, seconds: float
-    ) -> asyncio.Future[int]:
+    ) -> asyncio.Future[None]:
         """Record a finished step; on disk when the future is done."""
         return self._store.write(
             _RECORD_STEP,

@@ -69,7 +69,7 @@ class RunContext:
             self._finished[key.predictor, key.input_hash] += 1
         self._ended = False
         self._dispatching: set[asyncio.Task[Any]] = set()  # tasks with a step under way
-        self._writes: list[asyncio.Future[int]] = []
+        self._writes: list[asyncio.Future[None]] = []
 
     async def dispatch(
         self, predictor: Predict, inputs: dict[str, Any], demos: Sequence[Mapping[str, Any]] | None

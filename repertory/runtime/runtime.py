@@ -8,7 +8,7 @@ from pathlib import Path
 from random import Random
 from typing import Self
 
-from repertory.actors import ActorRef, ActorSystem, Exit
+from repertory.actors import ActorInfo, ActorRef, ActorSystem, Exit
 from repertory.clock import Clock, SystemClock
 from repertory.errors import ActorDown, ConfigError, NameTaken, ProgramError, RepertoryError, RuntimeClosed
 from repertory.events import Hook, Hooks
@@ -22,8 +22,8 @@ from repertory.runtime.models import make_endpoint
 from repertory.runtime.predictor import ParameterKeeper, Predictor
 from repertory.runtime.run import Station
 from repertory.signatures import Signature, compile_signature
-from repertory.store import StateTable, Store
-from repertory.supervisors import ChildSpec, Pool, PoolRef, StartChild, StopChild, Supervisor
+from repertory.store import ReminderTable, StateTable, Store
+from repertory.supervisors import ChildSpec, Pool, PoolRef, StartChild, StopChild, Supervisor, tree
 
 KEEPER = "parameters"  # child id of the actor that keeps a predictor's parameters
 POOL = "pool"  # child id of the pool that makes its predictions
@@ -108,15 +108,20 @@ class Runtime:
                 store = await Store.open(self._store_path)
                 stack.push_async_callback(store.close)
             self.journal = Journal(store, self.clock) if store is not None else None
-            states = StateTable(store) if store is not None else None
-            self._system = ActorSystem(clock=self.clock, hooks=self.hooks, states=states)
+            self._system = ActorSystem(
+                clock=self.clock,
+                hooks=self.hooks,
+                states=StateTable(store) if store is not None else None,
+                reminders=ReminderTable(store) if store is not None else None,
+            )
+            await self._system.reminders.load()
             models = self._make_models(stack)
             stack.push_async_callback(self._system.stop, None)
             await self._system.spawn(
                 lambda: _Root(
                     [
-                        ChildSpec(id="models", start=lambda: Supervisor(models), shutdown=None, start_timeout=600),
-                        ChildSpec(id="programs", start=self._programs_supervisor, shutdown=None),
+                        ChildSpec(id="models", start=lambda: Supervisor(models), start_timeout=600),
+                        ChildSpec(id="programs", start=self._programs_supervisor),
                     ],
                     self._root_ended,
                 ),
@@ -157,11 +162,11 @@ class Runtime:
         children: list[ChildSpec] = []
         for path, predict in predictors.items():
             self._check_lm_of(path, predict, predict.parameters.lm)
-            station = Station(path, PoolRef(self._system, f"root/programs/{name}/{path}/{POOL}", replicas))
+            station = Station(path, PoolRef(self._system, f"root/programs/{name}/{path}/{POOL}"))
             actors = self._actors_of(predict, station, replicas, concurrency)
-            children.append(ChildSpec(id=path, start=partial(Supervisor, actors), shutdown=None))
+            children.append(ChildSpec(id=path, start=partial(Supervisor, actors)))
             stations[id(predict)] = station
-        self._programs[name] = spec = ChildSpec(id=name, start=partial(Supervisor, children), shutdown=None)
+        self._programs[name] = spec = ChildSpec(id=name, start=partial(Supervisor, children))
         try:
             await self.actor("root/programs").ask(StartChild(spec), timeout=None)
             for path, predict in predictors.items():
@@ -193,6 +198,10 @@ class Runtime:
         await self._failed.wait()
         assert self._failure is not None
         return self._failure
+
+    def tree(self) -> tuple[ActorInfo, ...]:
+        """The supervision tree at this moment, also while the runtime starts or stops; empty before that."""
+        return tree(self._system) if hasattr(self, "_system") else ()
 
     def actor(self, path: str) -> ActorRef:
         """A reference to the actor at ``path``, such as ``root/models/default``."""
@@ -308,7 +317,7 @@ class Runtime:
         pool = partial(Pool, predictor, replicas=replicas, concurrency=concurrency)
         return [
             ChildSpec(id=KEEPER, start=partial(ParameterKeeper, predict.parameters, station.take)),
-            ChildSpec(id=POOL, start=pool, shutdown=None),
+            ChildSpec(id=POOL, start=pool),
         ]
 
     def _root_ended(self, exit: Exit) -> None:

@@ -15,6 +15,7 @@ from repertory.runtime.config import RuntimeConfig
 from repertory.runtime.loading import load_program
 from repertory.runtime.runtime import Runtime
 from repertory.runtime.telemetry import PrometheusHook, StructlogHook, make_logger
+from repertory.server.admin import administered
 from repertory.server.app import make_app
 from repertory.server.cutoff import Cutoff
 from repertory.server.events import LEVELS, DaemonFailed, DaemonStopped, Draining, Listening
@@ -103,6 +104,8 @@ class Daemon:
         """Start everything, in the order in which mistakes are cheap to find; the port opens last."""
         bound = await reserve_port(self._config)
         stack.callback(bound.close)
+        # Before the runtime, and after it at the end: a model that does not start is something to look at.
+        admin = await stack.enter_async_context(administered(self._runtime))
         await stack.enter_async_context(self._runtime)
         for name, program in self._programs.items():
             settings = self._runtime.config.programs[name]
@@ -114,7 +117,8 @@ class Daemon:
         stack.push_async_callback(runner.cleanup)
         stack.callback(self._requests.cut)
         site, url = await listen(runner, bound, self._config)
-        self._tell(Listening(url, tuple(self._programs), self._config.auth))
+        admin_socket = str(admin) if admin is not None else None
+        self._tell(Listening(url, tuple(self._programs), self._config.auth, admin_socket))
         return site
 
     async def _stopped(self, stop: Stop) -> BaseException | None:

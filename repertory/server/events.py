@@ -16,6 +16,7 @@ class Listening(Event):
     url: str
     programs: tuple[str, ...]
     auth: bool
+    admin_socket: str | None  # where `repertory ps` asks
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,44 @@
-"""Where everything that must survive a crash is kept: one SQL database, written by group commit."""
+"""Where everything that must survive a crash is kept: one SQL database, written by group commit.
 
-from repertory.store.database import Store
-from repertory.store.states import StateTable, StoredState
+What needs the database is loaded when it is first used: actors without one do without SQLAlchemy.
+"""
 
-__all__ = ["StateTable", "Store", "StoredState"]
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from repertory.store.memory import MemoryReminders, MemoryStates
+from repertory.store.reminders import ReminderRow, ReminderRows
+from repertory.store.states import States, StoredEvent, StoredState
+
+if TYPE_CHECKING:
+    from repertory.store.database import Store
+    from repertory.store.reminder_table import ReminderTable
+    from repertory.store.state_table import StateTable
+
+_HOMES = {
+    "ReminderTable": "repertory.store.reminder_table",
+    "StateTable": "repertory.store.state_table",
+    "Store": "repertory.store.database",
+}
+
+__all__ = [
+    "MemoryReminders",
+    "MemoryStates",
+    "ReminderRow",
+    "ReminderRows",
+    "ReminderTable",
+    "StateTable",
+    "States",
+    "Store",
+    "StoredEvent",
+    "StoredState",
+]
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'repertory.store' has no attribute {name!r}")
+    value = getattr(import_module(home), name)
+    globals()[name] = value
+    return value

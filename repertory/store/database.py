@@ -1,74 +1,103 @@
 """The store: an SQL database reached through SQLAlchemy's async Core.
 
-SQLite (write-ahead log) is the default; its file survives ``kill -9`` at any moment.
+SQLite (write-ahead log) is the default; its file survives ``kill -9`` at any moment. PostgreSQL is for several
+machines that share one store. Both run the same statements.
 """
 
 import asyncio
-import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
-from sqlalchemy import URL, Executable, Row, event, insert, inspect, make_url, select
-from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy import Executable, Row, func, insert, inspect, select, update
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from repertory.clock import SystemClock
-from repertory.errors import ConfigError, StoreError, StoreTooNew
+from repertory.clock import Clock, SystemClock
+from repertory.errors import ConfigError, RepertoryError, StoreError, StoreTooNew
+from repertory.store.connection import connect, is_away, is_starting, reason
+from repertory.store.location import PATIENCE, engine_at, shown
 from repertory.store.tables import SCHEMA_VERSION, metadata, store_info
-from repertory.store.writer import Values, Writer
+from repertory.store.writer import Operation, Writer
 
-PATIENCE = 30.0  # seconds to wait for another process that is at the same file
+Values: TypeAlias = Mapping[str, object]
+
+ItemT = TypeVar("ItemT")
+OutcomeT = TypeVar("OutcomeT")
+
+_OPENING = 0x7265706572746F72  # the advisory lock of whoever makes or upgrades the tables: "repertor" in ASCII
 
 
 class Store:
     """One open database. Create it with `Store.open`, end it with `close`."""
 
-    def __init__(self, engine: AsyncEngine, writer: Writer) -> None:
+    def __init__(self, engine: AsyncEngine, clock: Clock) -> None:
         self._engine = engine
-        self._writer = writer
+        self._clock = clock
+        self._writer = Writer(engine, clock)
 
     @classmethod
-    async def open(cls, location: str | Path) -> "Store":
-        """Open, or create, the store at a SQLite file's path or an SQLAlchemy URL.
+    async def open(cls, location: str | Path, *, clock: Clock | None = None) -> "Store":
+        """Open, or create, the store at a SQLite file's path or a database URL (``postgresql://...``).
 
+        A PostgreSQL database must exist and hold nothing else. A store of an older version is upgraded.
         Raises ConfigError if the location cannot be used and StoreTooNew if a newer version wrote it.
         """
-        engine = _engine(location)
-        clock = SystemClock()
+        engine = engine_at(location)
+        clock = clock or SystemClock()
+        until = clock.monotonic() + PATIENCE
         try:
-            until = clock.monotonic() + PATIENCE
             while not await _prepared(engine, location, last_try=clock.monotonic() >= until):
                 await clock.sleep(0.02)
-        except SQLAlchemyError as error:
+        except RepertoryError:
             await engine.dispose()
-            raise ConfigError(
-                f"store: cannot use {str(location)!r}: {getattr(error, 'orig', None) or error}",
-                hint="Name a file in a writable directory, or delete the file if it is not a Repertory store.",
-            ) from error
+            raise
+        except Exception as error:
+            await engine.dispose()
+            hint = (
+                "Name a file in a writable directory, or delete the file if it is not a Repertory store."
+                if engine.dialect.name == "sqlite"
+                else "Check the URL's host, port, user, password and database, and that the server runs."
+            )
+            raise ConfigError(f"store: cannot use {shown(location)}: {reason(error)}", hint=hint) from error
         except BaseException:
             await engine.dispose()
             raise
-        return cls(engine, Writer(engine))
+        return cls(engine, clock)
 
-    def write(self, statement: Executable, values: Values) -> asyncio.Future[int]:
+    @property
+    def dialect(self) -> str:
+        """ "sqlite" or "postgresql"."""
+        return self._engine.dialect.name
+
+    def submit(self, operation: Operation[ItemT, OutcomeT], item: ItemT) -> asyncio.Future[OutcomeT]:
+        """Have ``operation`` done for ``item``, in one transaction with others that come at the same time.
+
+        The future has the outcome once that is on disk, or raises StoreError.
+        """
+        return self._writer.submit(operation, item)
+
+    def write(self, statement: Executable, values: Values) -> asyncio.Future[None]:
         """Execute ``statement`` with ``values``: at once in the queue, on disk when the future is done.
 
         The future raises StoreError if the write failed.
         """
-        return self._writer.write(statement, values)
-
-    def write_counted(self, statement: Executable, values: Values) -> asyncio.Future[int]:
-        """As `write`; the future tells how many rows changed."""
-        return self._writer.write_counted(statement, values)
+        return self._writer.submit(_Statement(statement, frozenset(values)), values)
 
     async def read(self, statement: Executable) -> Sequence[Row[Any]]:
-        """All rows of a query. Raises StoreError."""
-        try:
-            async with self._engine.connect() as connection:
-                return (await connection.execute(statement)).all()
-        except SQLAlchemyError as error:
-            raise StoreError(f"a read failed: {getattr(error, 'orig', None) or error}") from error
+        """All rows of a query, on another connection if one breaks. Raises StoreError."""
+        until = self._clock.monotonic() + PATIENCE
+        while True:
+            try:
+                connection = await connect(self._engine, self._clock)
+                try:
+                    return (await connection.execute(statement)).all()
+                finally:
+                    await connection.close()
+            except (SQLAlchemyError, OSError) as error:
+                if not is_away(error) or self._clock.monotonic() >= until:
+                    raise StoreError(f"a read failed: {reason(error)}") from error
 
     async def close(self) -> None:
         """Commit what is pending and let go of the database."""
@@ -78,55 +107,24 @@ class Store:
             await self._engine.dispose()
 
 
-def _engine(location: str | Path) -> AsyncEngine:
-    url = _url(str(location))
-    engine = create_async_engine(url, connect_args={"timeout": PATIENCE})
-    event.listen(engine.sync_engine, "connect", _set_pragmas)
-    return engine
+@dataclass(frozen=True, slots=True)
+class _Statement:
+    """A statement executed for rows of values with the same names: SQLAlchemy looks at the first row's alone."""
 
+    statement: Executable
+    names: frozenset[str]
 
-def _url(location: str) -> URL:
-    if "://" not in location:
-        path = Path(location)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ConfigError(
-                f"store: cannot create the directory {str(path.parent)!r}: {error.strerror}",
-                hint="Name a file in a writable directory.",
-            ) from error
-        return URL.create("sqlite+aiosqlite", database=str(path))
-    try:
-        url = make_url(location)
-    except ArgumentError as error:
-        raise ConfigError(
-            f"store: {location!r} is not a database URL", hint="Write a file's path, such as repertory.db."
-        ) from error
-    if url.drivername != "sqlite+aiosqlite":
-        raise ConfigError(
-            f"store: {url.drivername!r} is not supported", hint="Write a SQLite file's path, such as repertory.db."
-        )
-    return url
-
-
-def _set_pragmas(connection: Any, _record: object) -> None:
-    cursor = connection.cursor()
-    # FULL also survives a power cut; group commit shares its cost.
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
+    async def __call__(self, connection: AsyncConnection, rows: Sequence[Values], /) -> list[None]:
+        await connection.execute(self.statement, rows)
+        return [None] * len(rows)
 
 
 async def _prepared(engine: AsyncEngine, location: str | Path, *, last_try: bool) -> bool:
-    """Prepare the store; return whether that was done.
-
-    Of several that switch the same new file to the write-ahead log at once, SQLite turns some away as busy
-    without the patience it otherwise has.
-    """
+    """Prepare the store; return whether that was done, False where it is worth another try."""
     try:
         await _prepare(engine, location)
-    except OperationalError as error:
-        if last_try or getattr(error.orig, "sqlite_errorcode", None) != sqlite3.SQLITE_BUSY:
+    except Exception as error:
+        if last_try or not is_starting(error):
             raise
         return False
     return True
@@ -135,12 +133,16 @@ async def _prepared(engine: AsyncEngine, location: str | Path, *, last_try: bool
 async def _prepare(engine: AsyncEngine, location: str | Path) -> None:
     async with engine.begin() as connection:
         # Whoever comes first makes the tables; others that open the same new store wait for it.
-        await connection.exec_driver_sql("BEGIN IMMEDIATE")
+        if engine.dialect.name == "sqlite":
+            await connection.exec_driver_sql("BEGIN IMMEDIATE")
+        else:
+            await connection.execute(select(func.pg_advisory_xact_lock(_OPENING)))
         tables = await connection.run_sync(lambda sync: inspect(sync).get_table_names())
         if tables and store_info.name not in tables:
+            another = "file" if engine.dialect.name == "sqlite" else "database"
             raise ConfigError(
-                f"store: {str(location)!r} is a database of something else (it has the table {tables[0]!r})",
-                hint="Name another file; this one is left as it is.",
+                f"store: {shown(location)} is a database of something else (it has the table {tables[0]!r})",
+                hint=f"Name another {another}; this one is left as it is.",
             )
         await connection.run_sync(store_info.create, checkfirst=True)
         version = (await connection.execute(select(store_info.c.schema_version))).scalar()
@@ -148,7 +150,9 @@ async def _prepare(engine: AsyncEngine, location: str | Path) -> None:
             await connection.execute(insert(store_info), {"only_row": 1, "schema_version": SCHEMA_VERSION})
         elif version > SCHEMA_VERSION:
             raise StoreTooNew(
-                f"store: {str(location)!r} has schema version {version}, this Repertory knows {SCHEMA_VERSION}",
+                f"store: {shown(location)} has schema version {version}, this Repertory knows {SCHEMA_VERSION}",
                 hint="Upgrade Repertory, or choose another store.",
             )
+        elif version < SCHEMA_VERSION:
+            await connection.execute(update(store_info).values(schema_version=SCHEMA_VERSION))
         await connection.run_sync(metadata.create_all)

@@ -1,67 +1,64 @@
-"""Actors' persisted state: one row an actor, guarded by a revision that each commit compares and sets."""
+"""Actors' persisted state: a snapshot and the events after it, under a revision that every write compares."""
 
+import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-from sqlalchemy import bindparam, insert, select, update
-from sqlalchemy.exc import IntegrityError
+from repertory.errors import StaleState
 
-from repertory.errors import StaleState, StoreError
-from repertory.store.database import Store
-from repertory.store.tables import actor_states
 
-_INSERT = insert(actor_states)
-_UPDATE = (
-    update(actor_states)
-    .where(actor_states.c.path == bindparam("of_path"), actor_states.c.revision == bindparam("expected"))
-    .values(revision=bindparam("revision"), schema_version=bindparam("schema_version"), data=bindparam("data"))
-)
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """An event recorded after the snapshot."""
+
+    schema_version: int  # of the actor that recorded it
+    data: str  # JSON
 
 
 @dataclass(frozen=True, slots=True)
 class StoredState:
-    """What an actor last committed."""
+    """What an actor last wrote.
 
-    revision: int  # from 1
+    Attributes:
+        revision: Counts what it wrote, from 1: snapshots and events together.
+        schema_version: Of the snapshot.
+        data: The snapshot as JSON; None where there are only events yet.
+        events: Those recorded after the snapshot, in order.
+    """
+
+    revision: int
     schema_version: int
-    data: str  # JSON
+    data: str | None
+    events: Sequence[StoredEvent] = ()
 
 
-class StateTable:
-    """Loads and saves states by path."""
+class States(Protocol):
+    """Where actors' states are kept.
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    Invariants: of all who write from one revision of a path exactly one succeeds, and its write is the next
+    revision; the events of a path are those after its snapshot, without a gap up to its revision.
+    """
 
     async def load(self, path: str) -> StoredState | None:
-        """The last commit of the actor at ``path``; None before its first."""
-        columns = actor_states.c
-        rows = await self._store.read(
-            select(columns.revision, columns.schema_version, columns.data).where(columns.path == path)
-        )
-        return StoredState(**rows[0]._mapping) if rows else None
+        """What the actor at ``path`` wrote last; None before its first write. Raises StoreError."""
+        ...
 
-    async def save(self, path: str, expected_revision: int, schema_version: int, data: str) -> int:
-        """Replace revision ``expected_revision`` (0: none yet) and return the new one.
+    def save(self, path: str, expected_revision: int, schema_version: int, data: str) -> asyncio.Future[int]:
+        """Replace revision ``expected_revision`` (0: none yet) and all its events by a snapshot.
 
-        Raises StaleState if another life has committed since.
+        The future has the new revision once that is on disk. It raises StaleState if the path is no longer at
+        the expected one, and StoreError; cancelling it does not undo the write.
         """
-        revision = expected_revision + 1
-        values = {"revision": revision, "schema_version": schema_version, "data": data}
-        if expected_revision == 0:
-            try:
-                await self._store.write(_INSERT, {"path": path, **values})
-            except StoreError as error:
-                if isinstance(error.__cause__, IntegrityError):
-                    raise _stale(path, expected_revision) from error
-                raise
-        else:
-            values |= {"of_path": path, "expected": expected_revision}
-            if not await self._store.write_counted(_UPDATE, values):
-                raise _stale(path, expected_revision)
-        return revision
+        ...
+
+    def append(self, path: str, expected_revision: int, schema_version: int, data: str) -> asyncio.Future[int]:
+        """Add an event to revision ``expected_revision`` (0: none yet); as `save` otherwise."""
+        ...
 
 
-def _stale(path: str, revision: int) -> StaleState:
+def stale(path: str, revision: int) -> StaleState:
+    """What the writer hears whose revision is no longer the newest."""
     return StaleState(
         f"{path}: its state is no longer at revision {revision}; another life has committed a newer one",
         hint="One runtime at a time may own a program's parameters in a store.",

@@ -1,8 +1,14 @@
-"""The tables of the store. JSON is kept as text, times as seconds since the Unix epoch."""
+"""The tables of the store. JSON is kept as text, times as seconds since the Unix epoch.
 
-from sqlalchemy import Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text
+Versions of the schema:
+1. actor_states, runs, steps.
+2. Adds actor_events and actor_reminders; actor_states.data may be empty. Nothing of a store of version 1 changes,
+   so opening it upgrades it. Version 1 must not open it again: it would take no notice of events.
+"""
 
-SCHEMA_VERSION = 1
+from sqlalchemy import BigInteger, Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text
+
+SCHEMA_VERSION = 2
 
 metadata = MetaData()
 
@@ -17,9 +23,29 @@ actor_states = Table(
     "actor_states",
     metadata,
     Column("path", String(512), primary_key=True),
-    Column("revision", Integer, nullable=False),  # counts commits; compared before each one
-    Column("schema_version", Integer, nullable=False),  # of the state's own model
+    Column("revision", BigInteger, nullable=False),  # counts saves and events; compared before each one
+    Column("schema_version", Integer, nullable=False),  # of the snapshot
+    Column("data", Text, nullable=False),  # the snapshot; "" where there are only events yet
+)
+
+# Those after the snapshot, without a gap up to the actor's revision: saving a snapshot removes them all.
+actor_events = Table(
+    "actor_events",
+    metadata,
+    Column("path", String(512), primary_key=True),
+    Column("revision", BigInteger, primary_key=True),
+    Column("schema_version", Integer, nullable=False),
     Column("data", Text, nullable=False),
+)
+
+actor_reminders = Table(
+    "actor_reminders",
+    metadata,
+    Column("path", String(512), primary_key=True),
+    Column("name", String(255), primary_key=True),
+    Column("due_at", Float, nullable=False),
+    Column("every", Float),  # seconds; NULL: once
+    Index("actor_reminders_by_time", "due_at"),
 )
 
 runs = Table(

@@ -5,51 +5,75 @@ under load the cost of a commit is shared, and a lone write waits for nobody.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, Generic, Protocol, TypeVar
 
-from sqlalchemy import Executable
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from repertory.clock import Clock
 from repertory.errors import StoreError
+from repertory.store.connection import connect, is_away, reason
 
-Values: TypeAlias = Mapping[str, object]
+ItemT = TypeVar("ItemT")
+OutcomeT = TypeVar("OutcomeT")
+ItemT_contra = TypeVar("ItemT_contra", contravariant=True)
+OutcomeT_co = TypeVar("OutcomeT_co", covariant=True)
 
+GROUP = 1000  # items in a transaction at most, so that other tasks get their turn between two
 LAST_COMMIT = 5.0  # seconds a cancelled close waits for the commit under way
 
 
+class Operation(Protocol[ItemT_contra, OutcomeT_co]):
+    """A kind of write, done for many items at once inside the writer's transaction.
+
+    It gets the items in the order in which they came and returns the outcome of each, in the same order; an
+    outcome that is a StoreError is raised to that caller alone. What it raises undoes the whole group, which
+    is then tried again in halves: it must not change anything but the database. Equal operations are one.
+    """
+
+    async def __call__(
+        self, connection: AsyncConnection, items: Sequence[ItemT_contra], /
+    ) -> Sequence[OutcomeT_co | StoreError]: ...
+
+
 @dataclass(slots=True, eq=False)
-class _Write:
-    statement: Executable
-    values: Values
-    counted: bool
-    done: asyncio.Future[int]
+class _Write(Generic[OutcomeT]):
+    operation: Operation[Any, OutcomeT]
+    item: Any
+    done: asyncio.Future[OutcomeT]
 
 
 class Writer:
     """Commits writes in groups.
 
-    Invariant: a write's caller hears of it only after the transaction that holds it has been committed.
-    Writes of one group run statement by statement, not in order of arrival: a write that needs another one's
-    row waits for that one first. A caller cancelled while it waits does not undo its write.
+    Invariants: a write's caller hears of it only after the transaction that holds it has been committed. A
+    write is in at most one transaction whose commit was asked for and not refused, so it never happens twice:
+    where the connection breaks before the commit the group is written anew, where it breaks during the commit
+    the callers are told that the outcome is unknown. Writes of one operation keep their order; those of
+    different operations in one group do not: a write that needs another one's row waits for that one first. A
+    caller cancelled while it waits does not undo its write.
     """
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, clock: Clock) -> None:
         self._engine = engine
-        self._pending: list[_Write] = []
+        self._clock = clock
+        self._connection: AsyncConnection | None = None
+        self._pending: list[_Write[Any]] = []
         self._wake = asyncio.Event()
         self._closing = False
         self._task = asyncio.get_running_loop().create_task(self._run(), name="store-writer")
 
-    def write(self, statement: Executable, values: Values) -> asyncio.Future[int]:
-        """Execute ``statement`` with ``values``; the future is done when it is on disk, or has a StoreError."""
-        return self._enqueue(statement, values, counted=False)
-
-    def write_counted(self, statement: Executable, values: Values) -> asyncio.Future[int]:
-        """As `write`, and tell how many rows it changed; slower, since it is executed by itself."""
-        return self._enqueue(statement, values, counted=True)
+    def submit(self, operation: Operation[ItemT, OutcomeT], item: ItemT) -> asyncio.Future[OutcomeT]:
+        """Have ``operation`` done for ``item``; the future has its outcome, once on disk, or a StoreError."""
+        if self._closing:
+            raise StoreError("the store is closed", hint="Keep the Runtime open while work is under way.")
+        done: asyncio.Future[OutcomeT] = asyncio.get_running_loop().create_future()
+        self._pending.append(_Write(operation, item, done))
+        self._wake.set()
+        return done
 
     async def close(self) -> None:
         """Commit what is pending and end; later writes are refused."""
@@ -61,65 +85,92 @@ class Writer:
             await asyncio.wait({self._task}, timeout=LAST_COMMIT)  # whoever hurries still gets what was written
             raise
 
-    def _enqueue(self, statement: Executable, values: Values, *, counted: bool) -> asyncio.Future[int]:
-        if self._closing:
-            raise StoreError("the store is closed", hint="Keep the Runtime open while work is under way.")
-        done = asyncio.get_running_loop().create_future()
-        self._pending.append(_Write(statement, values, counted, done))
-        self._wake.set()
-        return done
-
     async def _run(self) -> None:
         try:
-            async with self._engine.connect() as connection:
-                while self._pending or not self._closing:
-                    if not self._pending:
-                        await self._wake.wait()
-                        self._wake.clear()
-                        continue
-                    group, self._pending = self._pending, []
-                    try:
-                        await self._commit(connection, group)
-                    finally:
-                        _abandon(group)  # only an unforeseen error leaves one without an outcome
+            while self._pending or not self._closing:
+                if not self._pending:
+                    await self._wake.wait()
+                    self._wake.clear()
+                    continue
+                group, self._pending = self._pending[:GROUP], self._pending[GROUP:]
+                try:
+                    await self._commit(group)
+                finally:
+                    _abandon(group)  # only an unforeseen error leaves one without an outcome
         finally:
             self._closing = True
             _abandon(self._pending)
+            await self._disconnect()
 
-    async def _commit(self, connection: AsyncConnection, group: list[_Write]) -> None:
+    async def _commit(self, group: list[_Write[Any]], *, anew: bool = True) -> None:
         try:
-            counts = await _execute(connection, group)
-        except Exception as error:  # noqa: BLE001  # drivers refuse values with errors of every kind
-            await connection.rollback()
-            if len(group) == 1:
-                _resolve(group[0], _store_error(error))
-                return
-            # One bad write must not fail its neighbours: each gets a transaction of its own.
-            for write in group:
-                await self._commit(connection, [write])
+            connection = self._connection = self._connection or await connect(self._engine, self._clock)
+        except Exception as error:  # noqa: BLE001  # drivers have errors of every kind
+            _fail(group, error)
             return
-        for write, count in zip(group, counts, strict=True):
-            _resolve(write, count)
+        try:
+            outcomes = await _execute(connection, group)
+        except Exception as error:  # noqa: BLE001  # they refuse values with errors of every kind, too
+            if not await self._undone(connection, error):
+                # Nothing of it can be in the database: it was never told to commit.
+                if anew:
+                    await self._commit(group, anew=False)
+                else:
+                    _fail(group, error)
+            else:
+                await self._commit_apart(group, error)
+            return
+        try:
+            await connection.commit()
+        except Exception as error:  # noqa: BLE001  # as above
+            if await self._undone(connection, error):
+                await self._commit_apart(group, error)
+            else:
+                _fail(group, error, unknown=True)
+            return
+        for write, outcome in zip(group, outcomes, strict=True):
+            _resolve(write, outcome)
+
+    async def _commit_apart(self, group: list[_Write[Any]], error: Exception) -> None:
+        """One bad write must not fail its neighbours: each half gets a transaction of its own."""
+        if len(group) == 1:
+            _fail(group, error)
+            return
+        middle = len(group) // 2
+        await self._commit(group[:middle])
+        await self._commit(group[middle:])
+
+    async def _undone(self, connection: AsyncConnection, error: Exception) -> bool:
+        """Roll back after ``error``; return whether the connection is still there, which it is if that works."""
+        with suppress(Exception):
+            await connection.rollback()
+            if not (connection.invalidated or is_away(error)):
+                return True
+        await self._disconnect()
+        return False
+
+    async def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            # A broken one has nothing to say that matters.
+            with suppress(Exception):
+                await connection.close()
 
 
-async def _execute(connection: AsyncConnection, group: list[_Write]) -> list[int]:
-    """Run ``group`` in one transaction; return the rows changed by each counted write, 0 for the others."""
-    counts = [0] * len(group)
-    bulk: dict[tuple[Executable, frozenset[str]], list[Values]] = {}
+async def _execute(connection: AsyncConnection, group: list[_Write[Any]]) -> list[object]:
+    """Run ``group`` in one transaction, yet to be committed; return the outcomes."""
+    positions: dict[Operation[Any, Any], list[int]] = {}
     for position, write in enumerate(group):
-        if write.counted:
-            result = await connection.execute(write.statement, write.values)
-            counts[position] = result.rowcount
-        else:
-            # SQLAlchemy takes the columns from the first row alone.
-            bulk.setdefault((write.statement, frozenset(write.values)), []).append(write.values)
-    for (statement, _), rows in bulk.items():
-        await connection.execute(statement, rows)
-    await connection.commit()
-    return counts
+        positions.setdefault(write.operation, []).append(position)
+    outcomes: list[object] = [None] * len(group)
+    for operation, among in positions.items():
+        given = await operation(connection, [group[position].item for position in among])
+        for position, outcome in zip(among, given, strict=True):
+            outcomes[position] = outcome
+    return outcomes
 
 
-def _resolve(write: _Write, outcome: int | StoreError) -> None:
+def _resolve(write: _Write[Any], outcome: object) -> None:
     if write.done.done():  # its caller was cancelled
         return
     if isinstance(outcome, StoreError):
@@ -128,16 +179,31 @@ def _resolve(write: _Write, outcome: int | StoreError) -> None:
         write.done.set_result(outcome)
 
 
-def _abandon(writes: list[_Write]) -> None:
+def _fail(group: list[_Write[Any]], error: Exception, *, unknown: bool = False) -> None:
+    for write in group:
+        _resolve(write, _store_error(error, unknown=unknown))
+
+
+def _abandon(writes: list[_Write[Any]]) -> None:
     for write in writes:
-        if not write.done.done():
-            write.done.set_exception(StoreError("the store's writer failed; the write may be lost"))
+        _resolve(write, StoreError("the store's writer failed; the write may be lost"))
 
 
-def _store_error(error: Exception) -> StoreError:
-    wrapped = StoreError(
-        f"a write failed: {getattr(error, 'orig', None) or error}",
-        hint="Check free disk space and the store's file." if isinstance(error, OperationalError) else None,
-    )
+def _store_error(error: Exception, *, unknown: bool) -> StoreError:
+    if unknown:
+        wrapped = StoreError(
+            f"the connection broke during a commit: whether the write took place is unknown ({reason(error)})",
+            hint="Read what the store holds before writing again.",
+        )
+    elif is_away(error):
+        wrapped = StoreError(
+            f"the database cannot be reached: {reason(error)}",
+            hint="Check that the database server runs; later work tries to reach it again.",
+        )
+    else:
+        wrapped = StoreError(
+            f"a transaction failed: {reason(error)}",
+            hint="Check free disk space and the store's file." if isinstance(error, OperationalError) else None,
+        )
     wrapped.__cause__ = error
     return wrapped

@@ -1,55 +1,57 @@
-"""Child specifications: what a supervisor starts, and when it starts it again.
+"""Child specifications: what a supervisor starts, when it starts it again, and how long it lets it stop.
 
-Semantics: Erlang/OTP ``supervisor``, "Child specification".
+Semantics: Erlang/OTP ``supervisor``, "Child specification"; ``significant`` is EEP-56.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from dataclasses import dataclass, fields
+from functools import partial
+from math import isfinite
+from typing import Any, Literal, Self, TypeAlias, get_args
 
-from repertory.actors import Actor, Exit
-from repertory.errors import ConfigError
+from repertory.actors import Actor, ActorSpec, Exit
 
 Restart: TypeAlias = Literal["permanent", "transient", "temporary"]
+Shutdown: TypeAlias = float | Literal["infinity", "brutal"]
+
+WORKER_SHUTDOWN = 5.0  # seconds a child that is no supervisor has to stop, where its spec does not say
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChildSpec:
-    """How a supervisor runs one child.
+class ChildSpec(ActorSpec):
+    """How a supervisor runs one child: what `ActorSpec` says, and the following.
 
     Args:
         id: Unique within the supervisor; the last part of the child's path.
-        start: Makes the actor object of each new life.
         restart: ``permanent`` is always restarted, ``transient`` only after a failure, ``temporary`` never.
-        shutdown: Seconds the child may take to stop before it is killed; None: as long as it takes.
-        start_timeout: Seconds its ``started`` may take.
-        concurrency: Messages it may handle at a time.
-        mailbox: Messages that may wait for it.
+        shutdown: Seconds the child may take to stop before it is killed; "infinity": as long as it takes;
+            "brutal": it is killed at once. None: "infinity" for a child that is itself a supervisor, 5 seconds
+            for any other.
+        significant: Whether its end may end the supervisor, as its ``auto_shutdown`` says.
 
     Raises ConfigError naming the argument.
     """
 
     id: str
-    start: Callable[[], Actor[Any]]
     restart: Restart = "permanent"
-    shutdown: float | None = 5.0
-    start_timeout: float = 30.0
-    concurrency: int = 1
-    mailbox: int = 10_000
+    shutdown: Shutdown | None = None
+    significant: bool = False
 
     def __post_init__(self) -> None:
-        _check(bool(self.id) and "/" not in self.id, "id", self.id, "a name without '/'")
-        _check(callable(self.start), "start", self.start, "a function that makes the actor")
-        _check(
-            self.restart in ("permanent", "transient", "temporary"),
-            "restart",
-            self.restart,
-            "'permanent', 'transient' or 'temporary'",
+        self._check(is_child_id(self.id), "id", "a name without '/'")
+        self._check(self.restart in get_args(Restart), "restart", "'permanent', 'transient' or 'temporary'")
+        self._check(
+            self.shutdown in (None, "infinity", "brutal") or _is_seconds(self.shutdown),
+            "shutdown",
+            "seconds, 'infinity', 'brutal', or None for what is usual for such a child",
         )
-        _check(self.shutdown is None or self.shutdown >= 0, "shutdown", self.shutdown, "seconds, or None")
-        _check(self.start_timeout > 0, "start_timeout", self.start_timeout, "seconds above 0")
-        _check(self.concurrency >= 1, "concurrency", self.concurrency, "at least 1")
-        _check(self.mailbox >= 1, "mailbox", self.mailbox, "at least 1")
+        self._check(
+            not (self.significant and self.restart == "permanent"),
+            "significant",
+            "False for a permanent child, which never ends for good: make it transient or temporary",
+        )
+        # Not super(): a slotted dataclass is a copy of the class that super() would look for.
+        ActorSpec.__post_init__(self)
 
     def restarts_after(self, exit: Exit) -> bool:
         """Whether a child that ended so is started again."""
@@ -57,7 +59,36 @@ class ChildSpec:
             return True
         return self.restart == "transient" and exit.abnormal
 
+    def patience(self, *, supervisor: bool) -> float | None:
+        """Seconds the child may take to stop; None: as long as it takes; 0: it is killed.
 
-def _check(valid: bool, argument: str, value: object, wanted: str) -> None:
-    if not valid:
-        raise ConfigError(f"ChildSpec: {argument} = {value!r}", hint=f"It must be {wanted}.")
+        Args:
+            supervisor: Whether the child is itself a supervisor.
+        """
+        if self.shutdown is None:
+            return None if supervisor else WORKER_SHUTDOWN
+        if self.shutdown == "infinity":
+            return None
+        return 0.0 if self.shutdown == "brutal" else self.shutdown
+
+    def with_arguments(self, arguments: tuple[Any, ...]) -> Self:
+        """The same, but ``start`` is called with ``arguments`` appended."""
+        start: Callable[[], Actor[Any]] = partial(self.start, *arguments)
+        # `dataclasses.replace` would validate anew what has been validated, for each of many children.
+        spec = object.__new__(type(self))
+        for name in _NAMES:
+            object.__setattr__(spec, name, getattr(self, name))
+        object.__setattr__(spec, "start", start)
+        return spec
+
+
+def is_child_id(id: object) -> bool:
+    """Whether ``id`` can be the last part of a path."""
+    return isinstance(id, str) and bool(id) and "/" not in id
+
+
+def _is_seconds(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value) and value >= 0
+
+
+_NAMES = tuple(field.name for field in fields(ChildSpec))

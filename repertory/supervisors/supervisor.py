@@ -1,78 +1,71 @@
-"""The one_for_one supervisor: a child that ends is restarted by itself, the others go on.
+"""The supervisor: an actor whose work is to keep its children alive.
 
-Semantics: Erlang/OTP ``supervisor``. A supervisor is an actor, so trees are supervisors as children.
+Semantics: Erlang/OTP ``supervisor``. What is to be done when a child ends is decided in `Restarts`; here it is
+done. Since a supervisor is an actor, trees are supervisors as children.
 """
 
+import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar, Literal, TypeAlias
+from dataclasses import dataclass, replace
+from random import Random
+from typing import ClassVar
 
-from repertory.actors import Actor, ActorRef, Cell, Exit, Message, handles
-from repertory.actors.exit import SHUTDOWN
-from repertory.errors import ActorDown, ConfigError, NameTaken, RestartLimitReached, StartFailed
+from repertory.actors import SHUTDOWN, ActorRef, Cell, Exit, Message, handles
+from repertory.errors import (
+    ChildLimitReached,
+    ChildNotFound,
+    ChildRestarting,
+    ChildRunning,
+    ConfigError,
+    NameTaken,
+    RestartLimitReached,
+    StartFailed,
+)
 from repertory.events import ActorRestarted, RestartFailed, SupervisorGaveUp
+from repertory.supervisors.backoff import Backoff
 from repertory.supervisors.child import ChildSpec
+from repertory.supervisors.decision import (
+    AutoShutdown,
+    Plan,
+    Restarts,
+    Strategy,
+    check_flags,
+    check_significance,
+)
 from repertory.supervisors.intensity import RestartIntensity
+from repertory.supervisors.messages import (
+    ChildCounts,
+    ChildInfo,
+    CountChildren,
+    DeleteChild,
+    GetChildSpec,
+    RestartChild,
+    StartChild,
+    StopChild,
+    TerminateChild,
+    WhichChildren,
+)
+from repertory.supervisors.parent import Parent, record_of
 
-ChildStatus: TypeAlias = Literal["running", "restarting", "stopped"]
 
-
-@dataclass(frozen=True, slots=True)
-class ChildInfo:
-    """One child as its supervisor sees it."""
-
+@dataclass(slots=True, eq=False)
+class _ChildEnded(Message[None]):
     id: str
-    path: str
-    status: ChildStatus
-    restarts: int
-    load: int  # messages waiting or being handled
-    last_error: BaseException | None
-
-
-@dataclass(frozen=True, slots=True)
-class StartChild(Message[ActorRef]):
-    """Start a further child. The reply fails with NameTaken or StartFailed."""
-
-    spec: ChildSpec
-
-
-@dataclass(frozen=True, slots=True)
-class StopChild(Message[bool]):
-    """Stop a child and forget it; the reply says whether there was one."""
-
-    id: str
-
-
-@dataclass(frozen=True, slots=True)
-class WhichChildren(Message[tuple[ChildInfo, ...]]):
-    """The children, in start order."""
-
-
-@dataclass(frozen=True, slots=True)
-class _ChildExited(Message[None]):
     cell: Cell
+    incarnation: int
     exit: Exit
     at: float
 
 
 @dataclass(frozen=True, slots=True)
 class _RestartAgain(Message[None]):
-    child: "_Child"
+    id: str
     exit: Exit
     since: float
 
 
-@dataclass(slots=True, eq=False)
-class _Child:
-    spec: ChildSpec
-    cell: Cell
-    status: ChildStatus = "stopped"
-    restarts: int = 0
-    last_error: BaseException | None = None
-
-
-class Supervisor(Actor[None]):
-    """Starts its children in order, restarts them one for one, and stops them in reverse order.
+class Supervisor(Parent):
+    """Starts its children in order, restarts them by its strategy, and stops them in reverse order.
 
     More than ``intensity`` restarts within ``period`` seconds, and it stops all children and ends with a
     shutdown; its own supervisor then decides.
@@ -80,28 +73,67 @@ class Supervisor(Actor[None]):
     Args:
         children: Started with the supervisor; one that cannot start fails it, after those before it have
             been stopped again.
+        strategy: Who is restarted when a child is: ``one_for_one`` only this one, ``one_for_all`` all children,
+            ``rest_for_one`` this one and those started after it.
+        auto_shutdown: Whether it ends when ``any_significant`` or ``all_significant`` children have ended by
+            themselves and are not restarted.
+        backoff: Waits between a child's end and its restart; None: it is restarted at once.
+        rng: The chance in these waits; by default seeded by the path.
+
+    Raises ConfigError naming the argument, NameTaken for two children of one id.
     """
 
-    expected: ClassVar[tuple[type[Exception], ...]] = (NameTaken, StartFailed)
+    expected: ClassVar[tuple[type[Exception], ...]] = (
+        NameTaken,
+        StartFailed,
+        ConfigError,
+        ChildNotFound,
+        ChildRunning,
+        ChildRestarting,
+        ChildLimitReached,
+    )
     interrupt_on_stop: ClassVar[bool] = True
+    keeps_stopped: ClassVar[bool] = True
+    """Whether a child that has stopped for good stays known, to be started again on request."""
 
-    def __init__(self, children: Sequence[ChildSpec] = (), *, intensity: int = 5, period: float = 10.0) -> None:
-        if intensity < 0:
-            raise ConfigError(f"Supervisor: intensity = {intensity!r}", hint="It must be 0 or more.")
-        if period <= 0:
-            raise ConfigError(f"Supervisor: period = {period!r}", hint="It must be seconds above 0.")
-        self._specs = tuple(children)
+    def __init__(
+        self,
+        children: Sequence[ChildSpec] = (),
+        *,
+        strategy: Strategy = "one_for_one",
+        intensity: int = 5,
+        period: float = 10.0,
+        auto_shutdown: AutoShutdown = "never",
+        backoff: Backoff | None = None,
+        rng: Random | None = None,
+    ) -> None:
+        super().__init__()
+        name = type(self).__name__
+        check_flags(name, strategy, auto_shutdown, intensity, period)
+        self._children = _check_children(name, children, auto_shutdown)
+        self._strategy = strategy
         self._limit = intensity
         self._period = period
-        self._children: dict[str, _Child] = {}
-        self._intensity: RestartIntensity
+        self._auto_shutdown = auto_shutdown
+        self._backoff = backoff
+        self._rng = rng
+
+    # --- its life ---
 
     async def started(self) -> None:
         """Start the static children."""
-        self._intensity = RestartIntensity(self._limit, self._period, self.system.clock)
+        self._prefix = f"{self.path}/"
+        self._restarts = Restarts(
+            RestartIntensity(self._limit, self._period, self.system.clock),
+            strategy=self._strategy,
+            auto_shutdown=self._auto_shutdown,
+            keeps=self.keeps_stopped,
+        )
+        if self._rng is None:
+            self._rng = Random(zlib.crc32(self.path.encode()))
         try:
-            for spec in self._specs:
-                await self._start_child(spec)
+            for spec in self._children:
+                await self._add(spec.id, spec)
         except BaseException:
             await self._stop_children()
             raise
@@ -110,114 +142,195 @@ class Supervisor(Actor[None]):
         """Stop all children."""
         await self._stop_children()
 
+    def child_ended(self, cell: Cell, exit: Exit) -> None:
+        """A child's life has ended by itself."""
+        ended = _ChildEnded(cell.id, cell, cell.incarnation, exit, self.system.clock.monotonic())
+        self._life.cell.signal(ended)
+
+    # --- requests ---
+
     @handles(StartChild)
     async def start_child(self, message: StartChild) -> ActorRef:
         """Start a further child."""
-        child = await self._start_child(message.spec)
-        return child.cell.ref
+        spec = message.spec
+        if spec is None or message.id is not None or message.args:
+            raise ConfigError(
+                f"{self.path}: StartChild has spec = {spec!r}, id = {message.id!r}, args = {message.args!r}",
+                hint="Pass a spec alone: only a DynamicSupervisor with a template makes children by id and args.",
+            )
+        check_significance(self.path, spec.id, spec, self._auto_shutdown)
+        return (await self._add(spec.id, spec)).ref
+
+    @handles(TerminateChild)
+    async def terminate_child(self, message: TerminateChild) -> None:
+        """Stop a child and keep its specification."""
+        self._find(message.id)
+        await self._terminate(message.id)
+
+    @handles(RestartChild)
+    async def restart_child(self, message: RestartChild) -> ActorRef:
+        """Start a child that is stopped."""
+        id = self._find_stopped(message.id, "restarted by request")
+        try:
+            await self._begin(id)
+        except BaseException:
+            self._cells[id].close()
+            raise
+        return self._cells[id].ref
+
+    @handles(DeleteChild)
+    async def delete_child(self, message: DeleteChild) -> None:
+        """Forget a child that is stopped."""
+        self._forget(self._find_stopped(message.id, "deleted"))
 
     @handles(StopChild)
     async def stop_child(self, message: StopChild) -> bool:
         """Stop a child and forget it."""
-        child = self._children.pop(message.id, None)
-        if child is None:
+        if message.id not in self._cells:
             return False
-        await child.cell.stop(SHUTDOWN, child.spec.shutdown)
+        try:
+            await self._terminate(message.id)
+        finally:
+            if message.id in self._cells:
+                self._forget(message.id)
         return True
 
     @handles(WhichChildren)
     async def which_children(self, message: WhichChildren) -> tuple[ChildInfo, ...]:
         """Describe the children."""
-        return tuple(
-            ChildInfo(id, child.cell.path, child.status, child.restarts, child.cell.load, child.last_error)
-            for id, child in self._children.items()
-        )
+        return tuple(self._describe(id, cell) for id, cell in self._cells.items())
 
-    @handles(_ChildExited)
-    async def _child_exited(self, message: _ChildExited) -> None:
-        child = self._child_of(message.cell)
-        if child is None:  # stopped on purpose
+    @handles(CountChildren)
+    async def count_children(self, message: CountChildren) -> ChildCounts:
+        """Count the children."""
+        specs, supervisors = len(self._cells), len(self._supervisors)
+        return ChildCounts(specs, self._restarts.running, supervisors, specs - supervisors)
+
+    @handles(GetChildSpec)
+    async def get_child_spec(self, message: GetChildSpec) -> ChildSpec:
+        """Return a child's specification."""
+        self._find(message.id)
+        spec = self._restarts.specs[message.id]
+        return spec if spec.id == message.id else replace(spec, id=message.id)
+
+    # --- ends of children ---
+
+    @handles(_ChildEnded)
+    async def _child_ended(self, message: _ChildEnded) -> None:
+        id, cell, exit = message.id, message.cell, message.exit
+        if (
+            self._cells.get(id) is not cell
+            or cell.incarnation != message.incarnation
+            or self._restarts.standing(id) != "running"
+        ):  # meanwhile it was stopped, or restarted together with a sibling
             return
-        child.last_error = message.exit.error
-        if child.spec.restarts_after(message.exit):
-            await self._restart(child, message.exit, message.at)
-        else:
-            child.cell.close()
-            child.status = "stopped"
-            if child.spec.restart == "temporary":
-                del self._children[child.spec.id]
+        record = record_of(cell)
+        record.last_error = exit.error
+        plan = self._restarts.ended(id, exit, later=self._backoff is not None)
+        await self._follow(plan, id, exit, message.at)
 
     @handles(_RestartAgain)
     async def _restart_again(self, message: _RestartAgain) -> None:
-        if self._child_of(message.child.cell) is message.child:
-            await self._restart(message.child, message.exit, message.since)
+        if message.id not in self._retries:  # meanwhile it was stopped, or restarted otherwise
+            return
+        del self._retries[message.id]
+        if self._restarts.standing(message.id) != "restarting":  # the restart of its group failed before its turn
+            return
+        plan = self._restarts.resume(message.id)
+        await self._follow(plan, message.id, message.exit, message.since)
 
-    async def _restart(self, child: _Child, exit: Exit, since: float) -> None:
-        hooks = self.system.hooks
-        if not self._intensity.record():
-            self._give_up(child)
-            return
-        child.status = "restarting"
-        child.restarts += 1
-        try:
-            await child.cell.start(child.spec.start_timeout)
-        except StartFailed as error:
-            child.last_error = error
-            if hooks:
-                hooks.emit(RestartFailed(child.cell.path, error))
-            # Not at once: between two tries the supervisor answers what else waits for it.
-            self._cell.defer(_RestartAgain(child, exit, since))
-            return
-        child.status = "running"
-        if hooks:
+    async def _follow(self, plan: Plan, id: str, exit: Exit, since: float) -> None:
+        """Do what follows from the end of ``id``, which ended by ``exit`` at ``since`` on the clock."""
+        cell = self._cells[id]
+        for other in plan.stop:
+            await self._end_sibling(other, for_good=other not in self._restarts.specs)
+        if id in plan.forget:
+            self._forget(id)
+        elif plan.keep is not None:
+            cell.close()
+        for other in plan.start:
+            record_of(self._cells[other]).restarts += 1
+            try:
+                await self._begin(other)
+            except (StartFailed, NameTaken) as error:
+                await self._start_failed(other, error, plan, exit, since)
+                return
+        if plan.start and self.system.hooks and not cell.closed:  # not one that said it is not wanted
             waited = self.system.clock.monotonic() - since
-            hooks.emit(ActorRestarted(child.cell.path, child.cell.incarnation, exit.error, waited))
+            self.system.hooks.emit(ActorRestarted(cell.path, cell.incarnation, exit.error, waited))
+        if plan.later is not None:
+            self._try_later(plan.later, exit, since)
+        if plan.end == "give_up":
+            self._give_up(id)
+        elif plan.end == "shut_down":
+            self.stop(SHUTDOWN)
 
-    def _give_up(self, child: _Child) -> None:
+    async def _start_failed(
+        self, id: str, error: StartFailed | NameTaken, plan: Plan, exit: Exit, since: float
+    ) -> None:
+        record_of(self._cells[id]).last_error = error
         if self.system.hooks:
-            self.system.hooks.emit(SupervisorGaveUp(self.path, child.last_error))
+            self.system.hooks.emit(RestartFailed(self._prefix + id, error))
+        await self._follow(self._restarts.start_failed(id, plan), id, exit, since)
+
+    def _try_later(self, id: str, exit: Exit, since: float) -> None:
+        """Restart ``id`` after what else waits for this supervisor, or after a wait."""
+        again = _RestartAgain(id, exit, since)
+        if self._backoff is None:
+            self._retries[id] = None
+            self._life.cell.defer(again)
+            return
+        assert self._rng is not None
+        record = record_of(self._cells[id])
+        now = self.system.clock.monotonic()
+        record.streak = self._backoff.streak(record.streak, now - record.restarted_at)
+        delay = self._backoff.delay(record.streak, self._rng)
+        record.streak += 1
+        record.restarted_at = now + delay
+        self._retries[id] = self.send_after(delay, again)
+
+    def _give_up(self, id: str) -> None:
+        cause = record_of(self._cells[id]).last_error
+        if self.system.hooks:
+            self.system.hooks.emit(SupervisorGaveUp(self.path, cause))
         error = RestartLimitReached(
-            f"{self.path}: more than {self._limit} restarts in {self._period:g} s; "
-            f"the last one of {child.spec.id!r}",
+            f"{self.path}: more than {self._limit} restarts in {self._period:g} s; the last one of {id!r}",
             hint="The cause is in the last error; a restart cannot mend it.",
         )
-        error.__cause__ = child.last_error
+        error.__cause__ = cause
         self.stop(Exit("shutdown", error))
 
-    async def _start_child(self, spec: ChildSpec) -> _Child:
-        if spec.id in self._children:
-            raise NameTaken(f"{self.path} has a child {spec.id!r} already", hint="Give each child its own id.")
-        cell = self.system.new_cell(
-            f"{self.path}/{spec.id}",
-            spec.start,
-            concurrency=spec.concurrency,
-            capacity=spec.mailbox,
-            on_exit=self._on_exit,
-        )
-        child = self._children[spec.id] = _Child(spec, cell)
-        try:
-            await cell.start(spec.start_timeout)
-        except BaseException:
-            del self._children[spec.id]
-            cell.close()
-            raise
-        child.status = "running"
-        return child
+    def _find(self, id: str) -> Cell:
+        cell = self._cells.get(id)
+        if cell is None:
+            raise ChildNotFound(f"{self.path} has no child {id!r}", hint="WhichChildren tells which there are.")
+        return cell
 
-    async def _stop_children(self) -> None:
-        try:
-            while self._children:
-                _, child = self._children.popitem()
-                await child.cell.stop(SHUTDOWN, child.spec.shutdown)
-        finally:
-            # Only a stop that is itself cut short leaves some: they must not outlive their supervisor.
-            for child in self._children.values():
-                child.cell.kill(ActorDown(f"{self.path} was killed"))
-                child.cell.close()
+    def _find_stopped(self, id: str, what: str) -> str:
+        """Raise unless the child is stopped, so that it can be ``what``."""
+        self._find(id)
+        standing = self._restarts.standing(id)
+        if standing == "running":
+            raise ChildRunning(
+                f"{self._prefix}{id} is running: it cannot be {what}", hint="Send TerminateChild first."
+            )
+        if standing == "restarting":
+            raise ChildRestarting(
+                f"{self._prefix}{id} is about to be restarted: it cannot be {what}",
+                hint="Send TerminateChild first, or wait until it runs.",
+            )
+        return id
 
-    def _on_exit(self, cell: Cell, exit: Exit) -> None:
-        self._cell.signal(_ChildExited(cell, exit, self.system.clock.monotonic()))
 
-    def _child_of(self, cell: Cell) -> _Child | None:
-        child = self._children.get(cell.path.rpartition("/")[2])
-        return child if child is not None and child.cell is cell else None
+def _check_children(
+    owner: str, children: Sequence[ChildSpec], auto_shutdown: AutoShutdown
+) -> tuple[ChildSpec, ...]:
+    ids = set()
+    for number, spec in enumerate(children):
+        if not isinstance(spec, ChildSpec):
+            raise ConfigError(f"{owner}: children[{number}] = {spec!r}", hint="It must be a ChildSpec.")
+        check_significance(owner, spec.id, spec, auto_shutdown)
+        if spec.id in ids:
+            raise NameTaken(f"{owner}: two children are called {spec.id!r}", hint="Give each its own id.")
+        ids.add(spec.id)
+    return tuple(children)

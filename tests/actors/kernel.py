@@ -8,7 +8,7 @@ from typing import Any, ClassVar, TypeVar
 
 import pytest
 
-from repertory.actors import Actor, ActorSystem, Exit, Message, handles
+from repertory.actors import Actor, ActorSystem, Cell, Exit, Message, handles
 from repertory.errors import RepertoryError
 from repertory.events import Event, Hooks
 from tests.virtual_time import LoopClock, VirtualTimeLoop
@@ -107,6 +107,16 @@ class Probe(Actor[None]):
                 await message.gate.open.wait()
             except asyncio.CancelledError:
                 message.gate.cancelled = True
+
+
+class Restarting:
+    """A keeper that leaves the cell, and what waits in it, for another life."""
+
+    def __init__(self) -> None:
+        self.exits: list[Exit] = []
+
+    def child_ended(self, cell: Cell, exit: Exit) -> None:
+        self.exits.append(exit)
 
 
 async def settle() -> None:

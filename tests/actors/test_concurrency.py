@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from repertory.actors import ActorSystem, Exit, Message, handles
-from repertory.actors.life import TURN
+from repertory.actors.runner import TURN
 from repertory.errors import ActorDown
 from repertory.events import ActorCrashed, Event
 from tests.actors.kernel import Echo, Finish, Gate, Hold, Probe, Raise, of, settle

@@ -1,10 +1,12 @@
 """Deadlines in buckets agree with deadlines kept one by one."""
 
 from itertools import pairwise
+from typing import cast
 
 from hypothesis import given
 from hypothesis.strategies import floats, lists, tuples
 
+from repertory.actors.cell import Cell
 from repertory.actors.deadlines import Deadlines
 from repertory.actors.envelope import Envelope
 
@@ -14,7 +16,7 @@ times = floats(min_value=0, max_value=1000)
 
 
 def watched(deadlines: Deadlines, at: float) -> Envelope:
-    envelope = Envelope(None, None)
+    envelope = Envelope(None, None, cast(Cell, None))
     deadlines.bucket(at).add(envelope)
     return envelope
 
@@ -49,7 +51,7 @@ def test_expired_yields_the_earliest_bucket_first(at: list[float]) -> None:
 def test_a_settled_envelope_does_not_expire() -> None:
     deadlines = Deadlines()
     bucket = deadlines.bucket(1.0)
-    envelope = Envelope(None, None)
+    envelope = Envelope(None, None, cast(Cell, None))
     bucket.add(envelope)
     bucket.discard(envelope)
     assert list(deadlines.expired(2.0)) == []

@@ -12,7 +12,11 @@ from pydantic import BaseModel, ConfigDict
 from repertory.actors import Actor, ActorSystem, Exit, Message, handles
 from repertory.errors import ActorDown, StaleState, StartFailed, StoreError, StoreTooNew
 from repertory.store import StateTable, Store
+from tests.actors.kernel import Gate
+from tests.store.conftest import new_location, postgres, sqlite_file
 from tests.virtual_time import LoopClock
+
+__all__ = ["postgres", "sqlite_file"]
 
 
 class Total(BaseModel):
@@ -65,9 +69,61 @@ class Newer(Actor[Renamed]):
         return self.state.sum
 
 
+@dataclass(frozen=True, slots=True)
+class AddLate(Message[None]):
+    """Withstand every cancellation until the gate opens, then commit."""
+
+    amount: int
+    gate: Gate
+    outcome: asyncio.Future[BaseException]
+
+
+class Stubborn(Counter):
+    @handles(AddLate)
+    async def add_late(self, message: AddLate) -> None:
+        message.gate.entered.set()
+        while not message.gate.open.is_set():
+            try:
+                await message.gate.open.wait()
+            except asyncio.CancelledError:
+                message.gate.cancelled = True
+        try:
+            await self.commit(Total(total=message.amount))
+        except StoreError as error:
+            message.outcome.set_result(error)
+
+
+class Added(BaseModel):
+    amount: int
+
+
+class Subtracted(BaseModel):
+    amount: int
+
+
+class Ledger(Actor[Total]):
+    events: ClassVar[Any] = Added | Subtracted
+    snapshot_every: ClassVar[int] = 4
+
+    def apply(self, state: Any, event: Any) -> Any:
+        sign = 1 if isinstance(event, Added) else -1
+        return Total(total=state.total + sign * event.amount)
+
+    @handles(Add)
+    async def add(self, message: Add) -> int:
+        amount = message.amount
+        await self.record(Added(amount=amount) if amount > 0 else Subtracted(amount=-amount))
+        return self.state.total
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def location(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return new_location(request.param, request)
+
+
 @pytest.fixture
-async def store(tmp_path: Path, nothing_left_behind: None) -> AsyncIterator[Store]:
-    store = await Store.open(tmp_path / "states.db")
+async def store(location: str, nothing_left_behind: None) -> AsyncIterator[Store]:
+    store = await Store.open(location)
     yield store
     await store.close()
 
@@ -93,14 +149,46 @@ async def test_a_new_life_begins_from_the_last_commit(stateful: ActorSystem, sto
     assert await revision(store) == 3
 
 
-async def test_without_a_store_the_state_lives_as_long_as_the_life(nothing_left_behind: None) -> None:
+async def test_without_a_store_the_state_lives_as_long_as_the_system(nothing_left_behind: None) -> None:
     system = ActorSystem(clock=LoopClock())
     ref = await system.spawn(Counter, name="counter")
     assert [await ref.ask(Add(amount)) for amount in (2, 3)] == [2, 5]
     await system.stop()
     ref = await system.spawn(Counter, name="counter")
+    assert await ref.ask(Add(1)) == 6
+    await system.stop()
+    system = ActorSystem(clock=LoopClock())
+    ref = await system.spawn(Counter, name="counter")
     assert await ref.ask(Add(1)) == 1
     await system.stop()
+
+
+async def test_a_new_life_begins_from_all_recorded_events(stateful: ActorSystem, store: Store) -> None:
+    ref = await stateful.spawn(Ledger, name="counter")
+    for amount in (5, -2, 10, 1, -4, 3):
+        await ref.ask(Add(amount))
+    await stateful.stop()
+    stored = await StateTable(store).load("counter")
+    assert stored is not None
+    assert (stored.revision, stored.data) == (6, '{"total":14}')
+    assert [event.data for event in stored.events] == ['{"Subtracted":{"amount":4}}', '{"Added":{"amount":3}}']
+    ref = await stateful.spawn(Ledger, name="counter")
+    assert await ref.ask(Add(1)) == 14
+
+
+async def test_a_life_left_behind_cannot_commit_even_before_its_replacement_does(system: ActorSystem) -> None:
+    ref = await system.spawn(Stubborn, name="counter")
+    assert await ref.ask(Add(1)) == 1
+    gate, outcome = Gate(), asyncio.get_running_loop().create_future()
+    ref.tell(AddLate(100, gate, outcome))
+    await gate.entered.wait()
+    ref.kill(ValueError("on purpose"))
+    await asyncio.sleep(5)  # it is left behind meanwhile
+    assert gate.cancelled
+    replacement = await system.spawn(Stubborn, name="counter")
+    gate.open.set()
+    assert isinstance(await outcome, StaleState)
+    assert await replacement.ask(Add(1)) == 2
 
 
 async def test_what_was_committed_before_a_crash_in_the_same_message_stays(stateful: ActorSystem) -> None:
@@ -118,8 +206,8 @@ async def test_commits_of_concurrent_handlers_run_one_after_the_other(stateful: 
     assert await revision(store) == 40
 
 
-async def test_a_stale_life_cannot_overwrite_a_newer_one(stateful: ActorSystem, tmp_path: Path) -> None:
-    other_store = await Store.open(tmp_path / "states.db")
+async def test_a_stale_life_cannot_overwrite_a_newer_one(stateful: ActorSystem, location: str) -> None:
+    other_store = await Store.open(location)
     other = ActorSystem(clock=LoopClock(), states=StateTable(other_store))
     stale = await stateful.spawn(Counter, name="counter")
     assert await stale.ask(Add(1)) == 1
@@ -156,7 +244,7 @@ async def test_a_commit_whose_asker_is_cancelled_leaves_the_life_with_what_the_s
     assert total in (101, 111)
     stored = await StateTable(store).load("counter")
     assert stored is not None
-    assert Total.model_validate_json(stored.data).total == total
+    assert Total.model_validate_json(stored.data or "").total == total
 
 
 async def test_a_life_killed_in_a_commit_is_over_when_the_commit_is(stateful: ActorSystem, store: Store) -> None:

@@ -5,9 +5,10 @@ import asyncio
 import pytest
 
 from repertory.actors import ActorSystem, Exit
-from repertory.errors import ActorDown, InjectedCrash
-from repertory.events import ActorCrashed, Event, StuckChild
+from repertory.errors import ActorDown, DeadlineExceeded, InjectedCrash
+from repertory.events import ActorCrashed, CancellationIgnored, Event, StuckChild
 from tests.actors.kernel import Echo, Gate, Hold, Probe, Withstand, of, settle
+from tests.actors.light import Light, Run, cleans_up
 
 
 async def test_a_handler_that_swallows_its_cancellation_is_left_behind(
@@ -151,3 +152,109 @@ async def test_a_handler_may_clean_up_for_a_while_when_it_is_cancelled(
     await system.stop(0)
     assert cleaned.is_set()
     assert of(StuckChild, events) == []
+
+
+async def test_a_handler_that_goes_on_after_its_asker_gave_up_is_reported(
+    system: ActorSystem, events: list[Event]
+) -> None:
+    ref = await system.spawn(Probe, name="probe")
+    gate = Gate()
+    with pytest.raises(DeadlineExceeded):
+        await ref.ask(Withstand(gate), timeout=2)
+    behind = asyncio.create_task(ref.ask(Echo(1), timeout=None))
+    await asyncio.sleep(10)
+    assert of(CancellationIgnored, events) == [CancellationIgnored("probe", 1, Withstand)]
+    assert not behind.done()
+    gate.open.set()
+    assert await behind == 1  # it goes on as before
+    assert of(StuckChild, events) == []
+
+
+async def test_a_handler_that_cleans_up_after_its_asker_gave_up_is_not_reported(
+    system: ActorSystem, events: list[Event]
+) -> None:
+    gate = Gate()
+
+    async def clean_up(_: Light) -> None:
+        await cleans_up(gate, seconds=0.5)
+
+    ref = await system.spawn(Light, name="light")
+    with pytest.raises(DeadlineExceeded):
+        await ref.ask(Run(clean_up), timeout=2)
+    await asyncio.sleep(10)
+    assert gate.cancelled
+    assert of(CancellationIgnored, events) == []
+    assert await ref.ask(Echo(1)) == 1
+
+
+async def test_a_stopping_that_hangs_after_a_crash_is_cut_short(system: ActorSystem, events: list[Event]) -> None:
+    class Hanging(Probe):
+        async def stopping(self, exit: Exit) -> None:
+            await asyncio.Event().wait()
+
+    exits: list[Exit] = []
+    crash = InjectedCrash("on purpose")
+    ref = await system.spawn(Hanging, name="hanging", on_exit=exits.append)
+    ref.kill(crash)
+    await asyncio.sleep(29)
+    assert exits == []
+    await asyncio.sleep(2)
+    assert exits == [Exit("error", crash)]
+    assert of(StuckChild, events) == []
+
+
+async def test_background_work_started_in_stopping_is_cancelled(system: ActorSystem, events: list[Event]) -> None:
+    gate = Gate()
+
+    class Late(Probe):
+        async def stopping(self, exit: Exit) -> None:
+            self.background(cleans_up(gate, seconds=0.5))
+            await settle()
+
+    await system.spawn(Late, name="late")
+    await system.stop()
+    assert gate.cancelled
+    assert of(StuckChild, events) == []
+
+
+@pytest.mark.parametrize("kind", [Light, Probe])
+async def test_background_work_started_by_what_is_being_cancelled_is_cancelled_too(
+    system: ActorSystem, kind: type[Light | Probe]
+) -> None:
+    first, second = Gate(), Gate()
+
+    class Stubborn(kind):  # type: ignore[misc, valid-type]  # either kind will do
+        async def started(self) -> None:
+            self.background(self.poll())
+
+        async def poll(self) -> None:
+            try:
+                await cleans_up(first, seconds=0)
+            finally:
+                self.background(cleans_up(second, seconds=0))
+
+    await system.spawn(Stubborn, name="stubborn")
+    await first.entered.wait()
+    await system.stop()
+    await settle()
+    assert len(asyncio.all_tasks()) == 1
+
+
+async def test_a_stuck_life_is_reported_once_even_if_who_stops_it_is_cancelled_then(
+    system: ActorSystem, events: list[Event]
+) -> None:
+    ref = await system.spawn(Probe, name="probe")
+    gate = Gate()
+    ref.tell(Withstand(gate))
+    await gate.entered.wait()
+    stopping = asyncio.create_task(ref.stop(timeout=1))
+
+    def cancel(event: Event) -> None:
+        if isinstance(event, StuckChild):
+            stopping.cancel()
+
+    system.hooks.add(cancel)
+    await asyncio.wait([stopping])
+    await asyncio.sleep(10)
+    assert of(StuckChild, events) == [StuckChild("probe", 1)]
+    gate.open.set()

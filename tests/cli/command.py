@@ -87,6 +87,7 @@ class Workplace:
         self,
         *arguments: str,
         stdin: Any = asyncio.subprocess.DEVNULL,
+        stdout: Any = asyncio.subprocess.PIPE,
         stderr: Any = asyncio.subprocess.PIPE,
     ) -> asyncio.subprocess.Process:
         environment = {
@@ -98,7 +99,7 @@ class Workplace:
             cwd=self.path,
             env={**environment, "COLUMNS": "200", **self.environment},
             stdin=stdin,
-            stdout=asyncio.subprocess.PIPE,
+            stdout=stdout,
             stderr=stderr,
             preexec_fn=_heed_interrupts,
         )
@@ -134,7 +135,7 @@ async def end_of(process: asyncio.subprocess.Process) -> Ended:
         stdout, stderr = await process.communicate()
         raise AssertionError(f"did not end within {DEADLINE} s:\n{stderr.decode()}") from None
     assert process.returncode is not None
-    return Ended(process.returncode, stdout.decode(), stderr.decode())
+    return Ended(process.returncode, (stdout or b"").decode(), (stderr or b"").decode())
 
 
 async def until(condition: Callable[[], bool], process: asyncio.subprocess.Process | None = None) -> None:

@@ -11,6 +11,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from yarl import URL
 
+from repertory.cli.daemon_client import ask_tree, read_tree
 from repertory.errors import ConfigError, ProgramError, RuntimeClosed
 from repertory.modules import Module
 from repertory.runtime.config import RuntimeConfig, load_config, make_config
@@ -58,7 +59,7 @@ def daemon_config(url: str = "http://127.0.0.1:9", **server: Any) -> RuntimeConf
         "journal": False,
         "lm": {"default": {"model": "openai/scripted", "base_url": url, "api_key_env": ""}},
         "programs": {"mail": {"source": "mail.py:judge", "replicas": 2, "concurrency": 3}},
-        "server": {"port": 0, "auth": False} | server,
+        "server": {"port": 0, "auth": False, "admin_socket": ""} | server,
     }
     return make_config("test", values)
 
@@ -184,6 +185,43 @@ async def test_cancelling_it_leaves_nothing_behind() -> None:
             await daemon.ended
     with pytest.raises(RuntimeClosed):
         await daemon.runtime.start(mail(), name="other")
+
+
+# --- the admin socket ---
+
+
+async def test_the_admin_socket_answers_until_the_end(tmp_path: Path) -> None:
+    admin, held = tmp_path / "admin" / "socket", asyncio.Event()
+    async with (
+        ScriptedEndpoint([Hold(held, Reply(SPAM))]) as endpoint,
+        Running(endpoint.url, admin_socket=str(admin)) as daemon,
+    ):
+        assert daemon.recorder.of(Listening)[0].admin_socket == str(admin)
+        asking = asyncio.create_task(daemon.predict())
+        await endpoint.arrived.acquire()
+        daemon.stop.request(15)
+        await daemon.recorder.first(Draining)
+        tree = read_tree(admin, await asyncio.to_thread(ask_tree, admin))
+        assert [actor.path for actor in tree.actors] == ["root"]
+        held.set()
+        assert (await asking)[0] == 200
+        assert await daemon.exit_code() == 0
+        assert not admin.exists()
+
+
+async def test_a_second_daemon_on_the_same_admin_socket_is_refused_before_anything_is_started(
+    tmp_path: Path,
+) -> None:
+    admin = str(tmp_path / "admin" / "socket")
+    async with ScriptedEndpoint([]) as endpoint, Running(endpoint.url, admin_socket=admin) as first:
+        recorder = Recorder()
+        runtime = Runtime(daemon_config(admin_socket=admin), hooks=[recorder])
+        with pytest.raises(ConfigError, match="is in use: another daemon runs on this store"):
+            await Daemon(runtime, {"mail": mail()}, CollectorRegistry()).run(Stop())
+        assert not recorder.events
+        assert await asyncio.to_thread(ask_tree, Path(admin))
+        first.stop.request(15)
+        assert await first.exit_code() == 0
 
 
 # --- what is found before anything is started ---

@@ -1,20 +1,57 @@
-"""A store in a directory of its own."""
+"""Stores of both kinds, each test's its own."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from repertory.store import Store
+from tests.store.postgres import PostgresServer, running_server
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    with running_server() as server:
+        yield server
 
 
 @pytest.fixture
-def location(tmp_path: Path) -> Path:
+def sqlite_file(tmp_path: Path) -> Path:
     return tmp_path / "repertory.db"
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def location(request: pytest.FixtureRequest) -> str:
+    """Where a new store may be made."""
+    return new_location(request.param, request)
+
+
+def new_location(kind: str, request: pytest.FixtureRequest) -> str:
+    if kind == "sqlite":
+        return str(request.getfixturevalue("sqlite_file"))
+    server: PostgresServer = request.getfixturevalue("postgres")
+    url = server.new_database()
+    request.addfinalizer(lambda: server.drop(url))
+    return url
+
+
 @pytest.fixture
-async def store(location: Path) -> AsyncIterator[Store]:
+async def store(location: str) -> AsyncIterator[Store]:
     store = await Store.open(location)
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+async def witness(store: Store, location: str) -> AsyncIterator[Store]:
+    """Another process's view of the same store."""
+    witness = await Store.open(location)
+    yield witness
+    await witness.close()
+
+
+@pytest.fixture
+async def sqlite_store(sqlite_file: Path) -> AsyncIterator[Store]:
+    store = await Store.open(sqlite_file)
     yield store
     await store.close()

@@ -1,18 +1,24 @@
 """Opening a store, and what is said when that cannot be."""
 
 import asyncio
+import builtins
+import socket
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text, update
 
 from repertory.errors import ConfigError, StoreError, StoreTooNew
 from repertory.store import StateTable, Store
-from repertory.store.tables import SCHEMA_VERSION, actor_states
+from repertory.store.tables import SCHEMA_VERSION, actor_states, steps, store_info
+from tests.store.postgres import PostgresServer
 
 
 async def test_a_store_is_created_with_the_directories_it_needs(tmp_path: Path) -> None:
@@ -23,7 +29,7 @@ async def test_a_store_is_created_with_the_directories_it_needs(tmp_path: Path) 
     assert names(location.parent) >= {location.name}
 
 
-async def test_a_store_keeps_what_it_held(location: Path) -> None:
+async def test_a_store_keeps_what_it_held(location: str) -> None:
     for revision in range(5):
         store = await Store.open(location)
         assert await StateTable(store).save("a", revision, 1, f'"{revision}"') == revision + 1
@@ -53,10 +59,18 @@ async def test_a_store_is_at_the_very_path_it_was_given(tmp_path: Path, name: st
     assert names(tmp_path) == {name}
 
 
-async def test_a_store_may_be_named_by_a_url(location: Path) -> None:
-    store = await Store.open(f"sqlite+aiosqlite:///{location}")
+async def test_a_store_may_be_named_by_a_url(sqlite_file: Path) -> None:
+    store = await Store.open(f"sqlite+aiosqlite:///{sqlite_file}")
     await store.close()
-    assert names(location.parent) >= {location.name}
+    assert names(sqlite_file.parent) >= {sqlite_file.name}
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgresql+asyncpg", "postgres"])
+async def test_a_postgresql_store_is_named_by_a_url(postgres: PostgresServer, scheme: str) -> None:
+    url = postgres.new_database().replace("postgresql", scheme, 1)
+    store = await Store.open(url + "&sslmode=disable")  # as libpq calls it
+    assert store.dialect == "postgresql"
+    await store.close()
 
 
 async def test_a_directory_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
@@ -76,11 +90,11 @@ async def test_a_file_that_cannot_be_opened_is_a_clear_error(tmp_path: Path) -> 
 
 
 @pytest.fixture
-def diary(location: Path) -> Iterator[Path]:
+def diary(sqlite_file: Path) -> Iterator[Path]:
     text = "Dear diary, " * 1000
-    location.write_text(text)
-    yield location
-    assert location.read_text() == text
+    sqlite_file.write_text(text)
+    yield sqlite_file
+    assert sqlite_file.read_text() == text
 
 
 async def test_a_file_that_is_not_a_database_is_a_clear_error_and_stays_as_it_was(diary: Path) -> None:
@@ -92,34 +106,109 @@ async def test_a_file_that_is_not_a_database_is_a_clear_error_and_stays_as_it_wa
     assert_gone(set(threading.enumerate()) - before)
 
 
-async def test_a_store_written_by_a_newer_version_is_refused_and_stays_as_it_was(location: Path) -> None:
+async def test_a_store_written_by_a_newer_version_is_refused_and_stays_as_it_was(location: str) -> None:
     store = await Store.open(location)
-    await store.close()
-    connection = sqlite3.connect(location)
-    connection.execute("UPDATE store_info SET schema_version = ?", (SCHEMA_VERSION + 1,))
-    connection.execute("DROP TABLE steps")
-    connection.commit()
+    await store.write(update(store_info).values(schema_version=SCHEMA_VERSION + 1), {})
+    await store.write(text("DROP TABLE steps"), {})
     before = set(threading.enumerate())
     with pytest.raises(StoreTooNew, match=f"has schema version {SCHEMA_VERSION + 1}, ") as caught:
         await Store.open(location)
     assert caught.value.hint == "Upgrade Repertory, or choose another store."
     assert_gone(set(threading.enumerate()) - before)
-    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    connection.close()
-    assert "steps" not in tables
+    with pytest.raises(StoreError, match="steps"):
+        await store.read(text("SELECT * FROM steps"))
+    await store.close()
+
+
+async def test_a_store_of_version_1_is_upgraded_and_keeps_its_data(location: str) -> None:
+    store = await Store.open(location)
+    assert await StateTable(store).save("a", 0, 1, '"kept"') == 1
+    await store.write(update(store_info).values(schema_version=1), {})
+    for table in ("actor_events", "actor_reminders"):
+        await store.write(text(f"DROP TABLE {table}"), {})
+    await store.close()
+    stores = await asyncio.gather(*(Store.open(location) for _ in range(4)))
+    states = StateTable(stores[0])
+    assert await states.append("a", 1, 1, '"new"') == 2
+    stored = await states.load("a")
+    assert stored is not None
+    assert (stored.revision, stored.data, stored.events[0].data) == (2, '"kept"', '"new"')
+    assert [tuple(row) for row in await stores[0].read(select(store_info.c.schema_version))] == [(SCHEMA_VERSION,)]
+    await asyncio.gather(*(store.close() for store in stores))
 
 
 @pytest.mark.parametrize(
     ("location", "says"),
-    [("postgresql://host/db", "'postgresql' is not supported"), ("no driver://x", "is not a database URL")],
+    [
+        ("mysql://me:secret@host/db", "'mysql' is not supported"),
+        ("no driver://me:secret@x", "is not a database URL"),
+        ("postgresql://me:secret@host:port/db", "is not a database URL"),
+    ],
 )
 async def test_a_url_of_another_database_is_a_clear_error(location: str, says: str) -> None:
     with pytest.raises(ConfigError, match=says) as caught:
         await Store.open(location)
     assert "path, such as repertory.db" in str(caught.value.hint)
+    assert "secret" not in everything_said(caught.value)
 
 
-async def test_a_new_store_may_be_opened_by_several_at_once(location: Path) -> None:
+def everything_said(error: BaseException) -> str:
+    """The texts of an error and of all that led to it."""
+    cause = error.__cause__ if error.__suppress_context__ else error.__context__
+    return f"{error} {error!r} {everything_said(cause) if cause is not None else ''}"
+
+
+@pytest.fixture
+def nobodys_port() -> Iterator[int]:
+    """A port at which connections are refused."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield bound.getsockname()[1]
+
+
+async def test_a_server_that_is_not_there_is_a_clear_error_without_the_password(nobodys_port: int) -> None:
+    url = f"postgresql://me:secret@127.0.0.1:{nobodys_port}/db?password=secret"
+    with pytest.raises(ConfigError) as caught:
+        await Store.open(url)
+    assert f"cannot use 'postgresql://me:***@127.0.0.1:{nobodys_port}/db'" in str(caught.value)
+    assert f"('127.0.0.1', {nobodys_port})" in str(caught.value)
+    assert "that the server runs" in str(caught.value.hint)
+    assert "secret" not in everything_said(caught.value)
+
+
+async def test_a_database_that_does_not_exist_is_a_clear_error(postgres: PostgresServer) -> None:
+    with pytest.raises(ConfigError, match='database "missing" does not exist') as caught:
+        await Store.open(postgres.url("missing"))
+    assert "database" in str(caught.value.hint)
+
+
+async def test_a_user_who_may_not_enter_is_a_clear_error_without_the_password(postgres: PostgresServer) -> None:
+    url = postgres.new_database().replace("postgres@", "stranger:secret@")
+    with pytest.raises(ConfigError, match='role "stranger" does not exist') as caught:
+        await Store.open(url)
+    assert "secret" not in everything_said(caught.value)
+
+
+async def test_an_option_that_does_not_exist_is_a_clear_error(postgres: PostgresServer) -> None:
+    with pytest.raises(ConfigError, match="colour"):
+        await Store.open(postgres.new_database() + "&colour=secret")
+
+
+async def test_a_missing_driver_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = builtins.__import__
+
+    def without_asyncpg(name: str, *rest: Any) -> Any:
+        if name.partition(".")[0] == "asyncpg":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        return whole(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", without_asyncpg)
+    with pytest.raises(ConfigError, match="PostgreSQL needs the package asyncpg") as caught:
+        await Store.open("postgresql://me:secret@host/db")
+    assert caught.value.hint == "Run: pip install 'repertory[postgres]'"
+
+
+async def test_a_new_store_may_be_opened_by_several_at_once(location: str) -> None:
     stores = await asyncio.gather(*(Store.open(location) for _ in range(8)))
     outcomes = await asyncio.gather(
         *(StateTable(store).save(f"a{number}", 0, 1, "{}") for number, store in enumerate(stores))
@@ -128,12 +217,53 @@ async def test_a_new_store_may_be_opened_by_several_at_once(location: Path) -> N
     await asyncio.gather(*(store.close() for store in stores))
 
 
-async def test_a_read_that_fails_is_a_store_error(store: Store, location: Path) -> None:
-    connection = sqlite3.connect(location)
-    connection.execute("DROP TABLE actor_states")
-    connection.commit()
-    connection.close()
-    with pytest.raises(StoreError, match="a read failed: no such table"):
+OPENING = """
+import asyncio, sys
+from repertory.store import StateTable, Store
+
+async def main():
+    sys.stdin.readline()
+    store = await Store.open(sys.argv[1])
+    await StateTable(store).save(sys.argv[2], 0, 1, "{}")
+    await store.close()
+
+print("ready", flush=True)
+asyncio.run(main())
+"""
+
+
+def test_a_new_store_may_be_opened_by_several_processes_at_once(location: str) -> None:
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", OPENING, location, f"a{number}"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(4)
+    ]
+    assert [process.stdout.readline() for process in processes if process.stdout is not None] == ["ready\n"] * 4
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    for process in processes:
+        process.communicate(timeout=60)
+    assert [process.returncode for process in processes] == [0] * 4
+    assert asyncio.run(number_of_states(location)) == 4
+
+
+async def number_of_states(location: str) -> int:
+    store = await Store.open(location)
+    try:
+        return len(await store.read(select(actor_states)))
+    finally:
+        await store.close()
+
+
+async def test_a_read_that_fails_is_a_store_error(store: Store) -> None:
+    await store.write(text("DROP TABLE actor_states"), {})
+    with pytest.raises(StoreError, match=r"a read failed: .*actor_states"):
         await store.read(select(actor_states))
 
 
@@ -141,6 +271,13 @@ async def test_a_read_sees_what_was_written_before_it(store: Store) -> None:
     for number in range(50):
         await StateTable(store).save(f"a{number}", 0, 1, "{}")
         assert len(await store.read(select(actor_states))) == number + 1
+
+
+async def test_foreign_keys_are_kept(store: Store) -> None:
+    step = {"run_id": "none", "predictor": "p", "input_hash": "h", "occurrence": 0, "outputs": "{}"}
+    numbers = {"parameters_version": 0, "input_tokens": 0, "output_tokens": 0, "seconds": 0.0}
+    with pytest.raises(StoreError, match=r"(?i)foreign key"):
+        await store.write(steps.insert(), {**step, **numbers})
 
 
 async def test_a_database_of_something_else_is_left_alone(tmp_path: Path) -> None:
@@ -152,3 +289,14 @@ async def test_a_database_of_something_else_is_left_alone(tmp_path: Path) -> Non
         await Store.open(path)
     with closing(sqlite3.connect(path)) as other:
         assert other.execute("SELECT name FROM sqlite_master").fetchall() == [("runs",)]
+
+
+async def test_a_postgresql_database_of_something_else_is_left_alone(postgres: PostgresServer) -> None:
+    url = postgres.new_database()
+    database = url.split("/")[3].split("?")[0]
+    postgres.execute("CREATE TABLE invoices (a int)", database=database)
+    with pytest.raises(ConfigError, match=r"is a database of something else.*'invoices'") as caught:
+        await Store.open(url)
+    assert "another database" in str(caught.value.hint)
+    tables = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"
+    assert postgres.execute(tables, database=database) == "1"

@@ -8,11 +8,11 @@ from repertory.actors import ActorSystem, Exit
 from repertory.errors import ActorDown, DeadlineExceeded, NameTaken, StartFailed
 from repertory.events import ActorRestarted, ActorStarted, ActorStopped, Event, StuckChild
 from repertory.supervisors import ChildSpec, StartChild, StopChild
-from tests.actors.kernel import Echo, Finish, Gate, Hold, Probe, Raise, Withstand, of, settle
-from tests.supervisors.tree import Child, Starts, child, children_of, statuses, supervise
+from tests.actors.kernel import Echo, Finish, Gate, Hold, Probe, Withstand, of, settle
+from tests.supervisors.tree import Child, child, statuses, supervise
 
 
-async def test_order_of_children_start_in_order_and_stop_in_reverse(system: ActorSystem) -> None:
+async def test_children_start_in_order_and_stop_in_reverse(system: ActorSystem) -> None:
     log: list[object] = []
     top = await supervise(system, [child(id, log) for id in "abc"])
     await top.ask(StartChild(child("d", log)))
@@ -65,7 +65,7 @@ async def test_the_next_child_stops_only_when_the_one_after_it_is_gone(system: A
     assert log[2:] == ["held", "-top/b shutdown", "-top/a shutdown"]
 
 
-async def test_sup_start_fail_a_static_child_that_fails_stops_those_before_it(system: ActorSystem) -> None:
+async def test_a_static_child_that_fails_stops_those_before_it(system: ActorSystem) -> None:
     log: list[object] = []
     error = ValueError("no fuel")
     faulty = ChildSpec(id="c", start=lambda: Child(log, lambda: error))
@@ -85,7 +85,7 @@ async def test_a_static_child_that_hangs_stops_those_before_it(system: ActorSyst
         async def started(self) -> None:
             await asyncio.Event().wait()
 
-    with pytest.raises(StartFailed, match=r"top/b did not start within 3 s"):
+    with pytest.raises(StartFailed, match=r"top/b did not start: its start took longer than 3 s"):
         await supervise(system, [child("a", log), ChildSpec(id="b", start=Hanging, start_timeout=3)])
     assert log == ["+top/a", "-top/a shutdown"]
 
@@ -95,10 +95,10 @@ async def test_two_static_children_of_one_id_fail_the_supervisor(system: ActorSy
     with pytest.raises(StartFailed) as caught:
         await supervise(system, [child("a", log), child("a", log)])
     assert isinstance(caught.value.__cause__, NameTaken)
-    assert log == ["+top/a", "-top/a shutdown"]
+    assert log == []  # nothing was begun
 
 
-async def test_child_adm_a_child_is_added_and_taken_away(system: ActorSystem) -> None:
+async def test_a_child_is_added_and_taken_away(system: ActorSystem) -> None:
     log: list[object] = []
     top = await supervise(system, [])
     ref = await top.ask(StartChild(child("a", log)))
@@ -128,16 +128,6 @@ async def test_a_child_whose_path_is_taken_by_a_stranger_is_refused(system: Acto
     with pytest.raises(NameTaken, match="'top/a' exists already"):
         await top.ask(StartChild(child("a")))
     assert await statuses(top) == {}
-
-
-async def test_sup_start_child_returns_error_the_supervisor_lives_on(system: ActorSystem) -> None:
-    error = ValueError("no fuel")
-    top = await supervise(system, [child("a")])
-    with pytest.raises(StartFailed) as caught:
-        await top.ask(StartChild(ChildSpec(id="b", start=lambda: Child(None, lambda: error))))
-    assert caught.value.__cause__ is error
-    assert await statuses(top) == {"a": "running"}
-    await top.ask(StartChild(child("b")))
 
 
 async def test_a_start_whose_asker_is_gone_is_undone(system: ActorSystem) -> None:
@@ -200,7 +190,7 @@ async def test_a_child_stopped_about_when_it_crashes_is_gone_whichever_comes_fir
     assert len(of(ActorRestarted, events)) == len(of(ActorStarted, events)) - 2
 
 
-async def test_sup_stop_timeout_each_child_has_its_own(system: ActorSystem, events: list[Event]) -> None:
+async def test_each_child_has_its_own_time_to_stop(system: ActorSystem, events: list[Event]) -> None:
     top = await supervise(system, [child("quick", shutdown=1), child("slow", shutdown=100)])
     gates = {id: Gate() for id in ("quick", "slow")}
     held = {
@@ -218,18 +208,6 @@ async def test_sup_stop_timeout_each_child_has_its_own(system: ActorSystem, even
         await held["quick"]
     assert system.clock.monotonic() - before == pytest.approx(51, abs=0.1)
     assert not top.running
-
-
-async def test_sup_stop_infinity_waits_as_long_as_it_takes(system: ActorSystem) -> None:
-    await supervise(system, [child("a", shutdown=None)])
-    gate = Gate()
-    held = asyncio.create_task(system.ref("top/a").ask(Hold(gate), timeout=None))
-    await gate.entered.wait()
-    stopping = asyncio.create_task(system.stop(None))
-    await asyncio.sleep(1_000_000)
-    gate.open.set()
-    await stopping
-    assert await held == "held"
 
 
 async def test_a_stop_cut_short_leaves_no_child(system: ActorSystem, events: list[Event]) -> None:
@@ -298,24 +276,3 @@ async def test_a_supervisor_stops_although_it_waits_for_a_childs_stop(
         await stopped
     assert StuckChild("top", 1) not in events
     gate.open.set()
-
-
-async def test_do_not_save_child_specs_for_temporary_children(system: ActorSystem) -> None:
-    top = await supervise(system, [])
-    for _ in range(3):
-        ref = await top.ask(StartChild(child("a", restart="temporary")))
-        with pytest.raises(ValueError, match="broken"):
-            await ref.ask(Raise(ValueError("broken")))
-        await settle()
-        assert await children_of(top) == {}
-
-
-async def test_scale_start_stop_many_children(system: ActorSystem) -> None:
-    starts = Starts(lambda _: False)
-    top = await supervise(system, [])
-    for number in range(1000):
-        await top.ask(StartChild(ChildSpec(id=str(number), start=lambda: Child(None, starts))))
-    assert len(await statuses(top)) == starts.count == 1000
-    for number in range(0, 1000, 2):
-        assert await top.ask(StopChild(str(number)))
-    assert list(await statuses(top)) == [str(number) for number in range(1, 1000, 2)]

@@ -6,29 +6,22 @@ from collections.abc import Callable
 
 import pytest
 
-from repertory.actors import ActorSystem, Exit
-from repertory.errors import ActorDown, InjectedCrash, MailboxFull
-from repertory.supervisors import Pool, PoolRef, StopChild, WhichChildren
+from repertory.actors import ActorSystem, Exit, Message
+from repertory.errors import ActorDown, DeadlineExceeded, InjectedCrash, MailboxFull
+from repertory.supervisors import (
+    Backoff,
+    ChildSpec,
+    Pool,
+    PoolRef,
+    RestartChild,
+    StopChild,
+    Supervisor,
+    TerminateChild,
+    WhichChildren,
+)
 from tests.actors.kernel import Echo, Gate, Hold, Raise, Withstand, settle
+from tests.supervisors.pools import hold_all, loads, outcome_of, pool_of
 from tests.supervisors.tree import Child
-
-
-async def pool_of(
-    system: ActorSystem,
-    replicas: int,
-    start: Callable[[], Child] = Child,
-    *,
-    concurrency: int = 1,
-    mailbox: int = 100,
-) -> PoolRef:
-    await system.spawn(
-        lambda: Pool(start, replicas=replicas, concurrency=concurrency, mailbox=mailbox), name="pool"
-    )
-    return PoolRef(system, "pool", replicas)
-
-
-def loads(pool: PoolRef) -> list[int]:
-    return [replica.load for replica in pool.replicas]
 
 
 async def test_the_replicas_are_children_with_numbered_ids(system: ActorSystem) -> None:
@@ -72,7 +65,7 @@ async def test_an_ask_goes_to_the_replica_with_the_least_to_do(system: ActorSyst
         asks.append(asyncio.create_task(pool.ask(Hold(gate))))
         await settle()
         assert loads(pool) == expected
-    assert pool.busiest() is pool.replicas[0]
+    assert pool.busiest() == pool.replicas[0]
     gate.open.set()
     await asyncio.gather(*asks)
 
@@ -83,7 +76,7 @@ async def test_a_replica_between_two_lives_is_chosen_last(system: ActorSystem, b
 
     class Slow(Child):
         async def started(self) -> None:
-            if self._cell.incarnation == 2:
+            if self.incarnation == 2:
                 await self.hold(Hold(restarting))
 
     pool = await pool_of(system, 2, Slow)
@@ -180,4 +173,142 @@ async def test_a_pool_that_has_stopped_refuses(system: ActorSystem) -> None:
 
 async def test_a_pool_of_nobody_yet_refuses(system: ActorSystem) -> None:
     with pytest.raises(ActorDown):
-        await PoolRef(system, "pool", 2).ask(Echo(1))
+        await PoolRef(system, "pool").ask(Echo(1))
+
+
+# --- what waits for a replica that ends ---
+
+
+async def test_what_waits_for_a_replica_that_crashes_goes_to_the_others_at_once(system: ActorSystem) -> None:
+    pool = await pool_of(system, 3, backoff=Backoff(initial=1e6, maximum=1e6))
+    gates, held = await hold_all(pool, 3)
+    asks = [asyncio.create_task(pool.ask(Echo(n), timeout=None)) for n in range(30)]
+    await settle()
+    assert loads(pool) == [11, 11, 11]
+    victim = pool.replicas[0]
+    victim.kill(InjectedCrash("on purpose"))
+    await settle()
+    assert loads(pool) == [0, 16, 16]
+    for gate in gates:
+        gate.open.set()
+    assert await asyncio.gather(*asks) == list(range(30))
+    outcomes = await asyncio.gather(*held, return_exceptions=True)
+    assert Counter(type(outcome) for outcome in outcomes) == {ActorDown: 1, str: 2}
+    assert not victim.running
+
+
+async def test_a_full_mailbox_takes_what_a_crashed_replica_leaves(system: ActorSystem) -> None:
+    pool = await pool_of(system, 2, mailbox=5)
+    gates, held = await hold_all(pool, 2)
+    asks = [asyncio.create_task(pool.ask(Echo(n), timeout=None)) for n in range(10)]
+    await settle()
+    pool.replicas[0].kill(InjectedCrash("on purpose"))
+    for gate in gates:
+        gate.open.set()
+    assert await asyncio.gather(*asks) == list(range(10))
+    assert len([1 for task in held if not isinstance(await outcome_of(task), ActorDown)]) == 1
+
+
+async def test_where_nobody_else_runs_messages_wait_for_whoever_comes_back_first(system: ActorSystem) -> None:
+    back = {"replica-0": Gate(), "replica-1": Gate()}
+
+    class Slow(Child):
+        async def started(self) -> None:
+            if self.incarnation == 2:
+                await self.hold(Hold(back[self.ref.path.rpartition("/")[2]]))
+
+    pool = await pool_of(system, 2, Slow)
+    _, held = await hold_all(pool, 2)
+    asks = [asyncio.create_task(pool.ask(Echo(n), timeout=None)) for n in range(10)]
+    await settle()
+    for replica in pool.replicas:
+        replica.kill(InjectedCrash("on purpose"))
+    await settle()
+    assert sum(loads(pool)) == 10
+    before = system.clock.monotonic()
+    back["replica-0"].open.set()
+    await settle()
+    assert not back["replica-1"].open.is_set()
+    assert await asyncio.gather(*asks) == list(range(10))
+    assert system.clock.monotonic() - before < 1  # replica-1 is still not back
+    await asyncio.gather(*held, return_exceptions=True)
+    back["replica-1"].open.set()
+
+
+async def test_asks_withdrawn_while_they_wait_are_not_handed_over(system: ActorSystem) -> None:
+    log: list[object] = []
+    pool = await pool_of(system, 2, lambda: Child(log))
+    _, held = await hold_all(pool, 2)
+    kept, dropped = (asyncio.create_task(pool.ask(Echo(n), timeout=None)) for n in (1, 2))
+    expiring = asyncio.create_task(pool.ask(Echo(3), timeout=1))
+    await settle()
+    dropped.cancel()
+    await asyncio.sleep(2)
+    pool.replicas[0].kill(InjectedCrash("on purpose"))
+    pool.replicas[1].kill(InjectedCrash("on purpose"))
+    assert await kept == 1
+    assert [entry for entry in log if isinstance(entry, int)] == [1]
+    assert [type(await outcome_of(task)) for task in held] == [ActorDown] * 2
+    with pytest.raises(DeadlineExceeded):
+        await expiring
+
+
+@pytest.mark.parametrize("stop", [TerminateChild, StopChild])
+async def test_a_replica_that_is_stopped_leaves_what_waits_to_the_others(
+    system: ActorSystem, stop: Callable[[str], Message[object]]
+) -> None:
+    pool = await pool_of(system, 2)
+    gates, held = await hold_all(pool, 2)
+    asks = [asyncio.create_task(pool.ask(Echo(n), timeout=None)) for n in range(10)]
+    await settle()
+    stopping = asyncio.create_task(system.ref("pool").ask(stop("replica-0"), timeout=None))
+    await settle()
+    assert [replica.path for replica in pool.replicas] == ["pool/replica-1"]
+    assert loads(pool) == [11]
+    for gate in gates:
+        gate.open.set()
+    await stopping
+    assert await asyncio.gather(*asks, *held) == [*range(10), "held", "held"]
+
+
+async def test_a_terminated_replica_can_be_started_again(system: ActorSystem) -> None:
+    pool = await pool_of(system, 2)
+    await system.ref("pool").ask(TerminateChild("replica-0"))
+    await system.ref("pool").ask(RestartChild("replica-0"))
+    assert [replica.path for replica in pool.replicas] == ["pool/replica-0", "pool/replica-1"]
+    assert [await pool.ask(Echo(n)) for n in range(4)] == list(range(4))
+
+
+# --- the reference ---
+
+
+async def test_a_pool_that_was_restarted_is_found_again(system: ActorSystem) -> None:
+    top = await system.spawn(
+        lambda: Supervisor([ChildSpec(id="pool", start=lambda: Pool(Child, replicas=2, intensity=0))]),
+        name="top",
+    )
+    pool = PoolRef(system, "top/pool")
+    assert await pool.ask(Echo(1)) == 1
+    pool.replicas[0].kill(InjectedCrash("on purpose"))  # one too many for the pool
+    await settle()
+    assert await pool.ask(Echo(2)) == 2
+    (info,) = await top.ask(WhichChildren())
+    assert info.restarts == 1
+
+
+async def test_a_tell_goes_to_the_replica_with_the_least_to_do(system: ActorSystem) -> None:
+    pool = await pool_of(system, 3)
+    gate = Gate()
+    for _ in range(6):
+        pool.tell(Hold(gate))
+    assert loads(pool) == [2, 2, 2]
+    gate.open.set()
+    await settle()
+    assert loads(pool) == [0, 0, 0]
+
+
+async def test_a_pool_that_is_gone_has_no_busiest_replica(system: ActorSystem) -> None:
+    with pytest.raises(ActorDown, match="the pool at 'pool' has no replica"):
+        PoolRef(system, "pool").busiest()
+    with pytest.raises(ActorDown):
+        PoolRef(system, "pool").tell(Echo(1))

@@ -26,7 +26,7 @@ def branch(
     )
 
 
-async def test_tree_starts_depth_first_and_stops_in_reverse(system: ActorSystem) -> None:
+async def test_a_tree_starts_depth_first_and_stops_in_reverse(system: ActorSystem) -> None:
     log: list[object] = []
     await supervise(system, [branch("x", child("a", log), child("b", log)), child("c", log)])
     await system.stop()
@@ -149,7 +149,7 @@ async def test_a_supervisor_killed_in_mid_restart_of_a_child_comes_back_whole(sy
 
     class Slow(Child):
         async def started(self) -> None:
-            if self._cell.incarnation == 2:
+            if self.incarnation == 2:
                 await self.hold(Hold(gate))
             await super().started()
 
@@ -173,7 +173,7 @@ async def test_a_crash_during_another_childs_restart_is_mended_after_it(system: 
 
     class Slow(Child):
         async def started(self) -> None:
-            if self._cell.incarnation == 2:
+            if self.incarnation == 2:
                 await self.hold(Hold(gate))
 
     top = await supervise(system, [child("b"), ChildSpec(id="a", start=Slow)])

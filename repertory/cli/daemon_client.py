@@ -1,0 +1,146 @@
+"""What the command line asks a running daemon, through its admin socket."""
+
+import json
+import socket
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+from repertory.actors.info import ActorInfo, MailboxStats
+from repertory.errors import RepertoryError
+from repertory.server.admin_socket import check_length
+
+TIMEOUT: Final = 5.0  # seconds; a daemon that is well answers within milliseconds
+TREE: Final = "/v1/tree"
+
+
+class DaemonUnreachable(RepertoryError):
+    """No daemon answers at the admin socket, or not as one does."""
+
+    code: ClassVar[str] = "daemon_unreachable"
+    retryable: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonTree:
+    """The supervision tree of a daemon at one moment, and whose it is."""
+
+    version: str
+    pid: int
+    actors: tuple[ActorInfo, ...]
+
+
+def ask_tree(path: Path, timeout: float = TIMEOUT) -> Any:
+    """What the daemon at the admin socket ``path`` says of its tree, as JSON has it.
+
+    Args:
+        timeout: Seconds to wait for an answer.
+
+    Raises ConfigError if no socket can have this path, DaemonUnreachable.
+    """
+    check_length(path)
+    connection = _Connection(path, timeout)
+    try:
+        connection.request("GET", TREE, headers={"Connection": "close"})
+        response = connection.getresponse()
+        body = response.read()
+    except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
+        raise _absent(path) from None
+    except PermissionError:
+        raise DaemonUnreachable(
+            f"the admin socket {path.absolute()} is not yours to use",
+            hint="Run the command as the user the daemon runs as: sudo -u USER repertory ps --socket PATH",
+        ) from None
+    except TimeoutError:
+        raise _silent(path, timeout, connection.peer) from None
+    except (OSError, HTTPException) as error:  # it ended meanwhile, or it is no daemon
+        raise DaemonUnreachable(
+            f"the admin socket {path.absolute()} gave no answer: {_reason(error)}",
+            hint="Ask again; a daemon that is ending answers no more.",
+        ) from None
+    finally:
+        connection.close()
+    if response.status != 200:
+        raise _unexpected(path, f"status {response.status}")
+    try:
+        return json.loads(body)
+    except ValueError:
+        raise _unexpected(path, "no JSON") from None
+
+
+def read_tree(path: Path, answer: Any) -> DaemonTree:
+    """What ``answer``, which came from ``path``, says. Raises DaemonUnreachable if that is no daemon's."""
+    try:
+        actors = tuple(_actor(actor) for actor in answer["actors"])
+        return DaemonTree(str(answer["version"]), int(answer["pid"]), actors)
+    except (LookupError, TypeError, ValueError):
+        raise _unexpected(path, "not the tree of this version") from None
+
+
+def _actor(values: Mapping[str, Any]) -> ActorInfo:
+    mailbox, age, error = values["mailbox"], values["age"], values["last_error"]
+    return ActorInfo(
+        path=str(values["path"]),
+        kind=str(values["kind"]),
+        state=str(values["state"]),
+        incarnation=int(values["incarnation"]),
+        restarts=int(values["restarts"]),
+        age=float(age) if age is not None else None,
+        mailbox=MailboxStats(*(int(mailbox[name]) for name in ("depth", "high_water", "waits", "drops"))),
+        handling=tuple(str(message) for message in values["handling"]),
+        last_error=str(error) if error is not None else None,
+        children=tuple(_actor(child) for child in values["children"]),
+    )
+
+
+class _Connection(HTTPConnection):
+    """HTTP over a Unix socket.
+
+    Attributes:
+        peer: The process that listens, once connected; None where the system does not tell.
+    """
+
+    def __init__(self, path: Path, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+        self.peer: int | None = None
+
+    def connect(self) -> None:
+        """Connect to the socket instead of a port."""
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+        if hasattr(socket, "SO_PEERCRED"):  # Linux
+            credentials = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+            self.peer = struct.unpack("3i", credentials)[0]
+
+
+def _reason(error: Exception) -> str:
+    return str(error) or type(error).__name__
+
+
+def _absent(path: Path) -> DaemonUnreachable:
+    return DaemonUnreachable(
+        f"no daemon answers at {path.absolute()}",
+        hint="Start one: repertory serve CONFIG. If it runs: repertory ps CONFIG, in the directory it was started "
+        "in, or repertory ps --socket PATH, with the admin_socket its log names in the line `listening`.",
+    )
+
+
+def _silent(path: Path, timeout: float, pid: int | None) -> DaemonUnreachable:
+    who = f"the daemon (pid {pid})" if pid else "the daemon"
+    look = f"py-spy dump --pid {pid}" if pid else "py-spy dump"
+    return DaemonUnreachable(
+        f"{who} at {path.absolute()} gave no answer in {timeout:g} s: its event loop is blocked",
+        hint=f"See where it is ({look}), then restart it. What computes for long belongs in a thread or process.",
+    )
+
+
+def _unexpected(path: Path, what: str) -> DaemonUnreachable:
+    return DaemonUnreachable(
+        f"what answers at {path.absolute()} does not answer as a daemon of this version does: {what}",
+        hint="Use the repertory command of the daemon's own installation, and the admin socket its log names.",
+    )

@@ -1,0 +1,81 @@
+"""What an operator on the same machine can ask through the admin socket. File permissions decide who may."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from aiohttp import web
+
+from repertory import __version__
+from repertory.actors.info import ActorInfo
+from repertory.modules.json_text import dump_json
+from repertory.runtime.runtime import Runtime
+from repertory.server.admin_socket import reserved
+from repertory.server.app import observing
+from repertory.server.connections import Bounds
+from repertory.server.cutoff import Cutoff
+from repertory.server.listening import make_runner
+
+TREE: Final = "/v1/tree"
+OPERATORS: Final = 16  # connections at a time
+LONGEST_ERROR: Final = 200  # characters
+
+
+@asynccontextmanager
+async def administered(runtime: Runtime) -> AsyncIterator[Path | None]:
+    """Answer at the configured admin socket meanwhile; its path, None if there is none. Raises ConfigError."""
+    path = runtime.config.admin_socket
+    if path is None:
+        yield None
+        return
+    with reserved(path) as bound:
+        runner = make_runner(make_admin_app(runtime), runtime.hooks, Bounds(connections=OPERATORS))
+        await runner.setup()
+        try:
+            await web.SockSite(runner, bound).start()
+            yield path.absolute()
+        finally:
+            await runner.cleanup()
+
+
+def make_admin_app(runtime: Runtime) -> web.Application:
+    """The application behind the admin socket. It asks no actor anything, so it answers however busy they are."""
+
+    async def tree(_: web.Request) -> web.Response:
+        actors = [described(info) for info in runtime.tree()]
+        body = dump_json({"version": __version__, "pid": os.getpid(), "actors": actors})
+        return web.Response(body=body, content_type="application/json")
+
+    app = web.Application(middlewares=[observing(runtime, Cutoff())])
+    app.add_routes([web.get(TREE, tree)])
+    return app
+
+
+def described(info: ActorInfo) -> dict[str, Any]:
+    """``info`` as JSON has it, with its error cut short."""
+    mailbox = info.mailbox
+    return {
+        "path": info.path,
+        "kind": info.kind,
+        "state": info.state,
+        "incarnation": info.incarnation,
+        "restarts": info.restarts,
+        "age": info.age,
+        "mailbox": {
+            "depth": mailbox.depth,
+            "high_water": mailbox.high_water,
+            "waits": mailbox.waits,
+            "drops": mailbox.drops,
+        },
+        "handling": info.handling,
+        "last_error": shortened(info.last_error) if info.last_error is not None else None,
+        "children": [described(child) for child in info.children],
+    }
+
+
+def shortened(error: str) -> str:
+    """The first line of an error's text: what follows tends to quote the data that caused it."""
+    line = next(iter(error.strip().splitlines()), "").encode(errors="replace").decode()
+    return line if len(line) <= LONGEST_ERROR else f"{line[: LONGEST_ERROR - 1]}…"

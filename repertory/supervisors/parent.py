@@ -1,0 +1,210 @@
+"""The children of a supervisor, as cells: begun, ended, forgotten and described, one at a time.
+
+Which of them, and when, is `Supervisor`'s to say.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from repertory.actors import SHUTDOWN, Actor, ActorInfo, Cell, Exit, Timer
+from repertory.errors import ActorDown, NameTaken
+from repertory.supervisors.child import ChildSpec
+from repertory.supervisors.decision import Restarts
+from repertory.supervisors.messages import ChildInfo
+
+
+@dataclass(slots=True, eq=False)
+class Record:
+    """What is noted about a child that has ended at least once.
+
+    Attributes:
+        restarts: How often it was tried to start it again.
+        streak: Restarts in a row, for the back-off.
+        restarted_at: When the last of these was due, on the clock.
+    """
+
+    restarts: int = 0
+    last_error: BaseException | None = None
+    streak: int = 0
+    restarted_at: float = 0.0
+
+
+class Parent(Actor[None]):
+    """An actor that has children.
+
+    Invariants: ``_cells`` and the specs of ``_restarts`` have the same ids in the same order, but in the middle of
+    a step; the cell of a child that is stopped for good is closed; ``_retries`` are of children without a life.
+    """
+
+    def __init__(self) -> None:
+        self._cells: dict[str, Cell] = {}
+        self._supervisors: set[str] = set()  # ids of those children that have children themselves
+        self._retries: dict[str, Timer | None] = {}  # restarts that are due later, and what they wait for
+        self._prefix = ""  # of the children's paths
+        self._restarts: Restarts
+
+    def children_info(self) -> tuple[ActorInfo, ...]:
+        """The children and all below them, seen from outside: nothing waits for this actor's turn."""
+        return tuple(self._info_of(id, cell) for id, cell in self._cells.items())
+
+    # --- beginning ---
+
+    async def _add(self, id: str, spec: ChildSpec) -> Cell:
+        """Start a further child. Raises NameTaken, StartFailed."""
+        if id in self._cells:
+            raise NameTaken(
+                f"{self.path} has a child {id!r} already",
+                hint="Give each child its own id."
+                if self._restarts.standing(id) != "stopped"
+                else "It is stopped: send RestartChild to start it, or DeleteChild to forget it.",
+            )
+        cell = self._cells[id] = self.system.new_cell(self._prefix + id, spec, self)
+        self._restarts.add(id, spec)
+        try:
+            await self._start(id, cell)
+        except BaseException:
+            self._forget(id)
+            raise
+        return cell
+
+    async def _begin(self, id: str) -> None:
+        """Begin another life of a child. Raises StartFailed, NameTaken."""
+        self._drop_retry(id)
+        cell = self._cells[id]
+        if cell.closed:  # it was stopped for good
+            old = cell
+            cell = self.system.new_cell(old.path, self._restarts.specs[id], self)
+            cell.tag, cell.incarnation = old.tag, old.incarnation
+            self._cells[id] = cell
+        await self._start(id, cell)
+
+    async def _start(self, id: str, cell: Cell) -> None:
+        if await cell.start():
+            self._restarts.started(id)
+            if isinstance(cell.actor, Parent):
+                self._supervisors.add(id)
+        elif self._restarts.stopped(id):
+            cell.close()
+        else:
+            self._forget(id)
+
+    def child_ended(self, cell: Cell, exit: Exit) -> None:
+        """A child's life has ended by itself."""
+        raise NotImplementedError
+
+    # --- ending ---
+
+    async def _terminate(self, id: str) -> None:
+        """Stop a child; it stays known unless it is temporary."""
+        retried = self._drop_retry(id)
+        cell = self._cells[id]
+        try:
+            await cell.stop(SHUTDOWN, patience_of(cell))
+        finally:
+            if not self._restarts.stopped(id):
+                self._forget(id)
+            if retried:
+                self._close_stopped()
+
+    async def _end_sibling(self, id: str, *, for_good: bool) -> None:
+        """End a child's life because that of another has ended."""
+        cell = self._cells[id]
+        if for_good:
+            await cell.stop(SHUTDOWN, patience_of(cell))
+            self._forget(id)
+        else:
+            await cell.end(SHUTDOWN, patience_of(cell))
+
+    def _forget(self, id: str) -> None:
+        """``id`` is no child any more; its name is free."""
+        self._drop_retry(id)
+        self._cells.pop(id).close()
+        self._supervisors.discard(id)
+        if id in self._restarts.specs:
+            self._restarts.remove(id)
+
+    def _drop_retry(self, id: str) -> bool:
+        """Call off the restart of ``id`` that is due later; return whether there was one."""
+        if id not in self._retries:
+            return False
+        timer = self._retries.pop(id)
+        if timer is not None:
+            timer.cancel()
+        return True
+
+    def _close_stopped(self) -> None:
+        """Those that were to be started after a child whose restart is called off: nothing starts them now."""
+        for id, cell in self._cells.items():
+            if self._restarts.standing(id) == "stopped":
+                cell.close()
+
+    async def _stop_children(self) -> None:
+        """Stop all children, the last one first."""
+        for id in list(self._retries):
+            self._drop_retry(id)
+        try:
+            for id, cell in reversed(list(self._cells.items())):
+                try:
+                    await cell.stop(SHUTDOWN, patience_of(cell))
+                finally:
+                    del self._cells[id]
+        finally:
+            self._leave_none()
+
+    def _leave_none(self) -> None:
+        """Only a stop that is itself cut short leaves children: they must not outlive their supervisor."""
+        for cell in self._cells.values():
+            cell.kill(ActorDown(f"{self.path} was killed"))
+            cell.close()
+
+    # --- what can be seen of them ---
+
+    def _describe(self, id: str, cell: Cell) -> ChildInfo:
+        record: Record | None = cell.tag
+        standing = self._restarts.standing(id)
+        kind: Literal["worker", "supervisor"] = "supervisor" if id in self._supervisors else "worker"
+        return ChildInfo(
+            id,
+            cell.path,
+            kind,
+            "passivated" if standing == "running" and cell.passivated else standing,
+            record.restarts if record is not None else 0,
+            cell.load,
+            record.last_error if record is not None else None,
+        )
+
+    def _info_of(self, id: str, cell: Cell) -> ActorInfo:
+        record: Record | None = cell.tag
+        standing = self._restarts.standing(id)
+        state = None  # what the cell says: it has a life, or rests
+        if cell.life is None and not cell.passivated and (cell.starting is None or standing == "restarting"):
+            # One whose end this supervisor has not come to yet is about to be restarted, as far as anybody knows.
+            state = "stopped" if standing == "stopped" else "restarting"
+        return cell.info(
+            state=state,
+            restarts=record.restarts if record is not None else 0,
+            last_error=record.last_error if record is not None else None,
+            children=children_of(cell),
+        )
+
+
+def children_of(cell: Cell) -> tuple[ActorInfo, ...]:
+    """The children of the actor in ``cell``, if it has any."""
+    life = cell.life or cell.starting
+    actor = life.actor if life is not None else None
+    return actor.children_info() if isinstance(actor, Parent) else ()
+
+
+def record_of(cell: Cell) -> Record:
+    """What is noted about the child in ``cell``."""
+    if cell.tag is None:
+        cell.tag = Record()
+    record: Record = cell.tag
+    return record
+
+
+def patience_of(cell: Cell) -> float | None:
+    """Seconds the child in ``cell`` may take to stop; None: as long as it takes; 0: it is killed."""
+    assert isinstance(cell.spec, ChildSpec)
+    life = cell.life or cell.starting
+    return cell.spec.patience(supervisor=life is not None and isinstance(life.actor, Parent))
