@@ -1,6 +1,7 @@
 # Everything sets itself up: a virtual environment in .venv, made once and again when pyproject.toml changes.
 #   make demo [ROWS=100]   the main job on the packaged model
 #   make test              the whole test suite
+#   make soak              the tests that are left out there because they take long
 #   make check             linters, types, import contracts
 #   make bench             the figures of benchmarks/
 
@@ -13,7 +14,7 @@ ROWS ?= 100
 BIN := .venv/bin
 OUT := out/demo
 
-.PHONY: help demo test check format bench clean
+.PHONY: help demo test soak check format bench clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -45,6 +46,9 @@ demo: .venv/.demo-installed
 test: .venv/.dev-installed
 	@$(BIN)/python -m pytest
 
+soak: .venv/.dev-installed
+	@$(BIN)/python -m pytest -m slow
+
 check: .venv/.dev-installed
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -55,9 +59,16 @@ format: .venv/.dev-installed
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: .venv/.dev-installed
+# The peers that are measured beside us bring much along; nothing else needs them.
+.venv/.bench-installed: .venv/.dev-installed
+	@echo "Installing what is measured beside Repertory into .venv ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench,fast]'
+	@touch $@
+
+bench: .venv/.bench-installed
 	@$(BIN)/python -m benchmarks.startup
 	@$(BIN)/python -m benchmarks.predict
+	@$(BIN)/python -m benchmarks.actors
 
 clean:
 	rm -rf .venv out dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
