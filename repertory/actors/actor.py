@@ -49,6 +49,9 @@ class Actor(Generic[StateT]):
     trap_exit: ClassVar[bool] = False
     """Whether the end of a linked actor arrives as the message `Exited` instead of ending this one."""
 
+    stays: ClassVar[bool] = False
+    """Whether it is never passivated, whatever it was started with: there is more to it than its state."""
+
     idle_after: ClassVar[float | None] = None
     """Seconds without a message after which ``idle`` is called, looked at about once a second; None: never."""
 

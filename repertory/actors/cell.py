@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from repertory.actors.envelope import Envelope
 from repertory.actors.exit import PASSIVATED, SHUTDOWN, Exit
-from repertory.actors.info import ActorInfo, MailboxStats
+from repertory.actors.info import ActorInfo
 from repertory.actors.life import HURRY, Life
 from repertory.actors.mailbox import Mailbox
 from repertory.actors.ref import ActorRef
@@ -38,22 +38,20 @@ class Cell(Mailbox):
     message waits in it, and its path is free.
 
     Attributes:
+        life: The one that takes messages.
+        starting: The one that is yet to.
         tag: What the keeper notes about this child.
-        ready: Resolved for whoever waits for the life that is ``starting``.
-        unkept: Whether the life is being ended by its keeper, who need not be told.
     """
 
-    __slots__ = ("bonds", "incarnation", "keeper", "life", "ready", "starting", "tag", "unkept")
+    __slots__ = ("bonds", "incarnation", "keeper", "life", "starting", "tag")
 
     def __init__(self, system: "ActorSystem", path: str, spec: ActorSpec, keeper: Keeper) -> None:
         super().__init__(system, path, spec)
         self.keeper = keeper
         self.tag: Any = None
         self.incarnation = 0
-        self.life: Life | None = None  # the one that takes messages
+        self.life: Life | None = None
         self.starting: Life | None = None
-        self.ready: asyncio.Future[bool] | None = None
-        self.unkept = False
         self.bonds: Bonds | None = None
 
     # --- what can be seen of it ---
@@ -112,7 +110,7 @@ class Cell(Mailbox):
             incarnation=self.incarnation,
             restarts=restarts,
             age=self.system.clock.monotonic() - began_at if began_at is not None else None,
-            mailbox=MailboxStats(self.depth, self.high_water, self.waits, self.drops),
+            mailbox=self.stats,
             handling=tuple(type(message).__name__ for message in messages),
             last_error=f"{type(last_error).__name__}: {last_error}" if last_error is not None else None,
             children=children,
@@ -141,18 +139,16 @@ class Cell(Mailbox):
         if self._begin():
             return True
         ready: asyncio.Future[bool] = self.system.create_future()
-        self.ready = ready
         life = self.starting
         assert life is not None
+        life.ready = ready
         try:
             return await ready
         except asyncio.CancelledError:
-            self.unkept = True  # who is cancelled while it waits for a start undoes it
+            life.unkept = True  # who is cancelled while it waits for a start undoes it
             life.force(SHUTDOWN)
             await life.wait_over(HURRY)
             raise
-        finally:
-            self.ready = None
 
     async def stop(self, exit: Exit, timeout: float | None) -> None:
         """End the current life, if any, and close the cell.
@@ -173,14 +169,24 @@ class Cell(Mailbox):
         if life is None:
             self._over(exit)  # a passivated actor has bonds
             return
-        self.unkept = True
+        life.unkept = True
         await life.stop(exit, timeout)
 
     def kill(self, error: BaseException) -> None:
-        """End the current life, or its start, as a crash with ``error``."""
+        """End the current life, or its start, or its rest, as a crash with ``error``."""
         life = self.life or self.starting
         if life is not None:
             life.crash(error)
+        elif self.passivated:
+            self._end_rest(Exit("error", error))
+
+    async def end_life(self, exit: Exit, timeout: float | None) -> None:
+        """End the current life, or its start, or its rest, as its keeper has not asked for: who then is told."""
+        life = self.life or self.starting
+        if life is not None:
+            await life.stop(exit, timeout)
+        elif self.passivated:
+            self._end_rest(exit)
 
     def passivate(self) -> None:
         """Drop the object, if it has nothing to do; the next message makes it anew."""
@@ -207,7 +213,6 @@ class Cell(Mailbox):
 
     def _begin(self) -> bool:
         self.incarnation += 1
-        self.unkept = False
         self.free = 0
         try:
             life = self.starting = Life(self)
@@ -237,8 +242,8 @@ class Cell(Mailbox):
         self.starting = None
         if self.system.hooks:
             self.system.hooks.emit(ActorStarted(self.path, self.incarnation))
-        if self.ready is not None and not self.ready.done():
-            self.ready.set_result(True)
+        if life.ready is not None and not life.ready.done():
+            life.ready.set_result(True)
         if self.spec.passivate_after is not None:
             self.system.residents.came()
 
@@ -249,22 +254,22 @@ class Cell(Mailbox):
         self.starting = None
         failure = self._start_failed(error)
         self._over(Exit("error", failure))
-        if self.ready is None:
-            if not self.unkept:
+        if life.ready is None:
+            if not life.unkept:
                 self.keeper.child_ended(self, Exit("error", failure))
-        elif not self.ready.done():
-            self.ready.set_exception(failure)
-            self.ready.exception()  # seen: whoever started the cell may have been cancelled
+        elif not life.ready.done():
+            life.ready.set_exception(failure)
+            life.ready.exception()  # seen: whoever started the cell may have been cancelled
 
     def ignored(self, life: Life) -> None:
         """``life`` stopped itself while it started: the actor is not wanted."""
         self.starting = None
         self._over(life.exit or SHUTDOWN)
-        if self.ready is None:
-            if not self.unkept:
+        if life.ready is None:
+            if not life.unkept:
                 self.keeper.child_ended(self, life.exit or SHUTDOWN)
-        elif not self.ready.done():
-            self.ready.set_result(False)
+        elif not life.ready.done():
+            life.ready.set_result(False)
 
     def rests(self) -> None:
         """The life has no task any more; it has nothing to do."""
@@ -292,7 +297,7 @@ class Cell(Mailbox):
             self.system.residents.went(self, self.spec.passivate_after)
         hooks = self.system.hooks
         if exit.kind == "passivated":
-            self._passivated()
+            self._passivated(life)
             return
         if hooks:
             if exit.abnormal and exit.error is not None:
@@ -300,8 +305,14 @@ class Cell(Mailbox):
             else:
                 hooks.emit(ActorStopped(self.path, self.incarnation))
         self._over(exit)
-        if not self.unkept:
+        if not life.unkept:
             self.keeper.child_ended(self, exit)
+
+    def _end_rest(self, exit: Exit) -> None:
+        """A passivated actor is not to come back by itself."""
+        self.free = 0
+        self._over(exit)
+        self.keeper.child_ended(self, exit)
 
     def _over(self, exit: Exit) -> None:
         """A life, at work or passivated, is no more: what it was to be told does not concern the next one."""
@@ -309,10 +320,10 @@ class Cell(Mailbox):
         if self.bonds is not None:
             self.bonds.broken(exit)
 
-    def _passivated(self) -> None:
+    def _passivated(self, life: Life) -> None:
         if self.system.hooks:
             self.system.hooks.emit(ActorPassivated(self.path, self.incarnation))
-        if self.unkept:
+        if life.unkept:
             self._over(SHUTDOWN)
             return
         self.free = 1

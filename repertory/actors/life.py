@@ -33,6 +33,8 @@ class Life(LifeTasks):
         interrupted: Whether its tasks have been cancelled.
         forced: Whether even ``stopping`` has been.
         detached: Whether it has been left behind, at work.
+        ready: Resolved for who waits for its beginning: True once it takes messages, False if it is not wanted.
+        unkept: Whether it is being ended by its keeper, who need not be told.
         bound: Cuts short what takes too long just now: ``started``, or what has been cancelled.
     """
 
@@ -46,12 +48,16 @@ class Life(LifeTasks):
         "interrupted",
         "over",
         "persistence",
+        "ready",
         "timers",
+        "unkept",
     )
 
     def __init__(self, cell: "Cell") -> None:
         super().__init__(cell)
         self.began_at: float | None = None
+        self.ready: asyncio.Future[bool] | None = None
+        self.unkept = False
         self.interrupted = False
         self.forced = False
         self.detached = False
@@ -112,6 +118,7 @@ class Life(LifeTasks):
         cell = self.cell
         return not (
             self.exit is not None
+            or self.actor.stays
             or any(runner.parked is None for runner in self.runners)
             or cell.mailbox
             or cell.signals
@@ -210,7 +217,7 @@ class Life(LifeTasks):
         except BaseException as error:  # noqa: BLE001  # whatever it is, the life ends by it
             self.crash(error)
             self._hand_on(error)
-        await self._finish()
+        await self._finish(runner)
 
     async def _start(self) -> bool:
         """Run ``started``; return whether it now takes messages."""
@@ -288,14 +295,11 @@ class Life(LifeTasks):
     def _end_at_rest(self) -> None:
         """End a life that has no lead: nothing is under way but what runs beside it."""
         if self.background or self.runners or self.actor.has_stopping:
-            self._run(self._end_beside)
+            self._run(self._finish)
         else:
             self._conclude(self.exit or NORMAL)
 
-    async def _end_beside(self, runner: Runner) -> None:
-        await self._finish()
-
-    async def _finish(self) -> None:
+    async def _finish(self, _: Runner) -> None:
         self._conclude(await self._stop())
 
     async def _stop(self) -> Exit:

@@ -3,9 +3,11 @@
 import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from repertory.actors.envelope import Envelope, Item
+from repertory.actors.info import MailboxStats
 from repertory.actors.runner import WAKE
 from repertory.actors.spec import ActorSpec
 from repertory.errors import ActorDown, MailboxFull
@@ -13,6 +15,19 @@ from repertory.errors import ActorDown, MailboxFull
 if TYPE_CHECKING:
     from repertory.actors.cell import Cell
     from repertory.actors.system import ActorSystem
+
+
+@dataclass(slots=True)
+class Crowd:
+    """How often there was no room.
+
+    Attributes:
+        waits: Asks that had to wait for it.
+        drops: Messages refused or dropped.
+    """
+
+    waits: int = 0
+    drops: int = 0
 
 
 class Mailbox:
@@ -31,13 +46,12 @@ class Mailbox:
         free: How many runners a message may still call into being; 1 where it is to call a life into being.
         withdrawn: Asks in the user lane whose askers are gone; they do not count against the bound.
         high_water: The most messages that ever waited: the greatest ``depth``.
-        waits: Asks that had to wait for room.
-        drops: Messages refused or dropped for want of room.
+        crowd: What happened for want of room; None: there always was some.
     """
 
     __slots__ = (
         "closed",
-        "drops",
+        "crowd",
         "free",
         "high_water",
         "mailbox",
@@ -47,7 +61,6 @@ class Mailbox:
         "spec",
         "system",
         "waiting",
-        "waits",
         "withdrawn",
     )
 
@@ -63,8 +76,7 @@ class Mailbox:
         self.free = 0
         self.withdrawn = 0
         self.high_water = 0
-        self.waits = 0
-        self.drops = 0
+        self.crowd: Crowd | None = None
 
     def rouse(self) -> None:
         """A message waits for which there is no runner yet."""
@@ -74,6 +86,12 @@ class Mailbox:
     def depth(self) -> int:
         """Messages that wait, without those whose askers are gone."""
         return len(self.mailbox or ()) + len(self.waiting or ()) - self.withdrawn
+
+    @property
+    def stats(self) -> MailboxStats:
+        """How full it is, and was."""
+        crowd = self.crowd or Crowd()
+        return MailboxStats(self.depth, self.high_water, crowd.waits, crowd.drops)
 
     def post(self, item: Item) -> None:
         """Put a message into the mailbox; it waits there between lives. Raises MailboxFull."""
@@ -264,8 +282,9 @@ class Mailbox:
         mailbox = self.open_mailbox()
         if len(mailbox) - self.withdrawn < self.spec.mailbox:
             return True
+        crowd = self.crowd = self.crowd or Crowd()
         if self.spec.overflow == "wait" and type(item) is Envelope:
-            self.waits += 1
+            crowd.waits += 1
             if self.waiting is None:
                 self.waiting = OrderedDict()
             self.waiting[item] = None
@@ -273,7 +292,7 @@ class Mailbox:
             return False
         if self.spec.overflow == "drop_oldest" and self._skip_oldest():
             return True
-        self.drops += 1
+        crowd.drops += 1
         full = MailboxFull(
             f"{self.path}: {self.spec.mailbox} messages wait already",
             hint="Send more slowly, or raise the actor's mailbox bound.",

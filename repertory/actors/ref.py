@@ -108,9 +108,7 @@ class ActorRef:
         It may finish the message it is at work on for ``timeout`` seconds (None: as long as it takes), then it
         is cancelled. What a supervisor does about it is its child's ``restart``. Between lives nothing happens.
         """
-        cell = self._live_cell()
-        if cell.life is not None:
-            await cell.life.stop(exit, timeout)
+        await self._live_cell().end_life(exit, timeout)
 
     async def ended(self) -> Exit:
         """Wait for the end of the actor's present life and return how it ended; at once if it has none."""

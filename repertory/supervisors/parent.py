@@ -4,7 +4,7 @@ Which of them, and when, is `Supervisor`'s to say.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from repertory.actors import SHUTDOWN, Actor, ActorInfo, Cell, Exit, Timer
 from repertory.errors import ActorDown, NameTaken
@@ -35,6 +35,8 @@ class Parent(Actor[None]):
     Invariants: ``_cells`` and the specs of ``_restarts`` have the same ids in the same order, but in the middle of
     a step; the cell of a child that is stopped for good is closed; ``_retries`` are of children without a life.
     """
+
+    stays: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self._cells: dict[str, Cell] = {}

@@ -52,6 +52,18 @@ async def test_a_kill_in_the_turn_of_the_messages_that_it_was_to_handle(
     assert len(exits) == 1
 
 
+async def test_a_kill_before_the_first_step_of_a_life_with_stopping_still_runs_it(system: ActorSystem) -> None:
+    class Ending(Light):
+        async def stopping(self, exit: Exit) -> None:
+            self.log.append(exit)
+
+    log: list[object] = []
+    ref = await system.spawn(lambda: Ending(log), name="ending")
+    ref.kill(CRASH)
+    await settle()
+    assert log == [Exit("error", CRASH)]
+
+
 @KINDS
 async def test_a_keepers_end_in_the_turn_of_the_messages_keeps_them_for_the_next_life(
     system: ActorSystem, kind: type[Light | Probe]
@@ -202,23 +214,31 @@ def test_an_exit_within_an_actor_ends_the_program_and_the_actor(
 # --- while it ends -------------------------------------------------------------------------------------------
 
 
-@KINDS
+@pytest.mark.parametrize("scoped", [True, False])
 async def test_a_life_forced_while_its_background_work_cleans_up_is_known_to_have_ended(
-    system: ActorSystem, kind: type[Light | Probe]
+    system: ActorSystem, scoped: bool
 ) -> None:
     gate = Gate()
+    tasks: list[object] = []
 
-    class Working(kind):  # type: ignore[misc, valid-type]  # either kind will do
+    class Working(Light):
         async def started(self) -> None:
+            tasks.append(asyncio.current_task())
             self.background(cleans_up(gate, seconds=0.5))
 
+    class Scoped(Working):
+        async def stopping(self, exit: Exit) -> None:
+            tasks.append(asyncio.current_task())
+
     exits: list[Exit] = []
-    ref = await system.spawn(Working, name="actor", on_exit=exits.append)
+    ref = await system.spawn(Scoped if scoped else Working, name="actor", on_exit=exits.append)
     await gate.entered.wait()
     await asyncio.sleep(5)
     await ref.stop(timeout=0.1)
     assert [type(exit.error) for exit in exits] == [TimeoutError]
     assert system.find_cell("actor") is None
+    assert len(tasks) == 1 + scoped
+    assert len(set(tasks)) == 1
 
 
 async def test_an_asker_that_gives_up_while_the_actor_stops_does_not_disturb_it(system: ActorSystem) -> None:
@@ -264,10 +284,9 @@ async def test_stopping_may_ask_although_the_deadline_of_what_was_handled_has_pa
     assert asked.exception() is not None
 
 
-async def test_limits_of_time_hold_in_stopping_although_a_handler_swallowed_its_cancellation(
-    system: ActorSystem,
-) -> None:
+async def test_a_cancellation_that_a_handler_swallowed_does_not_show_in_stopping(system: ActorSystem) -> None:
     caught: list[type[BaseException]] = []
+    cancelling: list[int] = []
 
     class Careful(Probe):
         async def hold(self, message: Hold) -> str:
@@ -277,6 +296,9 @@ async def test_limits_of_time_hold_in_stopping_although_a_handler_swallowed_its_
                 return "swallowed"
 
         async def stopping(self, exit: Exit) -> None:
+            task = asyncio.current_task()
+            assert task is not None
+            cancelling.append(task.cancelling())
             try:
                 async with asyncio.timeout(1):
                     await asyncio.sleep(5)
@@ -291,6 +313,7 @@ async def test_limits_of_time_hold_in_stopping_although_a_handler_swallowed_its_
     ref.kill(CRASH)
     await asyncio.sleep(5)
     assert caught == [TimeoutError]
+    assert cancelling == [0]
 
 
 async def test_nothing_changes_a_life_that_has_ended(system: ActorSystem, events: list[Event]) -> None:
@@ -372,5 +395,6 @@ async def test_many_signals_that_wait_at_the_start_are_handled_side_by_side(syst
     await cell.start()
     for gate in gates:
         await gate.entered.wait()
+    for gate in gates:
         gate.open.set()
     await cell.stop(SHUTDOWN, 5)

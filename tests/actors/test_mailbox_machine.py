@@ -15,7 +15,6 @@ from repertory.actors import Actor, ActorSystem, Exit, handles
 from repertory.actors.cell import Cell
 from repertory.actors.envelope import Envelope
 from repertory.actors.exit import SHUTDOWN
-from repertory.actors.info import MailboxStats
 from repertory.actors.spec import ActorSpec, Overflow
 from repertory.errors import MailboxFull
 from repertory.events import Event, Hooks, MessageDropped
@@ -59,6 +58,8 @@ class Stayer(Worker):
 
 
 class OneMailbox(RuleBasedStateMachine):
+    overflow: ClassVar[Overflow]
+
     def __init__(self) -> None:
         super().__init__()
         self.runner = asyncio.Runner(loop_factory=VirtualTimeLoop)
@@ -71,14 +72,14 @@ class OneMailbox(RuleBasedStateMachine):
 
     @initialize(
         bound=integers(1, 3),
-        overflow=sampled_from(["wait", "wait", "reject", "drop_newest", "drop_oldest"]),
         concurrency=integers(1, 3),
         kind=sampled_from([Worker, Stayer]),
-        starts=booleans(),
     )
-    def make(self, bound: int, overflow: Overflow, concurrency: int, kind: type[Worker], starts: bool) -> None:
-        self.model = Model(bound, overflow, concurrency)
-        spec = ActorSpec(start=lambda: kind(self.begun), mailbox=bound, overflow=overflow, concurrency=concurrency)
+    def make(self, bound: int, concurrency: int, kind: type[Worker]) -> None:
+        self.model = Model(bound, self.overflow, concurrency)
+        spec = ActorSpec(
+            start=lambda: kind(self.begun), mailbox=bound, overflow=self.overflow, concurrency=concurrency
+        )
 
         async def make() -> None:
             asyncio.get_running_loop().set_exception_handler(lambda _, context: self.complaints.append(context))
@@ -87,8 +88,7 @@ class OneMailbox(RuleBasedStateMachine):
             self.other = self.system.new_cell("other", spec, self)
 
         self.runner.run(make())
-        if starts:
-            self.start()
+        self.start()
 
     def child_ended(self, cell: Cell, exit: Exit) -> None:
         self.exits.append(exit)
@@ -232,7 +232,7 @@ class OneMailbox(RuleBasedStateMachine):
 
     @rule(to_other=booleans(), first=booleans(), leaving=lists(tuples(integers(0, 9), booleans()), max_size=3))
     def move(self, to_other: bool, first: bool, leaving: list[tuple[int, bool]]) -> None:
-        """What waits moves to the other cell, or from there; some askers go meanwhile, and not all have noticed."""
+        """What waits moves to the other cell, or from there; some askers go meanwhile, not all have noticed."""
         model = self.model
         source, target = (self.cell, self.other) if to_other else (self.other, self.cell)
         items: list[Any] = []
@@ -266,7 +266,7 @@ class OneMailbox(RuleBasedStateMachine):
     def the_mailbox_agrees_with_the_model(self) -> None:
         cell, model = self.cell, self.model
         assert self.begun == model.begun
-        assert MailboxStats(cell.depth, cell.high_water, cell.waits, cell.drops) == model.stats
+        assert cell.stats == model.stats
         assert self.other.depth == len(model.elsewhere)
         assert len(self.exits) == model.told_ends
         assert cell.running == (model.life == "runs")
@@ -328,5 +328,26 @@ class OneMailbox(RuleBasedStateMachine):
             self.runner.close()
 
 
-TestOneMailbox = OneMailbox.TestCase
-TestOneMailbox.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+class Rejecting(OneMailbox):
+    overflow = "reject"
+
+
+class Waiting(OneMailbox):
+    overflow = "wait"
+
+
+class DroppingNewest(OneMailbox):
+    overflow = "drop_newest"
+
+
+class DroppingOldest(OneMailbox):
+    overflow = "drop_oldest"
+
+
+TestRejecting = Rejecting.TestCase
+TestWaiting = Waiting.TestCase
+TestDroppingNewest = DroppingNewest.TestCase
+TestDroppingOldest = DroppingOldest.TestCase
+TestRejecting.settings = TestWaiting.settings = TestDroppingNewest.settings = TestDroppingOldest.settings = (
+    settings(max_examples=75, stateful_step_count=40, deadline=None)
+)

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from repertory.actors import ActorRef, ActorSystem, Exit
+from repertory.actors import Actor, ActorRef, ActorSystem, Exit, handles
 from repertory.actors.cell import Cell
 from repertory.actors.envelope import Envelope
 from repertory.actors.exit import SHUTDOWN
@@ -278,3 +278,28 @@ async def test_surrendered_asks_are_opaque_and_tells_are_bare(system: ActorSyste
     cell.close()
     with pytest.raises(ActorDown):
         await asked
+
+
+async def test_a_lead_that_is_to_rest_stays_if_another_runner_has_come_meanwhile(system: ActorSystem) -> None:
+    """Its message is taken back in the same turn, so that the lead finds nothing to do."""
+
+    class Light(Actor[None]):
+        @handles(Echo)
+        async def echo(self, message: Echo) -> int:
+            return message.value
+
+    ref = await system.spawn(Light, name="light", concurrency=2)
+    await ref.ask(Echo(1))
+    cell = ref.find_cell()
+    assert cell is not None
+    assert cell.life is not None
+    lead = cell.life.lead
+    assert lead is not None
+    lead.rest()
+    message = Echo(2)
+    ref.tell(message)
+    cell.retract(message)
+    await settle()
+    assert cell.life.lead is lead
+    assert cell.free == 2 - len(cell.life.runners)
+    assert await ref.ask(Echo(3)) == 3

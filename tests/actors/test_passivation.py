@@ -328,11 +328,11 @@ async def test_an_activation_that_fails_tells_the_keeper_once_and_the_message_wa
         async def started(self) -> None:
             if fails:
                 await asyncio.sleep(1)
-                if where == "timeout":
+                if where in ("timeout", "kill"):
                     await asyncio.sleep(100)
                 raise error
 
-    cell = system.new_cell("fails", ActorSpec(start=Fails, lazy=True, start_timeout=2), keeper)
+    cell = system.new_cell("fails", ActorSpec(start=Fails, lazy=True, start_timeout=5), keeper)
     await cell.start()
     asked = asyncio.create_task(cell.ref.ask(Echo(1), timeout=None))
     await settle()

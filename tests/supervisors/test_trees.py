@@ -237,3 +237,11 @@ async def test_messages_that_waited_for_a_killed_supervisors_child_are_answered(
     outcomes = await asyncio.gather(held, *queued, return_exceptions=True)
     assert Counter(type(outcome) for outcome in outcomes) == {ActorDown: 101}
     assert await ref.ask(Echo(1)) == 1
+
+
+async def test_a_supervisor_is_never_passivated(system: ActorSystem, events: list[Event]) -> None:
+    spec = ChildSpec(id="x", start=lambda: Supervisor([child("a")]), passivate_after=1)
+    await supervise(system, [spec])
+    await asyncio.sleep(10)
+    assert system.ref("top/x").running
+    assert system.ref("top/x/a").running
