@@ -61,11 +61,7 @@ class ActorRef:
             cell.post(envelope)
             return await outcome  # type: ignore[no-any-return]  # what the handler of Message[ReplyT] returned
         except asyncio.CancelledError:
-            if not outcome.cancelled():
-                # It came in the very turn of the cancellation: an error in it counts as seen.
-                if outcome.done():
-                    outcome.exception()
-            elif not envelope.withdrawn:
+            if outcome.cancelled() and not envelope.withdrawn:
                 envelope.withdraw()
             raise
         finally:
@@ -148,10 +144,7 @@ def _within(current: Envelope, envelope: Envelope, timeout: float | None) -> flo
     if left <= 0:
         name = type(envelope.message).__name__
         raise DeadlineExceeded(f"{target.path}: the deadline had passed before {name} was asked")
-    if timeout is None or left <= timeout:
-        envelope.deadline = current.deadline  # the very same: reckoned anew, it might come before
-        return left
-    return timeout
+    return left if timeout is None or left < timeout else timeout
 
 
 def _refuse_cycle(envelope: Envelope) -> None:

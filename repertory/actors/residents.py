@@ -43,9 +43,7 @@ class Resting:
 
     def add(self, cell: "Cell", patience: float, now: float) -> None:
         """``cell`` has come to rest ``now`` and may stay for ``patience`` seconds."""
-        group = self._groups.setdefault(patience, {})
-        group.pop(cell, None)  # or it would keep its old place
-        group[cell] = now
+        self._groups.setdefault(patience, {})[cell] = now
 
     def discard(self, cell: "Cell", patience: float) -> None:
         """``cell`` has something to do, or is no more."""

@@ -161,13 +161,8 @@ class ActorSystem:
         self._context.copy().run(work)
 
     def watch(self, envelope: Envelope, timeout: float) -> set[Envelope]:
-        """Expire ``envelope`` ``timeout`` seconds from now, unless it is discarded from the returned set.
-
-        A deadline that it has already holds instead.
-        """
-        deadline = envelope.deadline
-        if deadline is None:
-            envelope.deadline = deadline = self.clock.monotonic() + timeout
+        """Expire ``envelope`` ``timeout`` seconds from now, unless it is discarded from the returned set."""
+        envelope.deadline = deadline = self.clock.monotonic() + timeout
         bucket = self._deadlines.bucket(deadline)
         bucket.add(envelope)
         if self._sweep_at is None or len(bucket) == 1:

@@ -174,7 +174,9 @@ class OneMailbox(RuleBasedStateMachine):
         """The handler is the first to go on; its reply comes too late, and others are taken before they notice."""
         model = self.model
         job = model.handling[number % len(model.handling)]
-        waiting = [other for other in model.lane + model.door if other.asked is not None]
+        # At the end of a life those that have not noticed still count as what was stashed comes back.
+        queue = model.lane + model.door if model.life == "runs" else []
+        waiting = [other for other in queue if other.asked is not None]
         leaving = list(dict.fromkeys(waiting[position % len(waiting)] for position in which if waiting))
         if job.asked is not None:
             leaving.append(job)
