@@ -89,6 +89,10 @@ class Actor(Generic[StateT]):
             for argument in get_args(base) if of_actor else ():
                 if isinstance(argument, type) and issubclass(argument, BaseModel):
                     cls.state_model = argument
+        if cls.events is not None and cls.apply is Actor.apply:
+            raise TypeError(
+                f"{cls.__name__} declares events but does not define apply(state, event), which says what they do"
+            )
 
     # --- for subclasses to override ---
 
@@ -109,9 +113,7 @@ class Actor(Generic[StateT]):
 
     def apply(self, state: StateT, event: Any) -> StateT:
         """The state after ``event``; pure, since the same events are applied again in the next life."""
-        raise NotImplementedError(
-            f"{type(self).__name__} records events but does not say how they change its state"
-        )
+        raise TypeError(f"{type(self).__name__} declares no events")
 
     # --- for subclasses to use ---
 

@@ -77,6 +77,12 @@ class Cell(Mailbox):
         return self.life is not None and self.life.exit is None
 
     @property
+    def attends(self) -> bool:
+        """Whether its life takes messages: it is past its start and not about to end."""
+        life = self.life
+        return life is not None and life.exit is None and self.free + len(life.runners) >= self.spec.concurrency
+
+    @property
     def passivated(self) -> bool:
         """Whether the next message will begin a life."""
         return self.life is None and self.free > 0
@@ -88,8 +94,8 @@ class Cell(Mailbox):
 
     @property
     def load(self) -> int:
-        """Messages waiting or being handled."""
-        return self.depth + (len(self.life.handling) if self.life is not None else 0)
+        """Messages waiting, set aside or being handled."""
+        return self.depth + (len(self.life.handling) + self.life.set_aside if self.life is not None else 0)
 
     def info(
         self,
@@ -150,27 +156,28 @@ class Cell(Mailbox):
             await life.wait_over(HURRY)
             raise
 
-    async def stop(self, exit: Exit, timeout: float | None) -> None:
-        """End the current life, if any, and close the cell.
+    async def stop(self, exit: Exit, timeout: float | None) -> Exit:
+        """End the current life, if any, and close the cell; return how it ended in the end.
 
         The life may finish the message it is at work on for ``timeout`` seconds (None: as long as it takes; 0:
         it may not), then it is cancelled; one that withstands even that is reported as `StuckChild` and left
         behind.
         """
         try:
-            await self.end(exit, timeout)
+            return await self.end(exit, timeout)
         finally:
             self.close()
 
-    async def end(self, exit: Exit, timeout: float | None) -> None:
+    async def end(self, exit: Exit, timeout: float | None) -> Exit:
         """End the current life, as `stop`, but keep the cell and what waits in it; the keeper is not told."""
         life = self.life or self.starting
         self.free = 0
         if life is None:
             self._over(exit)  # a passivated actor has bonds
-            return
+            return exit
         life.unkept = True
         await life.stop(exit, timeout)
+        return life.exit or exit
 
     def kill(self, error: BaseException) -> None:
         """End the current life, or its start, or its rest, as a crash with ``error``."""

@@ -8,6 +8,7 @@ there is something to do; its lead is then the first of its runners.
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from repertory.actors.envelope import being_handled
 from repertory.actors.exit import NORMAL, Exit
 from repertory.actors.persistence import Persistence
 from repertory.actors.runner import GRACE, Runner, forget_cancellation
@@ -31,6 +32,7 @@ class Life(LifeTasks):
     Attributes:
         began_at: On the clock; None: it has not finished ``started``.
         interrupted: Whether its tasks have been cancelled.
+        letting_go: Whether it is past its messages: what is left ends, then comes ``stopping``.
         forced: Whether even ``stopping`` has been.
         detached: Whether it has been left behind, at work.
         ready: Resolved for who waits for its beginning: True once it takes messages, False if it is not wanted.
@@ -46,6 +48,7 @@ class Life(LifeTasks):
         "forced",
         "handlers",
         "interrupted",
+        "letting_go",
         "over",
         "persistence",
         "ready",
@@ -59,6 +62,7 @@ class Life(LifeTasks):
         self.ready: asyncio.Future[bool] | None = None
         self.unkept = False
         self.interrupted = False
+        self.letting_go = False
         self.forced = False
         self.detached = False
         self.behaviour = ""
@@ -141,9 +145,13 @@ class Life(LifeTasks):
 
     def interrupt(self, exit: Exit) -> None:
         """End now, cancelling the messages being handled; ``stopping`` may then take its time."""
+        if self.ended:
+            return
         if not self._ends_already(exit):
             self._ending(exit)
-            self._cancel()
+        elif self.letting_go or self.interrupted:
+            return
+        self._cancel()
 
     def crash(self, error: BaseException) -> None:
         """End now, by ``error``."""
@@ -192,6 +200,7 @@ class Life(LifeTasks):
 
     async def _live(self, runner: Runner) -> None:
         """Lead from the first moment."""
+        being_handled.set(runner.tells)  # what it asks now, it asks as this actor
         if self.began_at is None and not await self._start():
             self._end()
             return
@@ -299,11 +308,13 @@ class Life(LifeTasks):
         else:
             self._conclude(self.exit or NORMAL)
 
-    async def _finish(self, _: Runner) -> None:
+    async def _finish(self, runner: Runner) -> None:
+        being_handled.set(runner.tells)
         self._conclude(await self._stop())
 
     async def _stop(self) -> Exit:
         """Let go of what runs; return how the life ended in the end."""
+        self.letting_go = True
         if self.interrupted:
             forget_cancellation()
             if not self.forced:
@@ -366,6 +377,7 @@ class Life(LifeTasks):
 
     def _conclude(self, exit: Exit) -> None:
         """It has let go of everything: answer, and tell the cell, unless that was done when it was left behind."""
+        self.exit = exit
         try:
             self._answer_unfinished()
             if not self.detached:

@@ -103,8 +103,14 @@ class ActorRef:
 
         It may finish the message it is at work on for ``timeout`` seconds (None: as long as it takes), then it
         is cancelled. What a supervisor does about it is its child's ``restart``. Between lives nothing happens.
+
+        Raises AskCycle if the actor waits for the very handler that calls this.
         """
-        await self._live_cell().end_life(exit, timeout)
+        cell = self._live_cell()
+        current = being_handled.get()
+        if current is not None and current.runner is not None and asyncio.current_task() is current.runner.task:
+            _refuse_cycle("it would wait for its own end", current, cell)
+        await cell.end_life(exit, timeout)
 
     async def ended(self) -> Exit:
         """Wait for the end of the actor's present life and return how it ended; at once if it has none."""
@@ -136,8 +142,8 @@ def _within(current: Envelope, envelope: Envelope, timeout: float | None) -> flo
         return timeout  # nothing tells whether the handler of a tell still waits for this task
     envelope.asker = current
     target = envelope.cell
-    if target.spec.concurrency == 1:
-        _refuse_cycle(envelope)
+    if target.spec.concurrency == 1 or not target.attends:
+        _refuse_cycle(f"{type(envelope.message).__name__} would wait for itself", current, target)
     if current.deadline is None:
         return timeout
     left = current.deadline - target.system.clock.monotonic()
@@ -147,14 +153,15 @@ def _within(current: Envelope, envelope: Envelope, timeout: float | None) -> flo
     return left if timeout is None or left < timeout else timeout
 
 
-def _refuse_cycle(envelope: Envelope) -> None:
-    """Raise if the asked actor is itself waiting, through a chain of asks, for the answer to this one."""
-    waiting, path = envelope.asker, [envelope.cell.path]
+def _refuse_cycle(what: str, asker: Envelope, target: "Cell") -> None:
+    """Raise if ``target`` itself waits, through a chain of asks, for what ``asker`` is now to wait for."""
+    waiting: Envelope | None = asker
+    path = [target.path]
     while waiting is not None and waiting.runner is not None:
         path.append(waiting.cell.path)
-        if waiting.cell is envelope.cell:
+        if waiting.cell is target:
             raise AskCycle(
-                f"{type(envelope.message).__name__} would wait for itself: {' -> '.join(reversed(path))}",
-                hint="Tell instead of asking, or let `background` work ask.",
+                f"{what}: {' -> '.join(reversed(path))}",
+                hint="Tell instead of asking, or let `background` work ask; an actor ends itself by `stop()`.",
             )
         waiting = waiting.asker

@@ -165,9 +165,8 @@ class Runner:
         life = self.life
         envelope = item if type(item) is Envelope else None
         if isinstance(error, life.actor.expected):
-            if envelope is not None:
-                envelope.fail(error)
-            else:
+            self._conclude(item, error)
+            if envelope is None:
                 life.cell.report_drop(item, "failed")
             return True
         if isinstance(error, asyncio.CancelledError):
@@ -183,10 +182,16 @@ class Runner:
             answer = error
         else:
             return False
-        if envelope is not None:
-            envelope.fail(answer)
+        self._conclude(item, answer)
         life.crash(error)
         return True
+
+    def _conclude(self, item: Item, error: BaseException) -> None:
+        """``error`` is the outcome of ``item``, even if its handler has set it aside."""
+        if self.item is None:
+            self.life.discard_stashed(item)
+        if type(item) is Envelope:
+            item.fail(error)
 
     def _refuse(self, item: Item) -> None:
         cell = self.life.cell

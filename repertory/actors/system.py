@@ -174,9 +174,9 @@ class ActorSystem:
         await self.reminders.stop()
         while self._roots:
             cell, on_exit = self._roots.popitem()
-            await cell.stop(SHUTDOWN, timeout)
+            exit = await cell.stop(SHUTDOWN, timeout)
             if on_exit is not None:
-                on_exit(SHUTDOWN)
+                on_exit(exit)
         await self.reminders.stop()  # what was handled meanwhile is written down
         self.residents.stop()
         if self._sweep_timer is not None:

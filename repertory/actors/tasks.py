@@ -191,6 +191,19 @@ class LifeTasks:
             stashed, self.stashed = self.stashed, None
             self.cell.put_back(stashed)
 
+    @property
+    def set_aside(self) -> int:
+        """How many messages are stashed, without those whose askers are gone."""
+        return sum(type(item) is not Envelope or not item.settled for item in self.stashed or ())
+
+    def discard_stashed(self, item: Item) -> None:
+        """The handler that set ``item`` aside has failed, and that was its outcome: it is not handled again."""
+        stashed = self.stashed or []
+        for position, other in enumerate(stashed):
+            if other is item:
+                del stashed[position]
+                return
+
     def leave_unfinished(self, envelope: Envelope) -> None:
         """Its runner goes; whoever waits for it hears when the life has ended."""
         if self.unfinished is None:

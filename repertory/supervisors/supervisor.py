@@ -234,8 +234,6 @@ class Supervisor(Parent):
         if message.id not in self._retries:  # meanwhile it was stopped, or restarted otherwise
             return
         del self._retries[message.id]
-        if self._restarts.standing(message.id) != "restarting":  # the restart of its group failed before its turn
-            return
         plan = self._restarts.resume(message.id)
         await self._follow(plan, message.id, message.exit, message.since)
 
@@ -271,7 +269,10 @@ class Supervisor(Parent):
         record_of(self._cells[id]).last_error = error
         if self.system.hooks:
             self.system.hooks.emit(RestartFailed(self._prefix + id, error))
-        await self._follow(self._restarts.start_failed(id, plan), id, exit, since)
+        following = self._restarts.start_failed(id, plan)
+        for other in plan.start:  # those behind it wait for its restart, not for one of their own
+            self._drop_retry(other)
+        await self._follow(following, id, exit, since)
 
     def _try_later(self, id: str, exit: Exit, since: float) -> None:
         """Restart ``id`` after what else waits for this supervisor, or after a wait."""

@@ -398,3 +398,93 @@ async def test_many_signals_that_wait_at_the_start_are_handled_side_by_side(syst
     for gate in gates:
         gate.open.set()
     await cell.stop(SHUTDOWN, 5)
+
+
+# --- a graceful end cut short --------------------------------------------------------------------------------
+
+
+@KINDS
+async def test_a_kill_while_a_graceful_end_waits_for_the_handler_cancels_it(
+    system: ActorSystem, kind: type[Light | Probe]
+) -> None:
+    exits: list[Exit] = []
+    ref = await system.spawn(kind, name="actor", on_exit=exits.append)
+    gate = Gate()
+    held = asyncio.create_task(ref.ask(Hold(gate), timeout=None))
+    await gate.entered.wait()
+    stopping = asyncio.create_task(ref.stop(timeout=None))
+    await settle()
+    assert not gate.cancelled
+    ref.kill(CRASH)
+    await stopping
+    assert gate.cancelled
+    assert exits == [Exit("error", CRASH)]
+    with pytest.raises(ActorDown):
+        await held
+
+
+@pytest.mark.parametrize("handler_is_lead", [True, False])
+async def test_a_crash_beside_a_handler_that_a_graceful_end_waits_for_cancels_that(
+    system: ActorSystem, handler_is_lead: bool
+) -> None:
+    exits: list[Exit] = []
+    ref = await system.spawn(Light, name="actor", concurrency=2, on_exit=exits.append)
+    gates = [Gate(), Gate()]
+
+    async def crash(gate: Gate) -> None:
+        gate.entered.set()
+        await gate.open.wait()
+        raise CRASH
+
+    messages = [Hold(gates[0]), Run(lambda _: crash(gates[1]))]
+    if not handler_is_lead:
+        messages.reverse()
+    asks = [asyncio.create_task(ref.ask(message, timeout=None)) for message in messages]
+    for gate in gates:
+        await gate.entered.wait()
+    stopping = asyncio.create_task(ref.stop(timeout=None))
+    await settle()
+    gates[1].open.set()
+    await stopping
+    assert gates[0].cancelled
+    assert exits == [Exit("error", CRASH)]
+    assert {type(outcome) for outcome in await asyncio.gather(*asks, return_exceptions=True)} == {
+        ActorDown,
+        InjectedCrash,
+    }
+
+
+async def test_a_kill_during_stopping_lets_it_finish(system: ActorSystem) -> None:
+    gate = Gate()
+    exits: list[Exit] = []
+
+    class Ending(Light):
+        async def stopping(self, exit: Exit) -> None:
+            await self.hold(Hold(gate))
+
+    ref = await system.spawn(Ending, name="actor", on_exit=exits.append)
+    stopping = asyncio.create_task(ref.stop(timeout=None))
+    await gate.entered.wait()
+    ref.kill(CRASH)
+    ref.kill(CRASH)
+    await settle()
+    assert not gate.cancelled
+    gate.open.set()
+    await stopping
+    assert exits == [Exit("error", CRASH)]
+
+
+async def test_a_kill_during_a_start_that_has_stopped_itself_cancels_it(system: ActorSystem) -> None:
+    gate = Gate()
+
+    class Unsure(Light):
+        async def started(self) -> None:
+            self.stop()
+            await self.hold(Hold(gate))
+
+    starting = asyncio.create_task(system.spawn(Unsure, name="actor"))
+    await gate.entered.wait()
+    system.ref("actor").kill(CRASH)
+    with pytest.raises(StartFailed):
+        await starting
+    assert gate.cancelled

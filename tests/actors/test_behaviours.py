@@ -353,3 +353,50 @@ async def method(actor: object, message: object) -> None: ...
 def test_a_mark_that_would_never_work_is_refused_when_it_is_made(mark: Callable[[], Any], error: str) -> None:
     with pytest.raises(TypeError, match=error):
         mark()
+
+
+@pytest.mark.parametrize("error", [ValueError("broken"), MailboxFull("an answer")])
+async def test_a_message_whose_handler_fails_after_setting_it_aside_has_its_outcome(
+    system: ActorSystem, events: list[Event], error: Exception
+) -> None:
+    class Failing(Door):
+        async def set_aside(self, message: Echo) -> int:
+            self.stash()
+            if message.value == 1:
+                raise error
+            return -1
+
+    log: list[object] = []
+    cell = system.new_cell("door", ActorSpec(start=lambda: Failing(log)), Restarting())
+    await cell.start()
+    (stashed,) = await asked(cell.ref, 0)
+    with pytest.raises(type(error)):
+        await cell.ref.ask(Echo(1))
+    await settle()
+    if not cell.running:
+        await cell.start()
+    cell.ref.tell(Echo(1))
+    await settle()
+    if not cell.running:
+        await cell.start()
+    await cell.ref.ask(Open())
+    assert await stashed == 0
+    assert log == [0]
+    assert [event.reason for event in of(MessageDropped, events)] == (
+        ["failed"] if isinstance(error, MailboxFull) else []
+    )
+    await cell.stop(Exit("shutdown"), 5)
+
+
+async def test_what_is_stashed_counts_as_load_while_somebody_waits_for_it(system: ActorSystem) -> None:
+    ref = await system.spawn(Door, name="door")
+    stashed = await asked(ref, 1, 2)
+    ref.tell(Echo(3))
+    await settle()
+    assert ref.load == 3
+    stashed[0].cancel()
+    await settle()
+    assert ref.load == 2
+    await ref.ask(Open())
+    await settle()
+    assert ref.load == 0

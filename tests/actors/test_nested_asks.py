@@ -1,6 +1,7 @@
 """Asks of handlers: they share the deadline of what is being handled, and cannot wait for themselves."""
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
 from typing import Any
 
@@ -207,6 +208,88 @@ async def test_two_that_ask_each_other_in_turn_are_no_cycle(system: ActorSystem)
     for _ in range(3):
         assert await a.ask(through(b, last=Echo(1))) == 1
         assert await b.ask(through(a, last=Echo(2))) == 2
+
+
+HOOKS = pytest.mark.parametrize("hook", ["started", "after_start", "stopping"])
+
+
+def asking_in(hook: str, ask: Callable[[Light], Coroutine[Any, Any, Any]], outcomes: list[object]) -> type[Light]:
+    """An actor that asks in a hook of its life, and notes what came of it."""
+
+    async def run(self: Light, *_: object) -> None:
+        try:
+            outcomes.append(await ask(self))
+        except AskCycle as error:
+            outcomes.append(str(error).partition("\n")[0])
+
+    return type("Asking", (Light,), {hook: run})
+
+
+@HOOKS
+@pytest.mark.parametrize("concurrency", [1, 2])
+async def test_an_actor_that_asks_itself_where_it_takes_no_messages_hears_so_at_once(
+    system: ActorSystem, hook: str, concurrency: int
+) -> None:
+    outcomes: list[object] = []
+    kind = asking_in(hook, lambda self: self.ref.ask(Echo(1), timeout=None), outcomes)
+    ref = await system.spawn(kind, name="a", concurrency=concurrency)
+    await settle()
+    await ref.stop(timeout=None)
+    assert outcomes == ["Echo would wait for itself: a -> a"]
+
+
+@HOOKS
+async def test_nor_can_another_be_asked_who_then_asks_it(system: ActorSystem, hook: str) -> None:
+    (b,) = await spawn(system, "b")
+    outcomes: list[object] = []
+    kind = asking_in(hook, lambda self: b.ask(through(self.ref, last=Echo(1), timeout=None)), outcomes)
+    ref = await system.spawn(kind, name="a")
+    await settle()
+    await system.ref("a").stop(timeout=None)
+    assert ref.load == 0
+    assert outcomes == ["Echo would wait for itself: a -> b -> a"]
+
+
+@HOOKS
+async def test_but_others_can_be_asked_there(system: ActorSystem, hook: str) -> None:
+    (b,) = await spawn(system, "b")
+    outcomes: list[object] = []
+    ref = await system.spawn(asking_in(hook, lambda _: b.ask(Echo(1)), outcomes), name="a")
+    await settle()
+    await ref.stop(timeout=None)
+    assert outcomes == [1]
+
+
+@pytest.mark.parametrize("told", [True, False])
+async def test_an_actor_cannot_wait_for_its_own_end(system: ActorSystem, told: bool) -> None:
+    a, b = await spawn(system, "a", "b")
+    outcomes: list[str] = []
+
+    async def stop(_: Light) -> None:
+        try:
+            await a.stop(timeout=None)
+        except AskCycle as error:
+            outcomes.append(str(error).partition("\n")[0])
+
+    for message in (Run(stop), through(b, last=Run(stop), timeout=None)):
+        if told:
+            a.tell(message)
+            await settle()
+        else:
+            await a.ask(message, timeout=None)
+    assert outcomes == ["it would wait for its own end: a -> a", "it would wait for its own end: a -> b -> a"]
+
+
+async def test_a_task_that_a_handler_leaves_behind_may_end_the_actor(system: ActorSystem) -> None:
+    (a,) = await spawn(system, "a")
+    left: list[asyncio.Task[None]] = []
+
+    async def leave(_: Light) -> None:
+        left.append(asyncio.create_task(a.stop()))
+
+    await a.ask(Run(leave))
+    await left[0]
+    assert system.find_cell("a") is None
 
 
 # --- context -------------------------------------------------------------------------------------------------

@@ -128,3 +128,26 @@ async def test_a_system_killed_actor_by_actor_with_10_000_asks_in_flight_answers
     assert all(outcome == n for n, outcome in enumerate(outcomes) if isinstance(outcome, int))
     assert 0 < len(replies) < 10_000
     assert sum(isinstance(outcome, ActorDown) for outcome in outcomes) == 10_000 - len(replies)
+
+
+async def test_a_stop_tells_how_the_actors_ended(system: ActorSystem) -> None:
+    error = ValueError("cannot let go")
+
+    class Failing(Probe):
+        async def stopping(self, exit: Exit) -> None:
+            raise error
+
+    exits: list[Exit] = []
+    await system.spawn(Failing, name="failing", on_exit=exits.append)
+    await system.spawn(Probe, name="fine", on_exit=exits.append)
+    stuck = await system.spawn(Probe, name="stuck", on_exit=exits.append)
+    gate = Gate()
+    held = asyncio.create_task(stuck.ask(Hold(gate), timeout=None))
+    await gate.entered.wait()
+    await system.stop(1)
+    cut_short, fine, failed = exits
+    assert isinstance(cut_short.error, TimeoutError)
+    assert fine == Exit("shutdown")
+    assert failed == Exit("error", error)
+    with pytest.raises(ActorDown):
+        await held

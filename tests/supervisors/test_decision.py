@@ -221,3 +221,9 @@ def test_a_group_whose_starts_fail_for_a_while_runs_in_the_end(case: Case, faili
     assert restarts.ended(failed, Exit("error", ValueError())).end in (
         ("give_up",) if restarts.specs[failed].restart != "temporary" else (None,)
     )
+
+
+def test_who_has_no_life_is_not_stopped_with_its_group() -> None:
+    restarts = restarts_of(*map(spec, "abc"), strategy="one_for_all")
+    assert restarts.stopped("b")
+    assert restarts.ended("a", ABNORMAL) == Plan(stop=("c",), start=("a", "b", "c"))

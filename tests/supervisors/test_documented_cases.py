@@ -52,3 +52,16 @@ def test_every_case_has_a_test_of_its_name_or_a_reason_why_not() -> None:
     for case, (test, note) in rows().items():
         file, _, name = test.partition("::")
         assert note if not test else name == f"test_{case}" and name in functions_of(file), case
+
+
+def test_the_table_beyond_otps_names_each_test_of_ours_once() -> None:
+    ours = {
+        f"{path.name}::{name}"
+        for path in HERE.glob("test_*.py")
+        for name in functions_of(path.name)
+        if name.startswith("test_c_")
+    }
+    table = PAGE.read_text().partition("Beyond OTP's:")[2]
+    named = re.findall(r"^\| .+? \| `([\w.]+::\w+)` \|$", table, re.MULTILINE)
+    assert sorted(named) == sorted(ours)
+    assert len(named) >= 17

@@ -20,7 +20,7 @@ from repertory.events import (
     RestartFailed,
     StuckChild,
 )
-from repertory.supervisors import ChildSpec, StopChild, WhichChildren
+from repertory.supervisors import Backoff, ChildSpec, StopChild, TerminateChild, WhichChildren
 from tests.actors.kernel import Echo, Gate, Hold, Raise, Withstand, of, settle
 from tests.supervisors.tree import Child, Starts, child, children_of, statuses, supervise
 
@@ -257,3 +257,25 @@ async def test_restarts_spread_over_more_than_the_period_do_not_escalate(system:
         await settle()
         await asyncio.sleep(10)
     assert (await children_of(top))["a"].restarts == 20
+
+
+async def test_a_child_that_waits_for_its_groups_restart_can_be_stopped_without_harm_to_the_others(
+    system: ActorSystem,
+) -> None:
+    starts = Starts(lambda number: number == 2)
+    top = await supervise(
+        system,
+        [ChildSpec(id="a", start=lambda: Child(None, starts)), child("b"), child("c")],
+        strategy="one_for_all",
+        backoff=Backoff(initial=1, factor=1, maximum=1, jitter=0),
+    )
+    for id in "ab":  # the restart of each is due in a second; that of `a` fails
+        system.ref(f"top/{id}").kill(ValueError("broken"))
+        await settle()
+    await asyncio.sleep(1)
+    assert await statuses(top) == {"a": "restarting", "b": "stopped", "c": "stopped"}
+    waiting = asyncio.create_task(system.ref("top/c").ask(Echo(1)))
+    await settle()
+    await top.ask(TerminateChild("b"))
+    assert await waiting == 1
+    assert await statuses(top) == {"a": "running", "b": "running", "c": "running"}
