@@ -118,6 +118,15 @@ class SupervisorGaveUp(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class PoolScaled(Event):
+    """A pool has one replica more for new messages, or one fewer."""
+
+    path: str
+    replicas: int
+    waiting: int  # messages that waited for all of them when that was decided
+
+
+@dataclass(frozen=True, slots=True)
 class StuckChild(Event):
     """A life did not end within its shutdown timeout and was left behind, detached."""
 

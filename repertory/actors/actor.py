@@ -214,27 +214,29 @@ class Actor(Generic[StateT]):
 
         ``cancel`` what it returns to hear no more. Code that is no actor awaits ``other.ended()``.
         """
-        return bonds.monitor(self._life.cell, other)
+        return bonds.monitor(self._life.present_cell(), other)
 
     def link(self, other: "ActorRef") -> None:
         """Share the fate of the other's present life: where one ends other than normally, so does the other."""
-        bonds.link(self._life.cell, other)
+        bonds.link(self._life.present_cell(), other)
 
     def unlink(self, other: "ActorRef") -> None:
         """Undo ``link``."""
-        bonds.unlink(self._life.cell, other)
+        if not self._life.ended:
+            bonds.unlink(self._life.cell, other)
 
     def register(self, name: str) -> None:
         """Be found by ``name`` for as long as this life lasts. Raises NameTaken."""
-        self.system.registry.register(name, self.ref)
+        self.system.registry.register(name, self._life.present_cell().ref)
 
     def join(self, group: str) -> None:
         """Be a member of ``group`` for as long as this life lasts."""
-        self.system.registry.join(group, self.ref)
+        self.system.registry.join(group, self._life.present_cell().ref)
 
     def leave(self, group: str) -> None:
         """Be a member of ``group`` no more."""
-        self.system.registry.leave(group, self.ref)
+        if not self._life.ended:
+            self.system.registry.leave(group, self.ref)
 
     # --- what the system tells it ---
 

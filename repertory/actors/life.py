@@ -114,7 +114,13 @@ class Life(LifeTasks):
         timeout = self.cell.spec.start_timeout
         self.force(Exit("error", TimeoutError(f"its start took longer than {timeout:g} s")))
 
-    # --- whether it may rest ---
+    # --- what it may do ---
+
+    def present_cell(self) -> "Cell":
+        """Where it lives. Raises ActorDown for one that has ended, or was left behind: its place is another's."""
+        if self.ended:
+            raise ActorDown(f"this life of {self.cell.path} has ended")
+        return self.cell
 
     @property
     def dispensable(self) -> bool:

@@ -7,7 +7,7 @@ ends, and the next life makes it anew (``started`` is the place). Passivation is
 import asyncio
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from repertory.actors.bonds import bonds_of
 from repertory.actors.message import Message
@@ -24,6 +24,7 @@ class Joined(Message[None]):
 
     key: str
     ref: "ActorRef"
+    kind: Literal["name", "group"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class Left(Message[None]):
 
     key: str
     ref: "ActorRef"
+    kind: Literal["name", "group"]
 
 
 @dataclass(eq=False, slots=True)
@@ -68,7 +70,7 @@ class Registry:
         if holder is None:
             self._names[name] = cell
             self._of(cell).names[name] = None
-            self._announce(Joined(name, cell.ref))
+            self._announce(Joined(name, cell.ref, "name"))
             for waiting in self._awaited.pop(name, ()):
                 if not waiting.done():
                     waiting.set_result(cell.ref)
@@ -77,7 +79,7 @@ class Registry:
         """Forget ``name``, if it is known."""
         if (cell := self._names.pop(name, None)) is not None:
             del self._entries[cell].names[name]
-            self._announce(Left(name, cell.ref))
+            self._announce(Left(name, cell.ref, "name"))
 
     def whereis(self, name: str) -> "ActorRef | None":
         """The actor of this name, if there is one."""
@@ -110,7 +112,7 @@ class Registry:
         if cell not in members:
             members[cell] = None
             self._of(cell).groups[group] = None
-            self._announce(Joined(group, cell.ref))
+            self._announce(Joined(group, cell.ref, "group"))
 
     def leave(self, group: str, ref: "ActorRef") -> None:
         """Make it a member no more, if it is one."""
@@ -158,7 +160,7 @@ class Registry:
             self._unwatch(key, cell)
         for name in entries.names:
             del self._names[name]
-            self._announce(Left(name, cell.ref))
+            self._announce(Left(name, cell.ref, "name"))
         for group in entries.groups:
             self._leave(group, cell)
 
@@ -174,7 +176,7 @@ class Registry:
         del members[cell]
         if not members:
             del self._groups[group]
-        self._announce(Left(group, cell.ref))
+        self._announce(Left(group, cell.ref, "group"))
 
     def _unwatch(self, key: str, cell: "Cell") -> None:
         watchers = self._watchers[key]

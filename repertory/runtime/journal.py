@@ -176,7 +176,7 @@ class Journal:
                 "new_status": status,
                 "new_outputs": outputs,
                 "new_error_code": error.code if error is not None else None,
-                "new_error_message": error.message if error is not None else None,
+                "new_error_message": _text(error.message) if error is not None else None,
                 "new_input_tokens": usage.input_tokens,
                 "new_output_tokens": usage.output_tokens,
                 "new_lm_calls": lm_calls,
@@ -198,3 +198,8 @@ def json_hash(*parts: Any) -> str:
 
 def _json(value: Mapping[str, Any]) -> str:
     return dump_json(value).decode()
+
+
+def _text(text: str) -> str:
+    """``text`` as any database can keep it: lone surrogates are not UTF-8, and PostgreSQL has no NUL."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")

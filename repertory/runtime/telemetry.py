@@ -26,10 +26,13 @@ LEVELS: Final[Mapping[type[Event], Level]] = MappingProxyType(
     {
         events.ActorStarted: "debug",
         events.ActorStopped: "debug",
+        events.ActorPassivated: "debug",
         events.ActorCrashed: "warning",
         events.RestartFailed: "warning",
         events.SupervisorGaveUp: "error",
         events.StuckChild: "error",
+        events.CancellationIgnored: "warning",
+        events.ReminderFailed: "error",
         events.HookFailed: "error",
         events.LMCallFinished: "debug",
         events.LocalModelExited: "warning",

@@ -9,7 +9,7 @@ from repertory.actors import Actor, ActorRef, ActorSystem, Cell, Exit, Message, 
 from repertory.actors.ref import DEFAULT_TIMEOUT
 from repertory.actors.spec import Overflow
 from repertory.errors import ActorDown, ConfigError, NameTaken, StartFailed
-from repertory.events import RestartFailed
+from repertory.events import PoolScaled, RestartFailed
 from repertory.supervisors.backoff import Backoff
 from repertory.supervisors.child import ChildSpec, Shutdown
 from repertory.supervisors.scaling import Autoscaler, Scaling
@@ -176,6 +176,8 @@ class Pool(Supervisor):
             await self._grow()
         elif step < 0:
             self._shrink(members)
+        if len(self.members) != len(members) and self.system.hooks:
+            self.system.hooks.emit(PoolScaled(self.path, len(self.members), waiting))
 
     async def _grow(self) -> None:
         if self._draining:  # the nearest one at hand

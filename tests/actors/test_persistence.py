@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis.strategies import booleans, integers, lists, sampled_from, text, tuples
 from pydantic import BaseModel, ConfigDict, Field
 
+from repertory.actors import Actor
 from repertory.actors.persistence import Persistence
 from repertory.errors import StaleState, StoreError, StoreTooNew
 from repertory.store import MemoryStates, States, StateTable, Store, StoredEvent, StoredState
@@ -439,3 +440,8 @@ def test_replaying_any_history_in_a_database_gives_its_state(
     in_database: Callable[[list[Step], int], None],
 ) -> None:
     settings(max_examples=30, deadline=None)(given(steps=STEPS, every=integers(1, 6))(in_database))()
+
+
+def test_an_actor_that_declares_events_has_to_say_what_they_do() -> None:
+    with pytest.raises(TypeError, match=r"Recording declares events but does not define apply\(state, event\)"):
+        type("Recording", (Actor,), {"events": Events})

@@ -20,11 +20,11 @@ class Watcher(Actor[None]):
 
     @handles(Joined)
     async def joined(self, message: Joined) -> None:
-        self.log.append(f"+ {message.key} {message.ref.path}")
+        self.log.append(f"+ {message.kind} {message.key} {message.ref.path}")
 
     @handles(Left)
     async def left(self, message: Left) -> None:
-        self.log.append(f"- {message.key} {message.ref.path}")
+        self.log.append(f"- {message.kind} {message.key} {message.ref.path}")
 
 
 class Named(Probe):
@@ -210,7 +210,12 @@ async def test_a_watcher_is_told_of_each_change_after_what_it_was_shown(system: 
     await first.stop()
     system.registry.unregister("boss")
     await settle()
-    assert log == ["+ workers probe-1", "+ boss probe-1", "- workers probe-0", "- boss probe-1"]
+    assert log == [
+        "+ group workers probe-1",
+        "+ name boss probe-1",
+        "- group workers probe-0",
+        "- name boss probe-1",
+    ]
 
 
 async def test_all_names_and_groups_of_an_ended_actor_are_left_in_the_order_they_were_taken(
@@ -229,7 +234,7 @@ async def test_all_names_and_groups_of_an_ended_actor_are_left_in_the_order_they
     ref = await system.spawn(Many, name="many")
     await ref.stop()
     await settle()
-    assert log == [f"+ {name} many" for name in names] + [f"- {name} many" for name in names]
+    assert log == [f"+ name {name} many" for name in names] + [f"- name {name} many" for name in names]
 
 
 async def test_nobody_is_told_after_unwatch_or_in_its_next_life(system: ActorSystem) -> None:
@@ -260,5 +265,5 @@ async def test_a_passivated_watcher_comes_back_and_one_that_cannot_hinders_nobod
     (ref,) = await several(system, 1)
     system.registry.join("workers", ref)
     await settle()
-    assert logs == [[], ["+ workers probe-0"]]
+    assert logs == [[], ["+ group workers probe-0"]]
     assert system.find_cell("watcher-0") is None

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from repertory.actors import ActorSystem, Exit
+from repertory.actors import ActorRef, ActorSystem, Exit
 from repertory.errors import ActorDown, DeadlineExceeded, InjectedCrash
 from repertory.events import ActorCrashed, CancellationIgnored, Event, StuckChild
 from tests.actors.kernel import Echo, Gate, Hold, Probe, Withstand, of, settle
@@ -258,3 +258,48 @@ async def test_a_stuck_life_is_reported_once_even_if_who_stops_it_is_cancelled_t
     await asyncio.sleep(10)
     assert of(StuckChild, events) == [StuckChild("probe", 1)]
     gate.open.set()
+
+
+async def test_a_life_left_behind_cannot_act_in_its_successors_place(system: ActorSystem) -> None:
+    gate, over = Gate(), asyncio.Event()
+    refused: list[str] = []
+
+    class Clinging(Probe):
+        async def withstand(self, message: Withstand) -> None:
+            await super().withstand(message)
+            for act in (
+                lambda: self.register("name"),
+                lambda: self.join("group"),
+                lambda: self.monitor(other),
+                lambda: self.link(other),
+            ):
+                try:
+                    act()
+                except ActorDown as error:
+                    refused.append(error.message)
+            self.leave("members")
+            self.unlink(other)
+            over.set()
+
+    other = await system.spawn(Probe, name="other")
+    ref = await system.spawn(Clinging, name="actor")
+    ref.tell(Withstand(gate))
+    await gate.entered.wait()
+    ref.kill(InjectedCrash("on purpose"))
+    await asyncio.sleep(2)
+    replacement = await system.spawn(lambda: Light(), name="actor")
+    system.registry.join("members", replacement)
+    await replacement.ask(Run(lambda light: linking(light, other)))
+    gate.open.set()
+    await over.wait()
+    assert refused == ["this life of actor has ended"] * 4
+    assert system.registry.whereis("name") is None
+    assert system.registry.members("group") == ()
+    assert system.registry.members("members") == (replacement,)
+    other.kill(InjectedCrash("linked"))
+    await settle()
+    assert not replacement.running
+
+
+async def linking(light: Light, other: ActorRef) -> None:
+    light.link(other)

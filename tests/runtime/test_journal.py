@@ -53,3 +53,9 @@ async def test_a_failed_run_may_end_well_and_one_that_ended_well_stays_so(journa
     await journal.fail(run, InputError("question", "is missing"), Usage(1, 2), 1, 0.25)
     done = (await journal.find("qa", ["k"]))["k"]
     assert (done.status, done.outputs, done.usage, done.lm_calls) == ("ok", {"answer": "ü"}, Usage(5, 7), 1)
+
+
+async def test_an_error_may_say_anything(journal: Journal) -> None:
+    run = await journal.accept("qa", "k", "print", {})
+    await journal.fail(run, InputError("question", "is \0 and \ud800"), Usage(1, 2), 1, 0.25)
+    assert (await journal.find("qa", ["k"]))["k"].status == "failed"

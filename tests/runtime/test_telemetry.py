@@ -17,13 +17,18 @@ from repertory.runtime.config import LogConfig
 from repertory.runtime.telemetry import MOST_NAMES, PrometheusHook, StructlogHook, make_logger
 
 EVERY_EVENT: list[Event] = [
+    events.HookFailed("print", OSError("closed")),
     events.ActorStarted("root/models", 1),
     events.ActorStopped("root/models", 1),
     events.ActorCrashed("root/models/default", 1, ValueError("boom")),
     events.ActorRestarted("root/models/default", 2, None, 0.25),
     events.RestartFailed("root/models/default", ValueError("again")),
     events.SupervisorGaveUp("root/models", None),
+    events.ActorPassivated("root/sessions/1", 1),
+    events.PoolScaled("root/programs/mail/self/pool", 3, 12),
     events.StuckChild("root/programs/mail/self/pool/replica-0", 3),
+    events.CancellationIgnored("root/programs/mail/self/pool/replica-0", 3, dict),
+    events.ReminderFailed("root/sessions/1", "tidy", OSError("disk full")),
     events.MessageDropped("root/programs", dict, "full"),
     events.LMCallFinished("default", 0.5, None, 11, 7),
     events.LMRetryScheduled("default", 1, 0.2, "lm_timeout"),
@@ -54,6 +59,11 @@ def test_each_event_is_one_line_with_its_name_and_fields(event: Event) -> None:
     assert datetime.fromisoformat(line["timestamp"]).tzinfo == UTC
 
 
+def test_no_event_is_left_out() -> None:
+    kinds = {kind for kind in vars(events).values() if isinstance(kind, type) and issubclass(kind, Event)}
+    assert {type(event) for event in EVERY_EVENT} == kinds - {Event}
+
+
 def test_names_are_in_snake_case() -> None:
     lines = written(*EVERY_EVENT)
     names = [line["event"] for line in lines]
@@ -62,16 +72,23 @@ def test_names_are_in_snake_case() -> None:
 
 def test_incidents_are_louder_than_routine() -> None:
     levels = {line["event"]: line["level"] for line in written(*EVERY_EVENT)}
-    assert {name for name, level in levels.items() if level == "error"} == {"supervisor_gave_up", "stuck_child"}
+    assert {name for name, level in levels.items() if level == "error"} == {
+        "hook_failed",
+        "supervisor_gave_up",
+        "stuck_child",
+        "reminder_failed",
+    }
     assert {name for name, level in levels.items() if level == "warning"} == {
         "actor_crashed",
         "restart_failed",
+        "cancellation_ignored",
         "circuit_changed",
         "local_model_exited",
     }
     assert {name for name, level in levels.items() if level == "debug"} == {
         "actor_started",
         "actor_stopped",
+        "actor_passivated",
         "lm_call_finished",
         "run_finished",
     }
@@ -84,8 +101,10 @@ def test_a_circuit_that_closes_is_no_incident() -> None:
 
 def test_what_is_below_the_level_is_not_written() -> None:
     assert [line["event"] for line in written(*EVERY_EVENT, level="error")] == [
+        "hook_failed",
         "supervisor_gave_up",
         "stuck_child",
+        "reminder_failed",
     ]
 
 

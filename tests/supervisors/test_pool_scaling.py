@@ -7,7 +7,7 @@ import pytest
 
 from repertory.actors import ActorSystem, Message
 from repertory.errors import ActorDown, InjectedCrash
-from repertory.events import Event, RestartFailed
+from repertory.events import Event, PoolScaled, RestartFailed
 from repertory.supervisors import (
     PoolRef,
     Scaling,
@@ -20,7 +20,9 @@ from tests.supervisors.tree import Child, Starts
 SCALING = Scaling(high=2, low=0.5, up_after=1, down_after=10, every=0.5)
 
 
-async def test_a_pool_grows_while_too_many_wait_and_shrinks_when_few_do(system: ActorSystem) -> None:
+async def test_a_pool_grows_while_too_many_wait_and_shrinks_when_few_do(
+    system: ActorSystem, events: list[Event]
+) -> None:
     pool = await pool_of(system, 1, max_replicas=3, scaling=SCALING)
     assert len(pool.replicas) == 1
     gates, held = await hold_all(pool, 12)
@@ -40,6 +42,12 @@ async def test_a_pool_grows_while_too_many_wait_and_shrinks_when_few_do(system: 
     await asyncio.sleep(50)
     assert [replica.path for replica in pool.replicas] == ["pool/replica-0"]  # nor fewer
     assert [info.id for info in await system.ref("pool").ask(WhichChildren())] == ["replica-0"]
+    assert of(PoolScaled, events) == [
+        PoolScaled("pool", 2, 11),
+        PoolScaled("pool", 3, 10),
+        PoolScaled("pool", 2, 0),
+        PoolScaled("pool", 1, 0),
+    ]
 
 
 async def grown_to_two(system: ActorSystem) -> PoolRef:
