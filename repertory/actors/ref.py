@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from repertory.actors import bonds
 from repertory.actors.envelope import Envelope, being_handled
 from repertory.actors.exit import SHUTDOWN, Exit
+from repertory.actors.info import MailboxStats
 from repertory.actors.message import Message
 from repertory.errors import ActorDown, AskCycle, DeadlineExceeded
 
@@ -84,9 +85,15 @@ class ActorRef:
 
     @property
     def load(self) -> int:
-        """Messages waiting or being handled; 0 if the actor is gone."""
+        """Messages waiting, set aside or being handled; 0 if the actor is gone."""
         cell = self.find_cell()
         return cell.load if cell is not None else 0
+
+    @property
+    def stats(self) -> MailboxStats:
+        """How full its mailbox is, and was; all zeros if the actor is gone."""
+        cell = self.find_cell()
+        return cell.stats if cell is not None else MailboxStats(0, 0, 0, 0)
 
     @property
     def running(self) -> bool:

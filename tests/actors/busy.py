@@ -32,7 +32,7 @@ class Busy:
 
     @property
     def stats(self) -> MailboxStats:
-        return self.cell.info().mailbox
+        return self.ref.stats
 
     async def ask(self, *values: int, timeout: float | None = None) -> None:
         for value in values:

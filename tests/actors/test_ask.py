@@ -1,6 +1,7 @@
 """An ask has exactly one outcome."""
 
 import asyncio
+from typing import assert_type
 
 import pytest
 
@@ -12,7 +13,9 @@ from tests.actors.kernel import Declined, Echo, Finish, Gate, Hold, Probe, Raise
 
 async def test_an_ask_gets_what_the_handler_returns(system: ActorSystem) -> None:
     ref = await system.spawn(Probe, name="probe")
-    assert await ref.ask(Echo(7)) == 7
+    reply = await ref.ask(Echo(7))
+    assert_type(reply, int)  # by the message's own declaration
+    assert reply == 7
 
 
 async def test_an_expected_error_is_an_answer_and_the_life_goes_on(

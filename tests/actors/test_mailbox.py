@@ -194,7 +194,7 @@ async def test_one_that_is_let_in_is_handled_at_once_where_another_handler_is_fr
     for gate in gates:
         gate.open.set()
     assert await asyncio.gather(*asked) == ["held", "held"]
-    assert cell_of(ref).stats.waits == 1
+    assert ref.stats.waits == 1
 
 
 # --- turns ---

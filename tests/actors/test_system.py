@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from repertory.actors import ActorSystem, Exit
+from repertory.actors import ActorSystem, Exit, MailboxStats
 from repertory.errors import ActorDown, StartFailed
 from repertory.events import ActorStarted, Event, Hooks
 from tests.actors.kernel import Echo, Finish, Gate, Hold, Probe, settle
@@ -34,6 +34,7 @@ async def test_an_actor_that_ended_by_itself_is_not_stopped_again(system: ActorS
     await settle()
     await system.stop()
     assert log == ["started", "stopping: normal"]
+    assert (ref.running, ref.load, ref.stats) == (False, 0, MailboxStats(0, 0, 0, 0))
 
 
 async def test_a_stop_during_a_start_ends_the_start(system: ActorSystem, events: list[Event]) -> None:
