@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 from repertory.actors import bonds, timers
 from repertory.actors.behaviours import BehaviourTables, Handler, tables_of
-from repertory.actors.exit import NORMAL, Exit
+from repertory.actors.exit import NORMAL, Exit, check_exit
 from repertory.actors.message import Message, handles
 from repertory.actors.persistence import Persistence
 from repertory.actors.residents import Idle
@@ -51,6 +51,9 @@ class Actor(Generic[StateT]):
 
     stays: ClassVar[bool] = False
     """Whether it is never passivated, whatever it was started with: there is more to it than its state."""
+
+    has_children: ClassVar[bool] = False
+    """Whether it ends by ending others, each of which has a time of its own."""
 
     idle_after: ClassVar[float | None] = None
     """Seconds without a message after which ``idle`` is called, looked at about once a second; None: never."""
@@ -160,6 +163,7 @@ class Actor(Generic[StateT]):
 
     def stop(self, exit: Exit = NORMAL) -> None:
         """End this life after the current message."""
+        check_exit(exit)
         self._life.finish(exit)
 
     def become(self, behaviour: str = "") -> None:

@@ -88,6 +88,17 @@ class Cell(Mailbox):
         return self.life is None and self.free > 0
 
     @property
+    def has_life(self) -> bool:
+        """Whether there is an object, at work or yet to start."""
+        return self.life is not None or self.starting is not None
+
+    @property
+    def has_children(self) -> bool:
+        """Whether the actor that lives here is a supervisor."""
+        life = self.life or self.starting
+        return life is not None and life.actor.has_children
+
+    @property
     def dispensable(self) -> bool:
         """Whether its life may be dropped now."""
         return self.life is not None and self.life.dispensable
@@ -152,8 +163,11 @@ class Cell(Mailbox):
             return await ready
         except asyncio.CancelledError:
             life.unkept = True  # who is cancelled while it waits for a start undoes it
-            life.force(SHUTDOWN)
-            await life.wait_over(HURRY)
+            life.interrupt(SHUTDOWN)
+            try:
+                await life.wait_over(None)
+            finally:
+                life.force(SHUTDOWN)
             raise
 
     async def stop(self, exit: Exit, timeout: float | None) -> Exit:
@@ -161,15 +175,21 @@ class Cell(Mailbox):
 
         The life may finish the message it is at work on for ``timeout`` seconds (None: as long as it takes; 0:
         it may not), then it is cancelled; one that withstands even that is reported as `StuckChild` and left
-        behind.
+        behind. Cancelling the caller has it end at once.
         """
         try:
             return await self.end(exit, timeout)
+        except asyncio.CancelledError:
+            await self.end(exit, 0)
+            raise
         finally:
             self.close()
 
     async def end(self, exit: Exit, timeout: float | None) -> Exit:
-        """End the current life, as `stop`, but keep the cell and what waits in it; the keeper is not told."""
+        """End the current life, as `stop`, but keep the cell and what waits in it; the keeper is not told.
+
+        Cancelling the caller changes nothing for the life: it goes on ending.
+        """
         life = self.life or self.starting
         self.free = 0
         if life is None:
@@ -178,6 +198,13 @@ class Cell(Mailbox):
         life.unkept = True
         await life.stop(exit, timeout)
         return life.exit or exit
+
+    def force(self, exit: Exit) -> None:
+        """End the current life at once, if any, even its ``stopping``; the keeper is not told."""
+        self.free = 0
+        if (life := self.life or self.starting) is not None:
+            life.unkept = True
+            life.force(exit)
 
     def kill(self, error: BaseException) -> None:
         """End the current life, or its start, or its rest, as a crash with ``error``."""
@@ -190,10 +217,16 @@ class Cell(Mailbox):
     async def end_life(self, exit: Exit, timeout: float | None) -> None:
         """End the current life, or its start, or its rest, as its keeper has not asked for: who then is told."""
         life = self.life or self.starting
-        if life is not None:
+        if life is None:
+            if self.passivated:
+                self._end_rest(exit)
+            return
+        try:
             await life.stop(exit, timeout)
-        elif self.passivated:
-            self._end_rest(exit)
+        except asyncio.CancelledError:
+            life.force(exit)
+            await life.wait_over(HURRY)
+            raise
 
     def passivate(self) -> None:
         """Drop the object, if it has nothing to do; the next message makes it anew."""

@@ -16,6 +16,10 @@ class Exit:
     kind: Literal["normal", "shutdown", "error", "passivated"]
     error: BaseException | None = None
 
+    def __post_init__(self) -> None:
+        if self.error is not None and not isinstance(self.error, BaseException):
+            raise TypeError(f"Exit: error = {self.error!r}; it must be an exception object, or None")
+
     @property
     def abnormal(self) -> bool:
         """Whether this end is a failure."""
@@ -25,3 +29,9 @@ class Exit:
 NORMAL = Exit("normal")
 SHUTDOWN = Exit("shutdown")
 PASSIVATED = Exit("passivated")
+
+
+def check_exit(exit: object) -> None:
+    """Raise TypeError unless ``exit`` is an `Exit`."""
+    if not isinstance(exit, Exit):
+        raise TypeError(f"stop: exit = {exit!r}; it must be an Exit, such as Exit('error', error)")

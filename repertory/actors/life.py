@@ -18,7 +18,8 @@ from repertory.errors import ActorDown
 if TYPE_CHECKING:
     from repertory.actors.cell import Cell
 
-HURRY = GRACE / 2  # seconds a caller that is itself cancelled waits for the life it has just cancelled
+HURRY = GRACE / 2  # seconds for ``stopping`` in a life that is forced to end, and for who waits for it in a hurry
+PARENTS_GRACE = 2 * GRACE  # seconds one with children has to end, since each of them has `GRACE`
 STOPPING = 30.0  # seconds ``stopping`` may take where nobody waits for it: after a crash, or before a rest
 
 
@@ -112,7 +113,7 @@ class Life(LifeTasks):
 
     def _start_expired(self) -> None:
         timeout = self.cell.spec.start_timeout
-        self.force(Exit("error", TimeoutError(f"its start took longer than {timeout:g} s")))
+        self.interrupt(Exit("error", TimeoutError(f"its start took longer than {timeout:g} s")))
 
     # --- what it may do ---
 
@@ -165,7 +166,7 @@ class Life(LifeTasks):
 
     def force(self, exit: Exit) -> None:
         """End now, cancelling ``stopping`` too."""
-        if self.ended:
+        if self.ended or (self.forced and self.bound is not None):  # once is enough
             return
         if not self._ends_already(exit):
             self._ending(exit)
@@ -185,14 +186,9 @@ class Life(LifeTasks):
             self.interrupt(exit)
         else:
             self.finish(exit)
-        try:
-            if not await self.wait_over(timeout):
-                self.force(Exit("error", TimeoutError(f"{self.cell.path} did not stop within {timeout} s")))
-                await self.wait_over(None)
-        except asyncio.CancelledError:
-            self.force(exit)
-            await self.wait_over(HURRY)
-            raise
+        if not await self.wait_over(timeout):
+            self.force(Exit("error", TimeoutError(f"{self.cell.path} did not stop within {timeout} s")))
+            await self.wait_over(None)
 
     async def wait_over(self, timeout: float | None) -> bool:
         """Return once the life has let go of everything, or ``timeout`` seconds have passed: whether it has."""
@@ -264,6 +260,7 @@ class Life(LifeTasks):
         """Tell the cell that this life does not take messages: by ``error``, or by how it ended."""
         if error is None:
             error = (self.exit and self.exit.error) or ActorDown(f"{self.cell.path} stopped while it started")
+        self._cancel_timers()
         self.cell.not_begun(self, error)
 
     async def _after_start(self) -> None:
@@ -341,9 +338,7 @@ class Life(LifeTasks):
     async def _stopping(self) -> BaseException | None:
         """Run ``stopping``; return what it failed by."""
         exit = self.exit or NORMAL
-        bound: asyncio.TimerHandle | None = None
-        if not self.forced and (exit.abnormal or exit.kind == "passivated"):
-            bound = self.cell.system.loop.call_later(STOPPING, self._stopping_expired)
+        bound = self._bound_of_stopping(exit)
         try:
             await self.actor.stopping(exit)
         except BaseException as error:  # noqa: BLE001  # whatever it is, it is how this life ended
@@ -355,6 +350,18 @@ class Life(LifeTasks):
                 bound.cancel()
         return None
 
+    def _bound_of_stopping(self, exit: Exit) -> asyncio.TimerHandle | None:
+        """What cuts ``stopping`` short where nobody else does."""
+        assert self.lead is not None
+        later, has_children = self.cell.system.loop.call_later, self.actor.has_children
+        if self.forced:  # children that are forced have their own bound
+            return None if has_children else later(HURRY, self.lead.task.cancel)
+        # Whoever waits for a stop has a timeout for it, and each child a time of its own.
+        attended = has_children or self.over is not None
+        if attended and not exit.abnormal and exit.kind != "passivated":
+            return None
+        return later(STOPPING, self._stopping_expired)
+
     def _stopping_expired(self) -> None:
         self.force(Exit("error", TimeoutError(f"its end took longer than {STOPPING:g} s")))
 
@@ -362,15 +369,32 @@ class Life(LifeTasks):
         self.interrupted = True
         if self.lead is None:
             self._end_at_rest()
-        # A life that ends itself is on its way out of its own handler; cancelling it would hit `stopping`.
-        elif asyncio.current_task() is not self.lead.task:
-            self.lead.task.cancel()
-            self._unbind()
-            self.bound = self.cell.system.loop.call_later(GRACE, self._detach)
+        elif asyncio.current_task() is self.lead.task:
+            # It may be on its way out of its own handler; cancelling it now would hit `stopping`.
+            self.cell.system.loop.call_soon(self._cancel_lead_at_work)
+        else:
+            self._cancel_lead()
+
+    def _cancel_lead_at_work(self) -> None:
+        if self.lead is not None and not self.letting_go and not self.ended:
+            self._cancel_lead()
+
+    def _cancel_lead(self) -> None:
+        assert self.lead is not None
+        self.lead.task.cancel()
+        self._unbind()
+        later = self.cell.system.loop.call_later
+        if not self.actor.has_children:
+            self.bound = later(GRACE, self._detach)
+        elif self.forced:
+            self.bound = later(PARENTS_GRACE, self._detach)
+        else:  # it stops them first, each in its own time
+            self.bound = later(STOPPING, self._stopping_expired)
 
     def _detach(self) -> None:
         """Leave behind a life that withstands its cancellation: nothing it still does is heard of."""
         self.detached = True
+        self._cancel_timers()
         if self.persistence is not None:
             self.persistence.fence()
         self.cell.report_stuck()
@@ -384,6 +408,7 @@ class Life(LifeTasks):
     def _conclude(self, exit: Exit) -> None:
         """It has let go of everything: answer, and tell the cell, unless that was done when it was left behind."""
         self.exit = exit
+        self._cancel_timers()  # `stopping` may have begun some
         try:
             self._answer_unfinished()
             if not self.detached:
@@ -394,10 +419,9 @@ class Life(LifeTasks):
     def _end(self) -> None:
         """The very last."""
         self._unbind()
-        self.ended = True
-        self._cancel_timers()
         if self.began_at is None:
             self._not_begun(None)
+        self.ended = True
         for runner in self.runners:
             self.cell.system.residents.leaves(runner)
         if self.over is not None and not self.over.done():

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from repertory.actors import bonds
 from repertory.actors.envelope import Envelope, being_handled
-from repertory.actors.exit import SHUTDOWN, Exit
+from repertory.actors.exit import SHUTDOWN, Exit, check_exit
 from repertory.actors.info import MailboxStats
 from repertory.actors.message import Message
 from repertory.errors import ActorDown, AskCycle, DeadlineExceeded
@@ -113,6 +113,7 @@ class ActorRef:
 
         Raises AskCycle if the actor waits for the very handler that calls this.
         """
+        check_exit(exit)
         cell = self._live_cell()
         current = being_handled.get()
         if current is not None and current.runner is not None and asyncio.current_task() is current.runner.task:

@@ -170,13 +170,20 @@ class ActorSystem:
         return bucket
 
     async def stop(self, timeout: float | None = 5.0) -> None:
-        """Stop the actors that have no supervisor, latest first, each within ``timeout`` seconds."""
+        """Stop the actors that have no supervisor, latest first, each within ``timeout`` seconds.
+
+        One that is itself a supervisor takes as long as its children may. Cancelling the caller ends all at once.
+        """
         await self.reminders.stop()
-        while self._roots:
-            cell, on_exit = self._roots.popitem()
-            exit = await cell.stop(SHUTDOWN, timeout)
-            if on_exit is not None:
-                on_exit(exit)
+        try:
+            while self._roots:
+                cell, on_exit = self._roots.popitem()
+                exit = await cell.stop(SHUTDOWN, None if cell.has_children else timeout)
+                self._tell_exit(cell, on_exit, exit)
+        except asyncio.CancelledError:
+            for cell in self._roots:
+                cell.force(SHUTDOWN)
+            raise
         await self.reminders.stop()  # what was handled meanwhile is written down
         self.residents.stop()
         if self._sweep_timer is not None:
@@ -186,8 +193,14 @@ class ActorSystem:
     def _gone(self, cell: Cell, exit: Exit) -> None:
         on_exit = self._roots.pop(cell, None)
         cell.close()
-        if on_exit is not None:
-            on_exit(exit)
+        self._tell_exit(cell, on_exit, exit)
+
+    def _tell_exit(self, cell: Cell, on_exit: Callable[[Exit], None] | None, exit: Exit) -> None:
+        try:
+            if on_exit is not None:
+                on_exit(exit)
+        except Exception as error:  # noqa: BLE001  # a callback's error must not keep others from ending
+            self.loop.call_exception_handler({"message": f"on_exit of {cell.path} failed", "exception": error})
 
     def _arm(self) -> None:
         """Have the sweep run when the earliest deadline is due."""

@@ -15,7 +15,7 @@ from repertory.supervisors.intensity import RestartIntensity
 
 Strategy: TypeAlias = Literal["one_for_one", "one_for_all", "rest_for_one"]
 AutoShutdown: TypeAlias = Literal["never", "any_significant", "all_significant"]
-Standing: TypeAlias = Literal["running", "restarting", "stopped"]
+Standing: TypeAlias = Literal["running", "restarting", "waiting", "stopped"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Restarts:
         keeps: bool = True,
     ) -> None:
         self.specs: dict[str, ChildSpec] = {}
-        self._down: dict[str, Literal["restarting", "stopped"]] = {}
+        self._down: dict[str, Literal["restarting", "waiting", "stopped"]] = {}
         self._intensity = intensity
         self._strategy = strategy
         self._auto_shutdown = auto_shutdown
@@ -94,7 +94,7 @@ class Restarts:
         return False
 
     def standing(self, id: str) -> Standing:
-        """How things stand with the child."""
+        """How things stand with the child; a ``waiting`` one is started after a sibling that is restarting."""
         return self._down.get(id, "running")
 
     @property
@@ -128,10 +128,16 @@ class Restarts:
         if not self._intensity.record():
             return GIVE_UP
         for other in plan.start:
-            if other in self._down:
-                self._down[other] = "stopped"
+            if self._down.get(other) == "restarting":
+                self._down[other] = "waiting"
         self._down[id] = "restarting"
         return Plan(later=id)
+
+    def call_off(self) -> list[str]:
+        """No restart is to be resumed any more: the children that wait for one are stopped; return them."""
+        waiting = [id for id, standing in self._down.items() if standing == "waiting"]
+        self._down.update(dict.fromkeys(waiting, "stopped"))
+        return waiting
 
     def resume(self, id: str) -> Plan:
         """The plan for when the time has come for a restart that was to be resumed later."""

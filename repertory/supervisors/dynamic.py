@@ -108,7 +108,7 @@ class DynamicSupervisor(Supervisor):
             self._drop_retry(id)
         stops = []
         try:
-            for cell in self._cells.values():
+            for cell in self._cells.values() if not self._life.forced else ():
                 stop = cell.stop(SHUTDOWN, patience_of(cell))
                 life = cell.life or cell.starting
                 if life is not None and (life.runners or life.background):
@@ -118,7 +118,7 @@ class DynamicSupervisor(Supervisor):
             await asyncio.gather(*stops)
             self._cells.clear()
         finally:
-            self._leave_none()
+            await self._kill_children()
 
 
 def _refuse_significance(where: str, spec: ChildSpec) -> None:

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from repertory.actors import ActorRef, Message
+from repertory.errors import ConfigError
 from repertory.supervisors.child import ChildSpec
 
-ChildStatus: TypeAlias = Literal["running", "passivated", "restarting", "stopped"]
+ChildStatus: TypeAlias = Literal["running", "passivated", "restarting", "waiting", "stopped"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,8 +15,8 @@ class ChildInfo:
     """One child as its supervisor sees it.
 
     Attributes:
-        status: ``passivated`` rests until its next message; ``restarting`` is between two lives; ``stopped`` has
-            none and will get none by itself.
+        status: ``passivated`` rests until its next message; ``restarting`` is between two lives; ``waiting`` too,
+            until a sibling that is restarting has started; ``stopped`` has none and will get none by itself.
         restarts: How often its supervisor has tried to start it again.
         load: Messages waiting or being handled.
         last_error: What its last life ended by, or could not begin by.
@@ -65,12 +66,25 @@ class StartChild(Message[ActorRef]):
     id: str | None = None
     args: tuple[Any, ...] = ()
 
+    def __post_init__(self) -> None:
+        given: object = self.spec  # `StartChild("ann")` is an easy mistake
+        if not (given is None or isinstance(given, ChildSpec)):
+            raise ConfigError(
+                f"StartChild: spec = {given!r}",
+                hint="It must be a ChildSpec; name other arguments: StartChild(id=...).",
+            )
+        if self.id is not None:
+            _check_id(self, self.id)
+
 
 @dataclass(frozen=True, slots=True)
 class TerminateChild(Message[None]):
     """Stop a child; its specification is kept unless it is temporary. Fails with ChildNotFound."""
 
     id: str
+
+    def __post_init__(self) -> None:
+        _check_id(self, self.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +93,9 @@ class RestartChild(Message[ActorRef]):
 
     id: str
 
+    def __post_init__(self) -> None:
+        _check_id(self, self.id)
+
 
 @dataclass(frozen=True, slots=True)
 class DeleteChild(Message[None]):
@@ -86,12 +103,18 @@ class DeleteChild(Message[None]):
 
     id: str
 
+    def __post_init__(self) -> None:
+        _check_id(self, self.id)
+
 
 @dataclass(frozen=True, slots=True)
 class StopChild(Message[bool]):
     """Stop a child and forget it, whatever its state; the reply says whether there was one."""
 
     id: str
+
+    def __post_init__(self) -> None:
+        _check_id(self, self.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,3 +132,11 @@ class GetChildSpec(Message[ChildSpec]):
     """A child's specification. Fails with ChildNotFound."""
 
     id: str
+
+    def __post_init__(self) -> None:
+        _check_id(self, self.id)
+
+
+def _check_id(message: Message[Any], id: object) -> None:
+    if not isinstance(id, str):
+        raise ConfigError(f"{type(message).__name__}: id = {id!r}", hint="It must be the id of a child, a text.")

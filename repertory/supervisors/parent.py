@@ -3,6 +3,7 @@
 Which of them, and when, is `Supervisor`'s to say.
 """
 
+import asyncio
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -20,13 +21,13 @@ class Record:
     Attributes:
         restarts: How often it was tried to start it again.
         streak: Restarts in a row, for the back-off.
-        restarted_at: When the last of these was due, on the clock.
+        restarted_at: When its present life began, on the clock; None: it was not restarted, or could not be.
     """
 
     restarts: int = 0
     last_error: BaseException | None = None
     streak: int = 0
-    restarted_at: float = 0.0
+    restarted_at: float | None = None
 
 
 class Parent(Actor[None]):
@@ -37,6 +38,7 @@ class Parent(Actor[None]):
     """
 
     stays: ClassVar[bool] = True
+    has_children: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self._cells: dict[str, Cell] = {}
@@ -83,8 +85,6 @@ class Parent(Actor[None]):
     async def _start(self, id: str, cell: Cell) -> None:
         if await cell.start():
             self._restarts.started(id)
-            if isinstance(cell.actor, Parent):
-                self._supervisors.add(id)
         elif self._restarts.stopped(id):
             cell.close()
         else:
@@ -94,6 +94,10 @@ class Parent(Actor[None]):
         """A child's life has ended by itself."""
         raise NotImplementedError
 
+    def has_supervisor(self, id: str) -> None:
+        """The child ``id`` has begun, and is itself a supervisor."""
+        self._supervisors.add(id)
+
     # --- ending ---
 
     async def _terminate(self, id: str) -> None:
@@ -101,21 +105,29 @@ class Parent(Actor[None]):
         retried = self._drop_retry(id)
         cell = self._cells[id]
         try:
-            await cell.stop(SHUTDOWN, patience_of(cell))
+            await self._end_child(cell)
         finally:
-            if not self._restarts.stopped(id):
-                self._forget(id)
-            if retried:
-                self._close_stopped()
+            if not cell.has_life:  # else this supervisor is itself being stopped, and stops it with the others
+                cell.close()
+                if not self._restarts.stopped(id):
+                    self._forget(id)
+                if retried and not self._retries:
+                    self._call_off()
 
     async def _end_sibling(self, id: str, *, for_good: bool) -> None:
         """End a child's life because that of another has ended."""
-        cell = self._cells[id]
+        await self._end_child(self._cells[id])
         if for_good:
-            await cell.stop(SHUTDOWN, patience_of(cell))
             self._forget(id)
-        else:
+
+    async def _end_child(self, cell: Cell) -> None:
+        """End a child's life within its own time, and at once if whoever asked for that is gone."""
+        try:
             await cell.end(SHUTDOWN, patience_of(cell))
+        except asyncio.CancelledError:
+            if self._life.exit is None:
+                await cell.end(SHUTDOWN, 0)
+            raise
 
     def _forget(self, id: str) -> None:
         """``id`` is no child any more; its name is free."""
@@ -134,30 +146,35 @@ class Parent(Actor[None]):
             timer.cancel()
         return True
 
-    def _close_stopped(self) -> None:
-        """Those that were to be started after a child whose restart is called off: nothing starts them now."""
-        for id, cell in self._cells.items():
-            if self._restarts.standing(id) == "stopped":
-                cell.close()
+    def _call_off(self) -> None:
+        """The restart of a group is called off: those of it that wait to be started are stopped for good."""
+        for id in self._restarts.call_off():
+            self._cells[id].close()
 
     async def _stop_children(self) -> None:
         """Stop all children, the last one first."""
         for id in list(self._retries):
             self._drop_retry(id)
         try:
-            for id, cell in reversed(list(self._cells.items())):
-                try:
-                    await cell.stop(SHUTDOWN, patience_of(cell))
-                finally:
+            if not self._life.forced:
+                for id, cell in reversed(list(self._cells.items())):
+                    await cell.end(SHUTDOWN, patience_of(cell))
+                    cell.close()
                     del self._cells[id]
         finally:
-            self._leave_none()
+            await self._kill_children()
 
-    def _leave_none(self) -> None:
+    async def _kill_children(self) -> None:
         """Only a stop that is itself cut short leaves children: they must not outlive their supervisor."""
-        for cell in self._cells.values():
-            cell.kill(ActorDown(f"{self.path} was killed"))
-            cell.close()
+        cells = list(self._cells.values())
+        try:
+            for cell in cells:
+                cell.force(Exit("error", ActorDown(f"{self.path} was killed")))
+            for cell in cells:
+                await cell.end(SHUTDOWN, 0)
+        finally:
+            for cell in cells:
+                cell.close()
 
     # --- what can be seen of them ---
 
@@ -181,7 +198,7 @@ class Parent(Actor[None]):
         state = None  # what the cell says: it has a life, or rests
         if cell.life is None and not cell.passivated and (cell.starting is None or standing == "restarting"):
             # One whose end this supervisor has not come to yet is about to be restarted, as far as anybody knows.
-            state = "stopped" if standing == "stopped" else "restarting"
+            state = "restarting" if standing == "running" else standing
         return cell.info(
             state=state,
             restarts=record.restarts if record is not None else 0,

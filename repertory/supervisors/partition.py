@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
-from repertory.actors import ActorRef, ActorSystem
+from repertory.actors import ActorRef, ActorSystem, handles
 from repertory.errors import ConfigError
 from repertory.supervisors.backoff import Backoff
 from repertory.supervisors.child import ChildSpec
 from repertory.supervisors.decision import Strategy
+from repertory.supervisors.messages import StartChild
 from repertory.supervisors.supervisor import Supervisor
 
 Key: TypeAlias = str | int | bytes
@@ -43,6 +44,11 @@ class PartitionSupervisor(Supervisor):
         _check_partitions("PartitionSupervisor", partitions)
         children: Sequence[ChildSpec] = [replace(child, id=str(number)) for number in range(partitions)]
         super().__init__(children, strategy=strategy, intensity=intensity, period=period, backoff=backoff)
+
+    @handles(StartChild)
+    async def start_child(self, message: StartChild) -> ActorRef:
+        """Refuse: another child would be in charge of no key."""
+        raise ConfigError(f"{self.path}: the number of partitions is fixed", hint="Raise partitions.")
 
 
 class PartitionRef:

@@ -12,6 +12,7 @@ from repertory.errors import ActorDown, ConfigError, NameTaken, StartFailed
 from repertory.events import PoolScaled, RestartFailed
 from repertory.supervisors.backoff import Backoff
 from repertory.supervisors.child import ChildSpec, Shutdown
+from repertory.supervisors.messages import StartChild
 from repertory.supervisors.scaling import Autoscaler, Scaling
 from repertory.supervisors.supervisor import Supervisor
 
@@ -159,6 +160,13 @@ class Pool(Supervisor):
         """Give what waits for ``cell``, which takes no more, to the members that do."""
         if cell.depth and (running := [other for other in self.members if other.running]):
             _share(cell.surrender(), running)
+
+    @handles(StartChild)
+    async def start_child(self, message: StartChild) -> ActorRef:
+        """Refuse: all children are replicas."""
+        raise ConfigError(
+            f"{self.path}: a Pool starts its replicas itself", hint="Raise replicas or max_replicas."
+        )
 
     # --- scaling ---
 

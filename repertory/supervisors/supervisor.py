@@ -58,10 +58,18 @@ class _ChildEnded(Message[None]):
 
 
 @dataclass(frozen=True, slots=True)
-class _RestartAgain(Message[None]):
+class _End:
+    """What restarts follow from: the end of ``id``, by ``exit``, at ``at`` on the clock."""
+
     id: str
     exit: Exit
-    since: float
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class _RestartAgain(Message[None]):
+    id: str
+    end: _End
 
 
 class Supervisor(Parent):
@@ -122,6 +130,8 @@ class Supervisor(Parent):
 
     async def started(self) -> None:
         """Start the static children."""
+        if isinstance(keeper := self._life.cell.keeper, Parent):
+            keeper.has_supervisor(self._life.cell.id)
         self._prefix = f"{self.path}/"
         self._restarts = Restarts(
             RestartIntensity(self._limit, self._period, self.system.clock),
@@ -156,7 +166,7 @@ class Supervisor(Parent):
         if spec is None or message.id is not None or message.args:
             raise ConfigError(
                 f"{self.path}: StartChild has spec = {spec!r}, id = {message.id!r}, args = {message.args!r}",
-                hint="Pass a spec alone: only a DynamicSupervisor with a template makes children by id and args.",
+                hint="Pass a spec alone: only a DynamicSupervisor has a template to make children by id.",
             )
         check_significance(self.path, spec.id, spec, self._auto_shutdown)
         return (await self._add(spec.id, spec)).ref
@@ -191,7 +201,7 @@ class Supervisor(Parent):
         try:
             await self._terminate(message.id)
         finally:
-            if message.id in self._cells:
+            if message.id in self._cells and self._restarts.standing(message.id) == "stopped":
                 self._forget(message.id)
         return True
 
@@ -227,7 +237,7 @@ class Supervisor(Parent):
         record = record_of(cell)
         record.last_error = exit.error
         plan = self._restarts.ended(id, exit, later=self._backoff is not None)
-        await self._follow(plan, id, exit, message.at)
+        await self._follow(plan, id, _End(id, exit, message.at))
 
     @handles(_RestartAgain)
     async def _restart_again(self, message: _RestartAgain) -> None:
@@ -235,59 +245,68 @@ class Supervisor(Parent):
             return
         del self._retries[message.id]
         plan = self._restarts.resume(message.id)
-        await self._follow(plan, message.id, message.exit, message.since)
+        await self._follow(plan, message.id, message.end)
 
-    async def _follow(self, plan: Plan, id: str, exit: Exit, since: float) -> None:
-        """Do what follows from the end of ``id``, which ended by ``exit`` at ``since`` on the clock."""
-        cell = self._cells[id]
+    async def _follow(self, plan: Plan, id: str, end: _End) -> None:
+        """Do as planned for ``id``, which has ended, or could not be started in consequence of ``end``."""
         for other in plan.stop:
             await self._end_sibling(other, for_good=other not in self._restarts.specs)
         if id in plan.forget:
             self._forget(id)
         elif plan.keep is not None:
-            cell.close()
+            self._cells[id].close()
         for other in plan.start:
-            record_of(self._cells[other]).restarts += 1
+            record = record_of(self._cells[other])
+            record.restarts += 1
             try:
                 await self._begin(other)
             except (StartFailed, NameTaken) as error:
-                await self._start_failed(other, error, plan, exit, since)
+                await self._start_failed(other, error, plan, end)
                 return
-        if plan.start and self.system.hooks and not cell.closed:  # not one that said it is not wanted
-            waited = self.system.clock.monotonic() - since
-            self.system.hooks.emit(ActorRestarted(cell.path, cell.incarnation, exit.error, waited))
+            record.restarted_at = self.system.clock.monotonic()
+        if plan.start and self.system.hooks:
+            self._report_restart(end)
         if plan.later is not None:
-            self._try_later(plan.later, exit, since)
+            self._try_later(plan.later, end)
         if plan.end == "give_up":
             self._give_up(id)
         elif plan.end == "shut_down":
             self.stop(SHUTDOWN)
 
-    async def _start_failed(
-        self, id: str, error: StartFailed | NameTaken, plan: Plan, exit: Exit, since: float
-    ) -> None:
-        record_of(self._cells[id]).last_error = error
+    async def _start_failed(self, id: str, error: StartFailed | NameTaken, plan: Plan, end: _End) -> None:
+        record = record_of(self._cells[id])
+        record.last_error = error
+        record.restarted_at = None
         if self.system.hooks:
             self.system.hooks.emit(RestartFailed(self._prefix + id, error))
         following = self._restarts.start_failed(id, plan)
         for other in plan.start:  # those behind it wait for its restart, not for one of their own
             self._drop_retry(other)
-        await self._follow(following, id, exit, since)
+        await self._follow(following, id, end)
 
-    def _try_later(self, id: str, exit: Exit, since: float) -> None:
+    def _report_restart(self, end: _End) -> None:
+        """Tell of the restart of the child that ended, once for its group."""
+        cell = self._cells.get(end.id)
+        if (
+            cell is not None and self._restarts.standing(end.id) == "running"
+        ):  # else stopped meanwhile, or unwanted
+            waited = self.system.clock.monotonic() - end.at
+            self.system.hooks.emit(ActorRestarted(cell.path, cell.incarnation, end.exit.error, waited))
+
+    def _try_later(self, id: str, end: _End) -> None:
         """Restart ``id`` after what else waits for this supervisor, or after a wait."""
-        again = _RestartAgain(id, exit, since)
+        again = _RestartAgain(id, end)
         if self._backoff is None:
             self._retries[id] = None
             self._life.cell.defer(again)
             return
         assert self._rng is not None
         record = record_of(self._cells[id])
-        now = self.system.clock.monotonic()
-        record.streak = self._backoff.streak(record.streak, now - record.restarted_at)
+        if record.restarted_at is not None:
+            lived = self.system.clock.monotonic() - record.restarted_at
+            record.streak = self._backoff.streak(record.streak, lived)
         delay = self._backoff.delay(record.streak, self._rng)
         record.streak += 1
-        record.restarted_at = now + delay
         self._retries[id] = self.send_after(delay, again)
 
     def _give_up(self, id: str) -> None:
@@ -296,7 +315,7 @@ class Supervisor(Parent):
             self.system.hooks.emit(SupervisorGaveUp(self.path, cause))
         error = RestartLimitReached(
             f"{self.path}: more than {self._limit} restarts in {self._period:g} s; the last one of {id!r}",
-            hint="The cause is in the last error; a restart cannot mend it.",
+            hint="The cause is in the last error. If it passes by itself, give the supervisor a backoff.",
         )
         error.__cause__ = cause
         self.stop(Exit("shutdown", error))

@@ -9,10 +9,11 @@ import pytest
 from repertory.actors import ActorSystem, Exit
 from repertory.actors.cell import Cell
 from repertory.actors.exit import SHUTDOWN
+from repertory.actors.life import STOPPING
 from repertory.actors.spec import ActorSpec
 from repertory.errors import ActorDown, DeadlineExceeded, InjectedCrash, StartFailed
-from repertory.events import ActorCrashed, ActorStarted, Event, Hooks
-from tests.actors.kernel import Echo, Gate, Hold, Probe, Raise, Restarting, of, settle
+from repertory.events import ActorCrashed, ActorStarted, Event, Hooks, StuckChild
+from tests.actors.kernel import Echo, Finish, Gate, Hold, Probe, Raise, Restarting, of, settle
 from tests.actors.light import Light, Run, cleans_up
 from tests.virtual_time import LoopClock
 
@@ -488,3 +489,50 @@ async def test_a_kill_during_a_start_that_has_stopped_itself_cancels_it(system: 
     with pytest.raises(StartFailed):
         await starting
     assert gate.cancelled
+
+
+async def test_an_actor_that_kills_itself_is_cancelled_where_it_goes_on(system: ActorSystem) -> None:
+    exits: list[Exit] = []
+    ref = await system.spawn(Light, name="actor", on_exit=exits.append)
+    gate = Gate()
+
+    async def kill(light: Light) -> None:
+        light.ref.kill(CRASH)
+        await light.hold(Hold(gate))
+
+    with pytest.raises(ActorDown):
+        await ref.ask(Run(kill), timeout=None)
+    assert gate.cancelled
+    assert exits == [Exit("error", CRASH)]
+
+
+async def test_an_end_nobody_waits_for_has_a_bound(system: ActorSystem) -> None:
+    gate = Gate()
+    exits: list[Exit] = []
+
+    class Ending(Probe):
+        async def stopping(self, exit: Exit) -> None:
+            await self.hold(Hold(gate))
+
+    ref = await system.spawn(Ending, name="actor", on_exit=exits.append)
+    await ref.ask(Finish(Exit("normal")))
+    await asyncio.sleep(STOPPING - 1)
+    assert exits == []
+    await asyncio.sleep(2)
+    assert gate.cancelled
+    assert isinstance(exits[0].error, TimeoutError)
+
+
+async def test_a_forced_end_cuts_stopping_short_and_is_no_reason_to_call_it_stuck(
+    system: ActorSystem, events: list[Event]
+) -> None:
+    gate = Gate()
+
+    class Ending(Probe):
+        async def stopping(self, exit: Exit) -> None:
+            await self.hold(Hold(gate))
+
+    ref = await system.spawn(Ending, name="actor")
+    await ref.stop(timeout=0)
+    assert gate.cancelled
+    assert of(StuckChild, events) == []

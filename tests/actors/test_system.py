@@ -2,6 +2,8 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
@@ -152,3 +154,34 @@ async def test_a_stop_tells_how_the_actors_ended(system: ActorSystem) -> None:
     assert failed == Exit("error", error)
     with pytest.raises(ActorDown):
         await held
+
+
+async def test_an_on_exit_that_raises_keeps_nobody_from_ending(system: ActorSystem) -> None:
+    complaints: list[Mapping[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    error = RuntimeError("broken callback")
+
+    def fail(_: Exit) -> None:
+        raise error
+
+    log: list[object] = []
+    for name in ("a", "b"):
+        await system.spawn(lambda: Probe(log), name=name, on_exit=fail)
+    crashed = await system.spawn(Probe, name="c", on_exit=fail)
+    crashed.kill(ValueError("broken"))
+    await settle()
+    assert system.find_cell("c") is None
+    await system.stop()
+    assert log == ["started", "started", "stopping: shutdown", "stopping: shutdown"]
+    assert [complaint["exception"] for complaint in complaints] == [error] * 3
+
+
+async def test_what_is_no_exit_is_refused_and_changes_nothing(system: ActorSystem) -> None:
+    ref = await system.spawn(Probe, name="probe")
+    wrong: Any = TimeoutError
+    with pytest.raises(TypeError, match="TimeoutError"):
+        ref.kill(wrong)
+    with pytest.raises(TypeError, match="TimeoutError"):
+        await ref.stop(wrong)
+    assert ref.running
+    assert await ref.ask(Echo(1)) == 1

@@ -2,13 +2,16 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from repertory.actors import Actor, ActorSpec, ActorSystem, Cell, Exit, Message, Timer, handles
-from tests.actors.kernel import Restarting, settle
+from repertory.errors import StartFailed
+from tests.actors.kernel import Echo, Gate, Restarting, Withstand, settle
+from tests.actors.light import Light
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,3 +251,63 @@ async def test_a_time_that_cannot_be_is_refused(
     ref = await system.spawn(lambda: Clockwork(log), name="clockwork")
     with pytest.raises(ValueError, match="timer: seconds ="):
         await ref.ask(Do(start))
+
+
+class Ticking(Light):
+    """Asks for ticks in its first life, and notes who handles them."""
+
+    when: ClassVar[str]
+
+    def __init__(self, handled: list[tuple[int, int]], gate: Gate) -> None:
+        super().__init__()
+        self.handled = handled
+        self.gate = gate
+
+    async def begin(self, when: str) -> None:
+        if self.incarnation == 1 and self.when == when:
+            self.send_every(0.02, Echo(1))
+            await asyncio.sleep(0.1)
+
+    async def started(self) -> None:
+        await self.begin("start")
+        if self.incarnation == 1 and self.when == "start":
+            raise ValueError("broken")
+
+    async def stopping(self, exit: Exit) -> None:
+        await self.begin("end")
+
+    async def echo(self, message: Echo) -> int:
+        self.handled.append((self.incarnation, message.value))
+        return message.value
+
+    @handles(Withstand)
+    async def withstand(self, message: Withstand) -> None:
+        await self.begin("stuck")
+        message.gate.entered.set()
+        while not message.gate.open.is_set():
+            with suppress(asyncio.CancelledError):
+                await message.gate.open.wait()
+
+
+@pytest.mark.parametrize("when", ["start", "end", "stuck"])
+async def test_no_tick_of_a_life_that_is_over_waits_for_the_next_one(system: ActorSystem, when: str) -> None:
+    handled: list[tuple[int, int]] = []
+    gate = Gate()
+    kind = type("Ticks", (Ticking,), {"when": when})
+    cell = system.new_cell("ticking", ActorSpec(start=lambda: kind(handled, gate)), Restarting())
+    if when == "start":
+        with pytest.raises(StartFailed):
+            await cell.start()
+    else:
+        await cell.start()
+        if when == "stuck":
+            cell.ref.tell(Withstand(gate))
+            await gate.entered.wait()
+        cell.kill(ValueError("broken"))
+    await asyncio.sleep(2)
+    handled.clear()
+    await cell.start()
+    await asyncio.sleep(1)
+    assert handled == []
+    gate.open.set()
+    await cell.stop(Exit("shutdown"), 5)

@@ -30,7 +30,7 @@ class Kid:
     id: str
     restart: Restart = "permanent"
     significant: bool = False
-    status: Literal["running", "restarting", "stopped"] = "running"
+    status: Literal["running", "restarting", "waiting", "stopped"] = "running"
     alive: bool = False
     restarts: int = 0
 
@@ -58,7 +58,7 @@ class Model:
     script: list[StartOutcome] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
     ends: list[tuple[Kid, bool]] = field(default_factory=list)
-    retries: list[tuple[float, Kid]] = field(default_factory=list)
+    retries: list[tuple[float, Kid, Kid]] = field(default_factory=list)
     restarted: int = 0
     failed: int = 0
     gone: Literal["start_failed", "gave_up", "shut_down", "stopped"] | None = None
@@ -98,15 +98,14 @@ class Model:
             elif due:
                 entry = min(due, key=lambda entry: entry[0])
                 self.retries.remove(entry)
-                if entry[1].status == "restarting":
-                    self._restart(entry[1])
+                self._restart(entry[1], entry[2])
             else:
                 break
 
     def advance(self, seconds: float) -> None:
         """Let time pass, and what is due then happen when it is due."""
         until = self.now + seconds
-        while self.gone is None and (due := min((at for at, _ in self.retries), default=until)) < until:
+        while self.gone is None and (due := min((at for at, _, _ in self.retries), default=until)) < until:
             self.now = due
             self.settle()
         self.now = until
@@ -152,7 +151,7 @@ class Model:
             return ChildNotFound
         self._shut(kid)
         kid.status = "stopped"
-        self._call_off(kid)
+        self._give_up_on(kid)
         if kid.restart == "temporary":
             self.kids.remove(kid)
         return "done"
@@ -177,12 +176,12 @@ class Model:
         if kid is None:
             return False
         self._shut(kid)
-        self._call_off(kid)
+        self._give_up_on(kid)
         self.kids.remove(kid)
         return True
 
     def _refusal(self, kid: Kid | None) -> type[Exception] | None:
-        if kid is None or kid.status == "stopped":
+        if kid is None or kid.status in ("stopped", "waiting"):
             return None
         return ChildRunning if kid.status == "running" else ChildRestarting
 
@@ -193,9 +192,9 @@ class Model:
             if not self._tolerable():
                 self._end("gave_up")
             elif self.delay is None:
-                self._restart(kid)
+                self._restart(kid, kid)
             else:
-                self._put_off(kid)
+                self._put_off(kid, kid)
             return
         kid.status = "stopped"
         if kid.restart == "temporary":
@@ -206,7 +205,8 @@ class Model:
         ):
             self._end("shut_down")
 
-    def _restart(self, kid: Kid) -> None:
+    def _restart(self, kid: Kid, first: Kid) -> None:
+        """Start the group of ``kid``, because ``first`` has ended."""
         place = self.kids.index(kid)
         group = {"one_for_one": [kid], "one_for_all": self.kids, "rest_for_one": self.kids[place:]}[self.strategy]
         for other in reversed(group):
@@ -214,17 +214,18 @@ class Model:
         self.kids = [other for other in self.kids if other not in group or other.restart != "temporary"]
         group = [other for other in group if other in self.kids]
         for other in group:
-            other.status = "stopped"
+            other.status = "waiting"
         for other in group:
             other.restarts += 1
             if not self._begin(other):
                 self.failed += 1
+                self.retries = [entry for entry in self.retries if entry[1] not in group]
                 if self._tolerable():
-                    self._put_off(other)
+                    self._put_off(other, first)
                 else:
                     self._end("gave_up")
                 return
-        self.restarted += kid.status == "running"
+        self.restarted += first in self.kids and first.status == "running"
 
     def _tolerable(self) -> bool:
         """Count a restart."""
@@ -232,12 +233,21 @@ class Model:
         self.times.append(now)
         return sum(now - time < self.period for time in self.times) <= self.intensity
 
-    def _put_off(self, kid: Kid) -> None:
+    def _put_off(self, kid: Kid, first: Kid) -> None:
         kid.status = "restarting"
-        self.retries.append((self.now + (self.delay or 0.0), kid))
+        self.retries.append((self.now + (self.delay or 0.0), kid, first))
 
     def _call_off(self, kid: Kid) -> None:
         self.retries = [entry for entry in self.retries if entry[1] is not kid]
+
+    def _give_up_on(self, kid: Kid) -> None:
+        """Nobody waits any more for a restart that is called off."""
+        had = len(self.retries)
+        self._call_off(kid)
+        if had and not self.retries:
+            for other in self.kids:
+                if other.status == "waiting":
+                    other.status = "stopped"
 
     def _begin(self, kid: Kid) -> bool:
         """Start a child; return False if it fails."""

@@ -1,6 +1,7 @@
 """Waits before restarts: how long they are, and what happens meanwhile."""
 
 import asyncio
+import itertools
 from random import Random
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis.strategies import floats, integers
 
 from repertory.actors import ActorSystem
 from repertory.errors import ActorDown, ConfigError
-from repertory.events import ActorRestarted, Event
+from repertory.events import ActorRestarted, Event, RestartFailed
 from repertory.supervisors import Backoff, ChildSpec, RestartChild, StopChild, TerminateChild
 from tests.actors.kernel import Echo, of, settle
 from tests.supervisors.tree import ABNORMAL, Child, Starts, child, end, restarts, statuses, supervise
@@ -164,7 +165,28 @@ async def test_a_child_that_waits_for_its_group_is_not_restarted_by_its_own_wait
     await asyncio.sleep(0.5)
     await end(system.ref("top/b"), ABNORMAL)  # due at 1.5 s
     await asyncio.sleep(1.2)
-    assert await statuses(top) == {"a": "restarting", "b": "stopped", "c": "stopped"}
+    assert await statuses(top) == {"a": "restarting", "b": "waiting", "c": "waiting"}
     await asyncio.sleep(0.5)
     assert await statuses(top) == dict.fromkeys("abc", "running")
     assert starts.count == 3
+
+
+async def test_a_start_that_takes_as_long_as_the_longest_wait_is_no_life(system: ActorSystem) -> None:
+    class Hanging(Child):
+        async def started(self) -> None:
+            if self.incarnation > 1:
+                await asyncio.Event().wait()
+
+    failures: list[float] = []
+
+    def note(event: Event) -> None:
+        if isinstance(event, RestartFailed):
+            failures.append(system.clock.monotonic())
+
+    longest = STEADY.maximum
+    system.hooks.add(note)
+    await supervise(system, [ChildSpec(id="a", start=Hanging, start_timeout=longest)], backoff=STEADY, period=1)
+    await end(system.ref("top/a"), ABNORMAL)
+    await asyncio.sleep(6 * longest)
+    waits = [later - earlier - longest for earlier, later in itertools.pairwise(failures)]
+    assert waits[:2] == pytest.approx([2, 4], abs=0.1)

@@ -1,13 +1,22 @@
 """Starting and stopping children: with the supervisor, and by request."""
 
 import asyncio
+from typing import Any, cast
 
 import pytest
 
 from repertory.actors import ActorSystem, Exit
-from repertory.errors import ActorDown, DeadlineExceeded, NameTaken, StartFailed
+from repertory.errors import ActorDown, ConfigError, DeadlineExceeded, NameTaken, StartFailed
 from repertory.events import ActorRestarted, ActorStarted, ActorStopped, Event, StuckChild
-from repertory.supervisors import ChildSpec, StartChild, StopChild
+from repertory.supervisors import (
+    ChildSpec,
+    DeleteChild,
+    GetChildSpec,
+    RestartChild,
+    StartChild,
+    StopChild,
+    TerminateChild,
+)
 from tests.actors.kernel import Echo, Finish, Gate, Hold, Probe, Withstand, of, settle
 from tests.supervisors.tree import Child, child, statuses, supervise
 
@@ -276,3 +285,17 @@ async def test_a_supervisor_stops_although_it_waits_for_a_childs_stop(
         await stopped
     assert StuckChild("top", 1) not in events
     gate.open.set()
+
+
+@pytest.mark.parametrize("message", [TerminateChild, RestartChild, DeleteChild, StopChild, GetChildSpec])
+def test_an_id_that_cannot_be_one_is_refused_where_it_is_written(message: Any) -> None:
+    with pytest.raises(ConfigError, match=r"id = \['a'\]"):
+        message(["a"])
+
+
+def test_a_spec_that_is_none_is_refused_where_it_is_written() -> None:
+    wrong: Any = "ann"
+    with pytest.raises(ConfigError, match="StartChild: spec = 'ann'"):
+        StartChild(wrong)
+    with pytest.raises(ConfigError, match="StartChild: id = 7"):
+        StartChild(id=cast(Any, 7))

@@ -97,7 +97,7 @@ def test_a_failed_start_makes_the_failed_child_the_restarting_one() -> None:
     plan = restarts.ended("c", ABNORMAL)
     restarts.started("a")
     assert restarts.start_failed("b", plan) == Plan(later="b")
-    assert [restarts.standing(id) for id in "abc"] == ["running", "restarting", "stopped"]
+    assert [restarts.standing(id) for id in "abc"] == ["running", "restarting", "waiting"]
     assert restarts.resume("b") == Plan(stop=("a",), start=("a", "b", "c"))
 
 

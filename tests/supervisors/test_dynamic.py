@@ -88,7 +88,7 @@ async def test_a_stop_cut_short_leaves_no_child(system: ActorSystem) -> None:
     gates = [Gate() for _ in refs]
     asked = [asyncio.create_task(ref.ask(Hold(gate))) for ref, gate in zip(refs, gates, strict=True)]
     await settle()
-    await system.stop(2)
+    await top.stop(timeout=2)
     outcomes = await asyncio.gather(*asked, return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [ActorDown] * 3
     assert all(gate.cancelled for gate in gates)

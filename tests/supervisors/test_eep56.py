@@ -1,15 +1,16 @@
 """The cases of EEP-56, significant children, under their names in OTP's supervisor_SUITE."""
 
+import asyncio
 from collections.abc import Sequence
 
 import pytest
 
 from repertory.actors import NORMAL, SHUTDOWN, ActorSystem, Exit
 from repertory.errors import ConfigError
-from repertory.supervisors import ChildSpec, DynamicSupervisor, StartChild, Supervisor, TerminateChild
+from repertory.supervisors import Backoff, ChildSpec, DynamicSupervisor, StartChild, Supervisor, TerminateChild
 from repertory.supervisors.child import Restart
 from repertory.supervisors.decision import AutoShutdown, Strategy
-from tests.supervisors.tree import ABNORMAL, Child, Unwanted, child, end, statuses, supervise
+from tests.supervisors.tree import ABNORMAL, Child, Starts, Unwanted, child, end, statuses, supervise
 
 
 def significant(id: str, restart: Restart, log: list[object] | None = None) -> ChildSpec:
@@ -133,3 +134,28 @@ async def test_significant_upgrade(system: ActorSystem) -> None:
 def test_a_permanent_child_cannot_be_significant() -> None:
     with pytest.raises(ConfigError, match="ChildSpec: significant = True"):
         ChildSpec(id="a", start=Child, significant=True)
+
+
+async def test_a_significant_child_that_waits_for_its_groups_restart_has_not_ended(system: ActorSystem) -> None:
+    exits: list[Exit] = []
+    starts = Starts(lambda number: number == 2)
+    top = await supervise(
+        system,
+        [
+            child("a", restart="transient", significant=True),
+            ChildSpec(id="b", start=lambda: Child(None, starts)),
+            child("c", restart="transient", significant=True),
+        ],
+        strategy="rest_for_one",
+        auto_shutdown="all_significant",
+        backoff=Backoff(initial=1, maximum=1, jitter=0),
+        on_exit=exits.append,
+    )
+    await end(system.ref("top/b"), ABNORMAL)
+    await asyncio.sleep(1.1)
+    assert await statuses(top) == {"a": "running", "b": "restarting", "c": "waiting"}
+    await end(system.ref("top/a"), NORMAL)
+    await asyncio.sleep(1)
+    assert await statuses(top) == {"a": "stopped", "b": "running", "c": "running"}
+    await end(system.ref("top/c"), NORMAL)
+    assert exits == [SHUTDOWN]

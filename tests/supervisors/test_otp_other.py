@@ -289,7 +289,7 @@ async def test_hanging_restart_loop_rest_for_one(system: ActorSystem) -> None:
         intensity=10**6,
     )
     await in_a_restart_loop(system, switch, "top/b")
-    assert await statuses(top) == {"a": "running", "b": "restarting", "c": "stopped"}
+    assert await statuses(top) == {"a": "running", "b": "restarting", "c": "waiting"}
     assert await counts(top) == (3, 1, 0, 3)
     waiting = asyncio.create_task(system.ref("top/c").ask(Echo(1)))
     await settle()

@@ -122,7 +122,7 @@ async def test_one_for_all_other_child_fails_restart(system: ActorSystem, events
     assert await statuses(top) == dict.fromkeys("abc", "running")
     assert await restarts(top) == {"a": 3, "b": 3, "c": 1}
     assert [event.path for event in of(RestartFailed, events)] == ["top/b", "top/b"]
-    assert [(event.path, event.cause) for event in of(ActorRestarted, events)] == [("top/b", ERROR)]
+    assert [(event.path, event.cause) for event in of(ActorRestarted, events)] == [("top/c", ERROR)]
 
 
 async def test_simple_one_for_one(system: ActorSystem) -> None:

@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis.strategies import binary, integers, one_of, text
 
 from repertory.actors import ActorSystem
-from repertory.supervisors import PartitionRef, PartitionSupervisor, tree
+from repertory.errors import ConfigError
+from repertory.supervisors import PartitionRef, PartitionSupervisor, StartChild, tree
 from repertory.supervisors.partition import Key, partition_of
 from tests.actors.kernel import Echo
-from tests.supervisors.tree import ABNORMAL, Child, child, end, restarts
+from tests.supervisors.tree import ABNORMAL, Child, child, end, restarts, statuses
 
 keys = one_of(text(), integers(), binary())
 
@@ -80,3 +81,10 @@ async def test_a_key_is_always_with_the_same_child(system: ActorSystem) -> None:
     assert await ref.for_key("user/42").ask(Echo(1)) == 1
     assert sum((await restarts(top)).values()) == 1
     assert (await restarts(top))[path.rpartition("/")[2]] == 1
+
+
+async def test_no_other_child_is_started_beside_the_partitions(system: ActorSystem) -> None:
+    top = await system.spawn(lambda: PartitionSupervisor(child("worker"), partitions=2), name="top")
+    with pytest.raises(ConfigError, match="top: the number of partitions is fixed"):
+        await top.ask(StartChild(child("stranger")))
+    assert await statuses(top) == {"0": "running", "1": "running"}

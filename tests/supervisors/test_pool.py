@@ -7,13 +7,14 @@ from collections.abc import Callable
 import pytest
 
 from repertory.actors import ActorSystem, Exit, Message
-from repertory.errors import ActorDown, DeadlineExceeded, InjectedCrash, MailboxFull
+from repertory.errors import ActorDown, ConfigError, DeadlineExceeded, InjectedCrash, MailboxFull
 from repertory.supervisors import (
     Backoff,
     ChildSpec,
     Pool,
     PoolRef,
     RestartChild,
+    StartChild,
     StopChild,
     Supervisor,
     TerminateChild,
@@ -21,7 +22,7 @@ from repertory.supervisors import (
 )
 from tests.actors.kernel import Echo, Gate, Hold, Raise, Withstand, settle
 from tests.supervisors.pools import hold_all, loads, outcome_of, pool_of
-from tests.supervisors.tree import Child
+from tests.supervisors.tree import Child, child
 
 
 async def test_the_replicas_are_children_with_numbered_ids(system: ActorSystem) -> None:
@@ -312,3 +313,10 @@ async def test_a_pool_that_is_gone_has_no_busiest_replica(system: ActorSystem) -
         PoolRef(system, "pool").busiest()
     with pytest.raises(ActorDown):
         PoolRef(system, "pool").tell(Echo(1))
+
+
+async def test_no_other_child_is_started_in_a_pool(system: ActorSystem) -> None:
+    pool = await pool_of(system, 2)
+    with pytest.raises(ConfigError, match="pool: a Pool starts its replicas itself"):
+        await system.ref("pool").ask(StartChild(child("stranger")))
+    assert [replica.path for replica in pool.replicas] == ["pool/replica-0", "pool/replica-1"]

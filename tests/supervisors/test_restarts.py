@@ -273,7 +273,7 @@ async def test_a_child_that_waits_for_its_groups_restart_can_be_stopped_without_
     await asyncio.sleep(0.5)
     system.ref("top/b").kill(ValueError("broken"))
     await asyncio.sleep(0.6)
-    assert await statuses(top) == {"a": "restarting", "b": "stopped", "c": "stopped"}
+    assert await statuses(top) == {"a": "restarting", "b": "waiting", "c": "waiting"}
     waiting = asyncio.create_task(system.ref("top/c").ask(Echo(1)))
     await settle()
     await top.ask(TerminateChild("b"))

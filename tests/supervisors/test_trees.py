@@ -8,10 +8,10 @@ import pytest
 from repertory.actors import ActorSystem, Exit
 from repertory.errors import ActorDown, InjectedCrash, RestartLimitReached, StartFailed
 from repertory.events import ActorRestarted, Event, SupervisorGaveUp
-from repertory.supervisors import ChildSpec, StartChild, Supervisor
+from repertory.supervisors import ChildSpec, StartChild, Supervisor, WhichChildren
 from repertory.supervisors.child import Restart
 from tests.actors.kernel import Echo, Gate, Hold, of, settle
-from tests.supervisors.tree import Child, Starts, child, children_of, statuses, supervise
+from tests.supervisors.tree import Child, Starts, child, children_of, counts, statuses, supervise
 
 
 def branch(
@@ -245,3 +245,11 @@ async def test_a_supervisor_is_never_passivated(system: ActorSystem, events: lis
     await asyncio.sleep(10)
     assert system.ref("top/x").running
     assert system.ref("top/x/a").running
+
+
+async def test_a_lazy_supervisor_counts_as_one_once_it_has_begun(system: ActorSystem) -> None:
+    lazy = ChildSpec(id="x", start=lambda: Supervisor([child("a")]), lazy=True)
+    top = await supervise(system, [lazy])
+    await system.ref("top/x").ask(WhichChildren())
+    assert await counts(top) == (1, 1, 1, 0)
+    assert (await children_of(top))["x"].kind == "supervisor"
