@@ -15,8 +15,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from repertory.clock import Clock, SystemClock
-from repertory.errors import ConfigError, RepertoryError, StoreError, StoreTooNew
-from repertory.store.connection import connect, is_away, is_starting, reason
+from repertory.errors import ConfigError, RepertoryError, StoreTooNew
+from repertory.store.connection import connect, is_away, is_starting
+from repertory.store.failures import read_failed, reason, remedy
 from repertory.store.location import PATIENCE, engine_at, shown
 from repertory.store.tables import SCHEMA_VERSION, metadata, store_info
 from repertory.store.writer import Operation, Writer
@@ -32,10 +33,11 @@ _OPENING = 0x7265706572746F72  # the advisory lock of whoever makes or upgrades 
 class Store:
     """One open database. Create it with `Store.open`, end it with `close`."""
 
-    def __init__(self, engine: AsyncEngine, clock: Clock) -> None:
+    def __init__(self, engine: AsyncEngine, clock: Clock, name: str) -> None:
         self._engine = engine
         self._clock = clock
-        self._writer = Writer(engine, clock)
+        self._name = name
+        self._writer = Writer(engine, clock, name)
 
     @classmethod
     async def open(cls, location: str | Path, *, clock: Clock | None = None) -> "Store":
@@ -45,26 +47,25 @@ class Store:
         Raises ConfigError if the location cannot be used and StoreTooNew if a newer version wrote it.
         """
         engine = engine_at(location)
+        name = shown(location)
         clock = clock or SystemClock()
         until = clock.monotonic() + PATIENCE
         try:
-            while not await _prepared(engine, location, last_try=clock.monotonic() >= until):
+            while not await _prepared(engine, name, last_try=clock.monotonic() >= until):
                 await clock.sleep(0.02)
         except RepertoryError:
             await engine.dispose()
             raise
         except Exception as error:
             await engine.dispose()
-            hint = (
-                "Name a file in a writable directory, or delete the file if it is not a Repertory store."
-                if engine.dialect.name == "sqlite"
-                else "Check the URL's host, port, user, password and database, and that the server runs."
-            )
-            raise ConfigError(f"store: cannot use {shown(location)}: {reason(error)}", hint=hint) from error
+            hint = remedy(name, error)
+            if engine.dialect.name == "postgresql" and (hint is None or is_away(error)):
+                hint = "Check the URL's host, port, user, password and database, and that the server runs."
+            raise ConfigError(f"store: cannot use {name}: {reason(error)}", hint=hint) from error
         except BaseException:
             await engine.dispose()
             raise
-        return cls(engine, clock)
+        return cls(engine, clock, name)
 
     @property
     def dialect(self) -> str:
@@ -97,7 +98,7 @@ class Store:
                     await connection.close()
             except (SQLAlchemyError, OSError) as error:
                 if not is_away(error) or self._clock.monotonic() >= until:
-                    raise StoreError(f"a read failed: {reason(error)}") from error
+                    raise read_failed(self._name, error) from error
 
     async def close(self) -> None:
         """Commit what is pending and let go of the database."""
@@ -119,10 +120,10 @@ class _Statement:
         return [None] * len(rows)
 
 
-async def _prepared(engine: AsyncEngine, location: str | Path, *, last_try: bool) -> bool:
+async def _prepared(engine: AsyncEngine, name: str, *, last_try: bool) -> bool:
     """Prepare the store; return whether that was done, False where it is worth another try."""
     try:
-        await _prepare(engine, location)
+        await _prepare(engine, name)
     except Exception as error:
         if last_try or not is_starting(error):
             raise
@@ -130,7 +131,7 @@ async def _prepared(engine: AsyncEngine, location: str | Path, *, last_try: bool
     return True
 
 
-async def _prepare(engine: AsyncEngine, location: str | Path) -> None:
+async def _prepare(engine: AsyncEngine, name: str) -> None:
     async with engine.begin() as connection:
         # Whoever comes first makes the tables; others that open the same new store wait for it.
         if engine.dialect.name == "sqlite":
@@ -141,7 +142,7 @@ async def _prepare(engine: AsyncEngine, location: str | Path) -> None:
         if tables and store_info.name not in tables:
             another = "file" if engine.dialect.name == "sqlite" else "database"
             raise ConfigError(
-                f"store: {shown(location)} is a database of something else (it has the table {tables[0]!r})",
+                f"store: {name} is a database of something else (it has the table {tables[0]!r})",
                 hint=f"Name another {another}; this one is left as it is.",
             )
         await connection.run_sync(store_info.create, checkfirst=True)
@@ -150,7 +151,7 @@ async def _prepare(engine: AsyncEngine, location: str | Path) -> None:
             await connection.execute(insert(store_info), {"only_row": 1, "schema_version": SCHEMA_VERSION})
         elif version > SCHEMA_VERSION:
             raise StoreTooNew(
-                f"store: {shown(location)} has schema version {version}, this Repertory knows {SCHEMA_VERSION}",
+                f"store: {name} has schema version {version}, this Repertory knows {SCHEMA_VERSION}",
                 hint="Upgrade Repertory, or choose another store.",
             )
         elif version < SCHEMA_VERSION:

@@ -85,7 +85,7 @@ async def test_a_file_that_cannot_be_opened_is_a_clear_error(tmp_path: Path) -> 
     with pytest.raises(ConfigError, match="unable to open database file") as caught:
         await Store.open(tmp_path)  # a directory
     assert str(tmp_path) in str(caught.value)
-    assert "writable directory" in str(caught.value.hint)
+    assert "must be a file, and it and its directory must be writable" in str(caught.value.hint)
     assert_gone(set(threading.enumerate()) - before)
 
 
@@ -102,7 +102,7 @@ async def test_a_file_that_is_not_a_database_is_a_clear_error_and_stays_as_it_wa
     with pytest.raises(ConfigError, match="file is not a database") as caught:
         await Store.open(diary)
     assert str(diary) in str(caught.value)
-    assert "delete the file if it is not a Repertory store" in str(caught.value.hint)
+    assert f"Keep '{diary}' as it is and name another file" in str(caught.value.hint)
     assert_gone(set(threading.enumerate()) - before)
 
 
