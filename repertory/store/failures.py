@@ -32,6 +32,12 @@ def read_failed(store: str, error: BaseException) -> StoreError:
     return _failure(f"store {store}: a read failed: {reason(error)}", remedy(store, error), error)
 
 
+def concerns_every_write(error: BaseException) -> bool:
+    """Whether no single write can be the cause: without the others it would fail too, after as long a wait."""
+    code = sqlite_code(error)
+    return code in _TAKEN or code in _FORBIDDEN or code == sqlite3.SQLITE_IOERR or sql_state(error) == _READ_ONLY
+
+
 def reason(error: BaseException) -> str:
     """What the driver said, without the statement and its values."""
     told = getattr(error, "orig", None) or error

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from repertory.clock import Clock
 from repertory.errors import StoreError
 from repertory.store.connection import connect, is_away
-from repertory.store.failures import outcome_unknown, transaction_failed
+from repertory.store.failures import concerns_every_write, outcome_unknown, transaction_failed
 
 ItemT = TypeVar("ItemT")
 OutcomeT = TypeVar("OutcomeT")
@@ -32,7 +32,8 @@ class Operation(Protocol[ItemT_contra, OutcomeT_co]):
 
     It gets the items in the order in which they came and returns the outcome of each, in the same order; an
     outcome that is a StoreError is raised to that caller alone. What it raises undoes the whole group, which
-    is then tried again in halves: it must not change anything but the database. Equal operations are one.
+    is then tried again in halves where one item may be the cause: it must not change anything but the database.
+    Equal operations are one.
     """
 
     async def __call__(
@@ -137,7 +138,7 @@ class Writer:
 
     async def _commit_apart(self, group: list[_Write[Any]], error: Exception) -> None:
         """One bad write must not fail its neighbours: each half gets a transaction of its own."""
-        if len(group) == 1:
+        if len(group) == 1 or concerns_every_write(error):
             _fail(group, partial(transaction_failed, self._store, error))
             return
         middle = len(group) // 2

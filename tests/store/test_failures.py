@@ -29,12 +29,6 @@ def held(sqlite_file: Path) -> Iterator[None]:
         yield
 
 
-@pytest.fixture
-def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("repertory.store.location.PATIENCE", 0.0)
-    monkeypatch.setattr("repertory.store.database.PATIENCE", 0.0)
-
-
 async def test_every_error_names_the_store(store: Store, location: str) -> None:
     name = location.partition("?")[0]
     await store.write(text("DROP TABLE actor_states"), {})
@@ -75,17 +69,15 @@ async def test_a_full_disk_fails_what_finds_no_room_and_hurts_nothing_else(
     assert await states.save("large", 0, 1, "x" * 100_000) == 1
 
 
-@pytest.mark.usefixtures("no_patience")
-async def test_a_file_held_by_another_process_is_told_as_such(sqlite_file: Path) -> None:
-    store = await Store.open(sqlite_file)
+async def test_a_file_held_by_another_process_is_told_as_such(impatient_store: Store, sqlite_file: Path) -> None:
+    states = StateTable(impatient_store)
     with held(sqlite_file):
-        error = await error_of(StateTable(store).save("a", 0, 1, "{}"))
+        error = await error_of(states.save("a", 0, 1, "{}"))
         with pytest.raises(ConfigError, match="database is locked") as caught:
             await Store.open(sqlite_file)
     for hint in (error.hint, caught.value.hint):
         assert hint == f"Another process holds '{sqlite_file}': end it, or wait until it has done its work."
-    assert await StateTable(store).save("a", 0, 1, "{}") == 1
-    await store.close()
+    assert await states.save("a", 0, 1, "{}") == 1
 
 
 async def test_a_file_that_may_not_be_written_is_told_as_such(sqlite_store: Store, sqlite_file: Path) -> None:

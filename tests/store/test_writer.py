@@ -4,6 +4,7 @@ import asyncio
 import gc
 import sqlite3
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +168,29 @@ async def test_a_group_in_which_one_fails_is_committed_in_halves_that_keep_the_o
     assert isinstance(outcomes[5], StoreError)
     assert doubling.groups == [[*range(8)], [0, 1, 2, 3], [4, 5, 6, 7], [4, 5], [4], [5], [6, 7]]
     assert await seen(witness) == {f"a{item}" for item in range(8)}
+
+
+async def test_a_group_fails_as_one_where_none_of_it_can_be_the_cause(store: Store, witness: Store) -> None:
+    refuse = {"sqlite": "PRAGMA query_only = ON", "postgresql": "SET default_transaction_read_only = on"}
+    await store.write(text(refuse[store.dialect]), {})
+    doubling = Doubling()
+    outcomes = await asyncio.gather(*(store.submit(doubling, item) for item in range(8)), return_exceptions=True)
+    assert [isinstance(outcome, StoreError) for outcome in outcomes] == [True] * 8
+    assert doubling.groups == [[*range(8)]]
+    assert await seen(witness) == set()
+
+
+async def test_a_group_waits_but_once_for_another_process(impatient_store: Store, sqlite_file: Path) -> None:
+    doubling = Doubling()
+    with closing(sqlite3.connect(sqlite_file, isolation_level=None)) as locker:
+        locker.execute("BEGIN IMMEDIATE")
+        outcomes = await asyncio.gather(
+            *(impatient_store.submit(doubling, item) for item in range(8)), return_exceptions=True
+        )
+    assert [isinstance(outcome, StoreError) for outcome in outcomes] == [True] * 8
+    assert doubling.groups == [[*range(8)]]
+    assert await impatient_store.submit(doubling, 8) == 16
+    assert on_disk(sqlite_file) == {"a8"}
 
 
 async def test_close_commits_what_is_pending(store: Store, witness: Store) -> None:
