@@ -19,6 +19,7 @@ from repertory.errors import ConfigError, RepertoryError, StoreTooNew
 from repertory.store.connection import connect, is_away, is_starting
 from repertory.store.failures import read_failed, reason, remedy
 from repertory.store.location import PATIENCE, engine_at, shown
+from repertory.store.opened_file import OpenedFile, file_of
 from repertory.store.tables import SCHEMA_VERSION, metadata, store_info
 from repertory.store.writer import Operation, Writer
 
@@ -33,11 +34,11 @@ _OPENING = 0x7265706572746F72  # the advisory lock of whoever makes or upgrades 
 class Store:
     """One open database. Create it with `Store.open`, end it with `close`."""
 
-    def __init__(self, engine: AsyncEngine, clock: Clock, name: str) -> None:
+    def __init__(self, engine: AsyncEngine, clock: Clock, name: str, file: OpenedFile | None) -> None:
         self._engine = engine
         self._clock = clock
         self._name = name
-        self._writer = Writer(engine, clock, name)
+        self._writer = Writer(engine, clock, name, file)
 
     @classmethod
     async def open(cls, location: str | Path, *, clock: Clock | None = None) -> "Store":
@@ -53,6 +54,7 @@ class Store:
         try:
             while not await _prepared(engine, name, last_try=clock.monotonic() >= until):
                 await clock.sleep(0.02)
+            file = await file_of(engine)
         except RepertoryError:
             await engine.dispose()
             raise
@@ -65,7 +67,7 @@ class Store:
         except BaseException:
             await engine.dispose()
             raise
-        return cls(engine, clock, name)
+        return cls(engine, clock, name, file)
 
     @property
     def dialect(self) -> str:

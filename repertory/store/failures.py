@@ -27,6 +27,14 @@ def outcome_unknown(store: str, error: BaseException) -> StoreError:
     )
 
 
+def file_lost(store: str) -> StoreError:
+    """The error of a write to a file that its path no longer leads to."""
+    return StoreError(
+        f"store {store}: the file was deleted or replaced while it was open: what is written to it would be lost",
+        hint="Stop this process before you put the file back or restore a backup; then start it again.",
+    )
+
+
 def read_failed(store: str, error: BaseException) -> StoreError:
     """The error of a read."""
     return _failure(f"store {store}: a read failed: {reason(error)}", remedy(store, error), error)

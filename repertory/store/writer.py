@@ -16,7 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from repertory.clock import Clock
 from repertory.errors import StoreError
 from repertory.store.connection import connect, is_away
-from repertory.store.failures import concerns_every_write, outcome_unknown, transaction_failed
+from repertory.store.failures import concerns_every_write, file_lost, outcome_unknown, transaction_failed
+from repertory.store.opened_file import OpenedFile
 
 ItemT = TypeVar("ItemT")
 OutcomeT = TypeVar("OutcomeT")
@@ -51,18 +52,19 @@ class _Write(Generic[OutcomeT]):
 class Writer:
     """Commits writes in groups.
 
-    Invariants: a write's caller hears of it only after the transaction that holds it has been committed. A
-    write is in at most one transaction whose commit was asked for and not refused, so it never happens twice:
-    where the connection breaks before the commit the group is written anew, where it breaks during the commit
-    the callers are told that the outcome is unknown. Writes of one operation keep their order; those of
-    different operations in one group do not: a write that needs another one's row waits for that one first. A
-    caller cancelled while it waits does not undo its write.
+    Invariants: a write's caller hears of it only after the transaction that holds it has been committed, to a
+    file that its path still leads to. A write is in at most one transaction whose commit was asked for and not
+    refused, so it never happens twice: where the connection breaks before the commit the group is written anew,
+    where it breaks during the commit the callers are told that the outcome is unknown. Writes of one operation
+    keep their order; those of different operations in one group do not: a write that needs another one's row
+    waits for that one first. A caller cancelled while it waits does not undo its write.
     """
 
-    def __init__(self, engine: AsyncEngine, clock: Clock, store: str) -> None:
+    def __init__(self, engine: AsyncEngine, clock: Clock, store: str, file: OpenedFile | None) -> None:
         self._engine = engine
         self._clock = clock
         self._store = store  # its name in errors
+        self._file = file
         self._connection: AsyncConnection | None = None
         self._pending: list[_Write[Any]] = []
         self._wake = asyncio.Event()
@@ -132,6 +134,10 @@ class Writer:
                 await self._commit_apart(group, error)
             else:
                 _fail(group, partial(outcome_unknown, self._store, error))
+            return
+        # Not before the commit: the file may lose its path during it, too.
+        if self._file is not None and not self._file.is_in_place():
+            _fail(group, partial(file_lost, self._store))
             return
         for write, outcome in zip(group, outcomes, strict=True):
             _resolve(write, outcome)
