@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
-from sqlalchemy import Executable, Row, func, insert, inspect, select, update
+from sqlalchemy import Executable, Row, delete, func, insert, inspect, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -45,7 +45,7 @@ class Store:
         """Open, or create, the store at a SQLite file's path or a database URL (``postgresql://...``).
 
         A PostgreSQL database must exist and hold nothing else. A store of an older version is upgraded.
-        Raises ConfigError if the location cannot be used and StoreTooNew if a newer version wrote it.
+        Raises ConfigError if the location cannot be read and written, StoreTooNew if a newer version wrote it.
         """
         engine = engine_at(location)
         name = shown(location)
@@ -149,13 +149,13 @@ async def _prepare(engine: AsyncEngine, name: str) -> None:
             )
         await connection.run_sync(store_info.create, checkfirst=True)
         version = (await connection.execute(select(store_info.c.schema_version))).scalar()
-        if version is None:
-            await connection.execute(insert(store_info), {"only_row": 1, "schema_version": SCHEMA_VERSION})
-        elif version > SCHEMA_VERSION:
+        if version is not None and version > SCHEMA_VERSION:
             raise StoreTooNew(
                 f"store: {name} has schema version {version}, this Repertory knows {SCHEMA_VERSION}",
                 hint="Upgrade Repertory, or choose another store.",
             )
-        elif version < SCHEMA_VERSION:
-            await connection.execute(update(store_info).values(schema_version=SCHEMA_VERSION))
+        # Anew even where it is the same: what cannot be written must not be found out by the first run. An
+        # update to the same value would not do, SQLite leaves a page alone that stays as it is.
+        await connection.execute(delete(store_info))
+        await connection.execute(insert(store_info), {"only_row": 1, "schema_version": SCHEMA_VERSION})
         await connection.run_sync(metadata.create_all)
