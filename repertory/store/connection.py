@@ -27,7 +27,7 @@ def is_away(error: BaseException) -> bool:
     """Whether the server could not be reached or ended the connection: another attempt may succeed."""
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return True
-    return isinstance(error, OSError) or _sql_state(error).startswith(("08", "57P"))
+    return isinstance(error, OSError) or sql_state(error).startswith(("08", "57P"))
 
 
 def is_starting(error: BaseException) -> bool:
@@ -36,16 +36,15 @@ def is_starting(error: BaseException) -> bool:
     A PostgreSQL server says so as it starts. Of several that switch the same new file to the write-ahead log
     at once, SQLite turns some away as busy without the patience it otherwise has.
     """
-    busy = getattr(getattr(error, "orig", None), "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY
-    return busy or _sql_state(error) == "57P03"
+    return sqlite_code(error) == sqlite3.SQLITE_BUSY or sql_state(error) == "57P03"
 
 
-def reason(error: BaseException) -> str:
-    """What the driver said, without the statement and its values."""
-    told = getattr(error, "orig", None) or error
-    return str(told.__cause__ or told) or type(told).__name__
-
-
-def _sql_state(error: BaseException) -> str:
+def sql_state(error: BaseException) -> str:
     """The five characters by which PostgreSQL names an error, "" where there are none."""
     return getattr(getattr(error, "orig", None) or error, "sqlstate", None) or ""
+
+
+def sqlite_code(error: BaseException) -> int | None:
+    """SQLite's primary result code, None where there is none."""
+    code = getattr(getattr(error, "orig", None) or error, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF  # what is above tells more about the same

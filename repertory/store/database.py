@@ -10,14 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
-from sqlalchemy import Executable, Row, func, insert, inspect, select, update
+from sqlalchemy import Executable, Row, delete, func, insert, inspect, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from repertory.clock import Clock, SystemClock
-from repertory.errors import ConfigError, RepertoryError, StoreError, StoreTooNew
-from repertory.store.connection import connect, is_away, is_starting, reason
+from repertory.errors import ConfigError, RepertoryError, StoreTooNew
+from repertory.store.connection import connect, is_away, is_starting
+from repertory.store.failures import read_failed, reason, remedy
 from repertory.store.location import PATIENCE, engine_at, shown
+from repertory.store.opened_file import OpenedFile, file_of
 from repertory.store.tables import SCHEMA_VERSION, metadata, store_info
 from repertory.store.writer import Operation, Writer
 
@@ -32,39 +34,40 @@ _OPENING = 0x7265706572746F72  # the advisory lock of whoever makes or upgrades 
 class Store:
     """One open database. Create it with `Store.open`, end it with `close`."""
 
-    def __init__(self, engine: AsyncEngine, clock: Clock) -> None:
+    def __init__(self, engine: AsyncEngine, clock: Clock, name: str, file: OpenedFile | None) -> None:
         self._engine = engine
         self._clock = clock
-        self._writer = Writer(engine, clock)
+        self._name = name
+        self._writer = Writer(engine, clock, name, file)
 
     @classmethod
     async def open(cls, location: str | Path, *, clock: Clock | None = None) -> "Store":
         """Open, or create, the store at a SQLite file's path or a database URL (``postgresql://...``).
 
         A PostgreSQL database must exist and hold nothing else. A store of an older version is upgraded.
-        Raises ConfigError if the location cannot be used and StoreTooNew if a newer version wrote it.
+        Raises ConfigError if the location cannot be read and written, StoreTooNew if a newer version wrote it.
         """
         engine = engine_at(location)
+        name = shown(location)
         clock = clock or SystemClock()
         until = clock.monotonic() + PATIENCE
         try:
-            while not await _prepared(engine, location, last_try=clock.monotonic() >= until):
+            while not await _prepared(engine, name, last_try=clock.monotonic() >= until):
                 await clock.sleep(0.02)
+            file = await file_of(engine)
         except RepertoryError:
             await engine.dispose()
             raise
         except Exception as error:
             await engine.dispose()
-            hint = (
-                "Name a file in a writable directory, or delete the file if it is not a Repertory store."
-                if engine.dialect.name == "sqlite"
-                else "Check the URL's host, port, user, password and database, and that the server runs."
-            )
-            raise ConfigError(f"store: cannot use {shown(location)}: {reason(error)}", hint=hint) from error
+            hint = remedy(name, error)
+            if engine.dialect.name == "postgresql" and (hint is None or is_away(error)):
+                hint = "Check the URL's host, port, user, password and database, and that the server runs."
+            raise ConfigError(f"store: cannot use {name}: {reason(error)}", hint=hint) from error
         except BaseException:
             await engine.dispose()
             raise
-        return cls(engine, clock)
+        return cls(engine, clock, name, file)
 
     @property
     def dialect(self) -> str:
@@ -97,7 +100,7 @@ class Store:
                     await connection.close()
             except (SQLAlchemyError, OSError) as error:
                 if not is_away(error) or self._clock.monotonic() >= until:
-                    raise StoreError(f"a read failed: {reason(error)}") from error
+                    raise read_failed(self._name, error) from error
 
     async def close(self) -> None:
         """Commit what is pending and let go of the database."""
@@ -119,10 +122,10 @@ class _Statement:
         return [None] * len(rows)
 
 
-async def _prepared(engine: AsyncEngine, location: str | Path, *, last_try: bool) -> bool:
+async def _prepared(engine: AsyncEngine, name: str, *, last_try: bool) -> bool:
     """Prepare the store; return whether that was done, False where it is worth another try."""
     try:
-        await _prepare(engine, location)
+        await _prepare(engine, name)
     except Exception as error:
         if last_try or not is_starting(error):
             raise
@@ -130,7 +133,7 @@ async def _prepared(engine: AsyncEngine, location: str | Path, *, last_try: bool
     return True
 
 
-async def _prepare(engine: AsyncEngine, location: str | Path) -> None:
+async def _prepare(engine: AsyncEngine, name: str) -> None:
     async with engine.begin() as connection:
         # Whoever comes first makes the tables; others that open the same new store wait for it.
         if engine.dialect.name == "sqlite":
@@ -141,18 +144,18 @@ async def _prepare(engine: AsyncEngine, location: str | Path) -> None:
         if tables and store_info.name not in tables:
             another = "file" if engine.dialect.name == "sqlite" else "database"
             raise ConfigError(
-                f"store: {shown(location)} is a database of something else (it has the table {tables[0]!r})",
+                f"store: {name} is a database of something else (it has the table {tables[0]!r})",
                 hint=f"Name another {another}; this one is left as it is.",
             )
         await connection.run_sync(store_info.create, checkfirst=True)
         version = (await connection.execute(select(store_info.c.schema_version))).scalar()
-        if version is None:
-            await connection.execute(insert(store_info), {"only_row": 1, "schema_version": SCHEMA_VERSION})
-        elif version > SCHEMA_VERSION:
+        if version is not None and version > SCHEMA_VERSION:
             raise StoreTooNew(
-                f"store: {shown(location)} has schema version {version}, this Repertory knows {SCHEMA_VERSION}",
+                f"store: {name} has schema version {version}, this Repertory knows {SCHEMA_VERSION}",
                 hint="Upgrade Repertory, or choose another store.",
             )
-        elif version < SCHEMA_VERSION:
-            await connection.execute(update(store_info).values(schema_version=SCHEMA_VERSION))
+        # Anew even where it is the same: what cannot be written must not be found out by the first run. An
+        # update to the same value would not do, SQLite leaves a page alone that stays as it is.
+        await connection.execute(delete(store_info))
+        await connection.execute(insert(store_info), {"only_row": 1, "schema_version": SCHEMA_VERSION})
         await connection.run_sync(metadata.create_all)

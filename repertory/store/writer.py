@@ -5,17 +5,19 @@ under load the cost of a commit is shared, and a lone write waits for nobody.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
-from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from repertory.clock import Clock
 from repertory.errors import StoreError
-from repertory.store.connection import connect, is_away, reason
+from repertory.store.connection import connect, is_away
+from repertory.store.failures import concerns_every_write, file_lost, outcome_unknown, transaction_failed
+from repertory.store.opened_file import OpenedFile
 
 ItemT = TypeVar("ItemT")
 OutcomeT = TypeVar("OutcomeT")
@@ -31,7 +33,8 @@ class Operation(Protocol[ItemT_contra, OutcomeT_co]):
 
     It gets the items in the order in which they came and returns the outcome of each, in the same order; an
     outcome that is a StoreError is raised to that caller alone. What it raises undoes the whole group, which
-    is then tried again in halves: it must not change anything but the database. Equal operations are one.
+    is then tried again in halves where one item may be the cause: it must not change anything but the database.
+    Equal operations are one.
     """
 
     async def __call__(
@@ -49,17 +52,19 @@ class _Write(Generic[OutcomeT]):
 class Writer:
     """Commits writes in groups.
 
-    Invariants: a write's caller hears of it only after the transaction that holds it has been committed. A
-    write is in at most one transaction whose commit was asked for and not refused, so it never happens twice:
-    where the connection breaks before the commit the group is written anew, where it breaks during the commit
-    the callers are told that the outcome is unknown. Writes of one operation keep their order; those of
-    different operations in one group do not: a write that needs another one's row waits for that one first. A
-    caller cancelled while it waits does not undo its write.
+    Invariants: a write's caller hears of it only after the transaction that holds it has been committed, to a
+    file that its path still leads to. A write is in at most one transaction whose commit was asked for and not
+    refused, so it never happens twice: where the connection breaks before the commit the group is written anew,
+    where it breaks during the commit the callers are told that the outcome is unknown. Writes of one operation
+    keep their order; those of different operations in one group do not: a write that needs another one's row
+    waits for that one first. A caller cancelled while it waits does not undo its write.
     """
 
-    def __init__(self, engine: AsyncEngine, clock: Clock) -> None:
+    def __init__(self, engine: AsyncEngine, clock: Clock, store: str, file: OpenedFile | None) -> None:
         self._engine = engine
         self._clock = clock
+        self._store = store  # its name in errors
+        self._file = file
         self._connection: AsyncConnection | None = None
         self._pending: list[_Write[Any]] = []
         self._wake = asyncio.Event()
@@ -69,7 +74,9 @@ class Writer:
     def submit(self, operation: Operation[ItemT, OutcomeT], item: ItemT) -> asyncio.Future[OutcomeT]:
         """Have ``operation`` done for ``item``; the future has its outcome, once on disk, or a StoreError."""
         if self._closing:
-            raise StoreError("the store is closed", hint="Keep the Runtime open while work is under way.")
+            raise StoreError(
+                f"the store {self._store} is closed", hint="Keep the Runtime open while work is under way."
+            )
         done: asyncio.Future[OutcomeT] = asyncio.get_running_loop().create_future()
         self._pending.append(_Write(operation, item, done))
         self._wake.set()
@@ -96,17 +103,17 @@ class Writer:
                 try:
                     await self._commit(group)
                 finally:
-                    _abandon(group)  # only an unforeseen error leaves one without an outcome
+                    self._abandon(group)  # only an unforeseen error leaves one without an outcome
         finally:
             self._closing = True
-            _abandon(self._pending)
+            self._abandon(self._pending)
             await self._disconnect()
 
     async def _commit(self, group: list[_Write[Any]], *, anew: bool = True) -> None:
         try:
             connection = self._connection = self._connection or await connect(self._engine, self._clock)
         except Exception as error:  # noqa: BLE001  # drivers have errors of every kind
-            _fail(group, error)
+            _fail(group, partial(transaction_failed, self._store, error))
             return
         try:
             outcomes = await _execute(connection, group)
@@ -116,7 +123,7 @@ class Writer:
                 if anew:
                     await self._commit(group, anew=False)
                 else:
-                    _fail(group, error)
+                    _fail(group, partial(transaction_failed, self._store, error))
             else:
                 await self._commit_apart(group, error)
             return
@@ -126,15 +133,19 @@ class Writer:
             if await self._undone(connection, error):
                 await self._commit_apart(group, error)
             else:
-                _fail(group, error, unknown=True)
+                _fail(group, partial(outcome_unknown, self._store, error))
+            return
+        # Not before the commit: the file may lose its path during it, too.
+        if self._file is not None and not self._file.is_in_place():
+            _fail(group, partial(file_lost, self._store))
             return
         for write, outcome in zip(group, outcomes, strict=True):
             _resolve(write, outcome)
 
     async def _commit_apart(self, group: list[_Write[Any]], error: Exception) -> None:
         """One bad write must not fail its neighbours: each half gets a transaction of its own."""
-        if len(group) == 1:
-            _fail(group, error)
+        if len(group) == 1 or concerns_every_write(error):
+            _fail(group, partial(transaction_failed, self._store, error))
             return
         middle = len(group) // 2
         await self._commit(group[:middle])
@@ -148,6 +159,10 @@ class Writer:
                 return True
         await self._disconnect()
         return False
+
+    def _abandon(self, writes: list[_Write[Any]]) -> None:
+        message = f"the writer of the store {self._store} failed; the write may be lost"
+        _fail(writes, partial(StoreError, message))
 
     async def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
@@ -179,31 +194,6 @@ def _resolve(write: _Write[Any], outcome: object) -> None:
         write.done.set_result(outcome)
 
 
-def _fail(group: list[_Write[Any]], error: Exception, *, unknown: bool = False) -> None:
+def _fail(group: list[_Write[Any]], failure: Callable[[], StoreError]) -> None:
     for write in group:
-        _resolve(write, _store_error(error, unknown=unknown))
-
-
-def _abandon(writes: list[_Write[Any]]) -> None:
-    for write in writes:
-        _resolve(write, StoreError("the store's writer failed; the write may be lost"))
-
-
-def _store_error(error: Exception, *, unknown: bool) -> StoreError:
-    if unknown:
-        wrapped = StoreError(
-            f"the connection broke during a commit: whether the write took place is unknown ({reason(error)})",
-            hint="Read what the store holds before writing again.",
-        )
-    elif is_away(error):
-        wrapped = StoreError(
-            f"the database cannot be reached: {reason(error)}",
-            hint="Check that the database server runs; later work tries to reach it again.",
-        )
-    else:
-        wrapped = StoreError(
-            f"a transaction failed: {reason(error)}",
-            hint="Check free disk space and the store's file." if isinstance(error, OperationalError) else None,
-        )
-    wrapped.__cause__ = error
-    return wrapped
+        _resolve(write, failure())

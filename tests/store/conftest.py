@@ -55,3 +55,13 @@ async def sqlite_store(sqlite_file: Path) -> AsyncIterator[Store]:
     store = await Store.open(sqlite_file)
     yield store
     await store.close()
+
+
+@pytest.fixture
+async def impatient_store(sqlite_file: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Store]:
+    """One that does not wait for another process."""
+    monkeypatch.setattr("repertory.store.location.PATIENCE", 0.0)
+    monkeypatch.setattr("repertory.store.database.PATIENCE", 0.0)
+    store = await Store.open(sqlite_file)
+    yield store
+    await store.close()

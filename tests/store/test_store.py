@@ -85,8 +85,28 @@ async def test_a_file_that_cannot_be_opened_is_a_clear_error(tmp_path: Path) -> 
     with pytest.raises(ConfigError, match="unable to open database file") as caught:
         await Store.open(tmp_path)  # a directory
     assert str(tmp_path) in str(caught.value)
-    assert "writable directory" in str(caught.value.hint)
+    assert "must be a file, and it and its directory must be writable" in str(caught.value.hint)
     assert_gone(set(threading.enumerate()) - before)
+
+
+async def test_a_file_that_may_only_be_read_is_refused(sqlite_file: Path) -> None:
+    store = await Store.open(sqlite_file)
+    await store.close()
+    with pytest.raises(ConfigError, match="attempt to write a readonly database") as caught:
+        await Store.open(f"sqlite+aiosqlite:///file:{sqlite_file}?mode=ro&uri=true")
+    assert str(sqlite_file) in caught.value.message
+    assert "must be writable for this user" in str(caught.value.hint)
+
+
+async def test_a_postgresql_database_that_may_only_be_read_is_refused(postgres: PostgresServer) -> None:
+    url = postgres.new_database()
+    store = await Store.open(url)
+    await store.close()
+    database = url.split("/")[3].split("?")[0]
+    postgres.execute(f"ALTER DATABASE {database} SET default_transaction_read_only = on")
+    with pytest.raises(ConfigError, match="read-only transaction") as caught:
+        await Store.open(url)
+    assert caught.value.hint == "Name a server and a database that take writes: a standby takes none."
 
 
 @pytest.fixture
@@ -102,7 +122,7 @@ async def test_a_file_that_is_not_a_database_is_a_clear_error_and_stays_as_it_wa
     with pytest.raises(ConfigError, match="file is not a database") as caught:
         await Store.open(diary)
     assert str(diary) in str(caught.value)
-    assert "delete the file if it is not a Repertory store" in str(caught.value.hint)
+    assert f"Keep '{diary}' as it is and name another file" in str(caught.value.hint)
     assert_gone(set(threading.enumerate()) - before)
 
 

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import sqlite3
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +170,29 @@ async def test_a_group_in_which_one_fails_is_committed_in_halves_that_keep_the_o
     assert await seen(witness) == {f"a{item}" for item in range(8)}
 
 
+async def test_a_group_fails_as_one_where_none_of_it_can_be_the_cause(store: Store, witness: Store) -> None:
+    refuse = {"sqlite": "PRAGMA query_only = ON", "postgresql": "SET default_transaction_read_only = on"}
+    await store.write(text(refuse[store.dialect]), {})
+    doubling = Doubling()
+    outcomes = await asyncio.gather(*(store.submit(doubling, item) for item in range(8)), return_exceptions=True)
+    assert [isinstance(outcome, StoreError) for outcome in outcomes] == [True] * 8
+    assert doubling.groups == [[*range(8)]]
+    assert await seen(witness) == set()
+
+
+async def test_a_group_waits_but_once_for_another_process(impatient_store: Store, sqlite_file: Path) -> None:
+    doubling = Doubling()
+    with closing(sqlite3.connect(sqlite_file, isolation_level=None)) as locker:
+        locker.execute("BEGIN IMMEDIATE")
+        outcomes = await asyncio.gather(
+            *(impatient_store.submit(doubling, item) for item in range(8)), return_exceptions=True
+        )
+    assert [isinstance(outcome, StoreError) for outcome in outcomes] == [True] * 8
+    assert doubling.groups == [[*range(8)]]
+    assert await impatient_store.submit(doubling, 8) == 16
+    assert on_disk(sqlite_file) == {"a8"}
+
+
 async def test_close_commits_what_is_pending(store: Store, witness: Store) -> None:
     writes = [store.write(INSERT, row(f"a{number}")) for number in range(100)]
     await store.close()
@@ -178,7 +202,7 @@ async def test_close_commits_what_is_pending(store: Store, witness: Store) -> No
 
 async def test_a_write_after_close_is_refused(store: Store, witness: Store) -> None:
     await store.close()
-    with pytest.raises(StoreError, match="the store is closed"):
+    with pytest.raises(StoreError, match=r"the store .* is closed"):
         store.write(INSERT, row("late"))
     assert await seen(witness) == set()
 
