@@ -72,6 +72,10 @@ class Api:
         """Whether requests should be sent here."""
         if self.requests.announced:
             return _unavailable("the service is draining: it finishes what is under way and stops")
+        if (journal := self.runtime.journal) is not None:
+            await (
+                journal.writes.probe()
+            )  # where no requests are sent any more, none can show that it is well again
         if obstacles := self.runtime.obstacles():
             return _unavailable(*obstacles)
         return _json({"status": "ready"})
