@@ -76,8 +76,14 @@ def _make_directory(directory: Path) -> None:
     if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise ConfigError(
             f"the admin socket's directory {directory} can be written by others: they could replace the socket",
-            hint=f"Run: chmod go-w {directory}   (or set server.admin_socket to a path in a directory of its own)",
+            hint=_remedy(directory, found.st_mode),
         )
+
+
+def _remedy(directory: Path, mode: int) -> str:
+    if mode & stat.S_ISVTX:  # shared on purpose, as /tmp is
+        return f"Set server.admin_socket to a path in a directory of its own, such as {directory}/repertory/socket"
+    return f"Run: chmod go-w {directory}   (or set server.admin_socket to a path in a directory of its own)"
 
 
 def _remove_stale(path: Path) -> None:

@@ -120,6 +120,17 @@ def test_a_directory_that_others_can_write_to_is_refused(tmp_path: Path) -> None
     assert not os.listdir(tmp_path)
 
 
+def test_a_directory_that_is_shared_on_purpose_is_not_to_be_closed(tmp_path: Path) -> None:
+    tmp_path.chmod(0o1777)
+    with pytest.raises(ConfigError, match="can be written by others") as raised, reserved(tmp_path / "socket"):
+        pass
+    assert "chmod" not in str(raised.value)
+    advised = tmp_path / "repertory" / "socket"
+    assert f"a directory of its own, such as {advised}" in str(raised.value)
+    with reserved(advised):
+        assert advised.is_socket()
+
+
 def test_a_directory_that_cannot_be_made_is_named() -> None:
     path = Path("/proc/nowhere/socket")
     with pytest.raises(ConfigError, match=f"{path} cannot be made: ") as raised, reserved(path):
