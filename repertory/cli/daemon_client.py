@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Final
 
 from repertory.actors.info import ActorInfo, MailboxStats
 from repertory.errors import RepertoryError
-from repertory.server.admin_socket import check_length
+from repertory.server.admin_socket import check_length, is_reserved
 
 TIMEOUT: Final = 5.0  # seconds; a daemon that is well answers within milliseconds
 TREE: Final = "/v1/tree"
@@ -149,6 +149,11 @@ def _reason(error: Exception) -> str:
 
 
 def _absent(path: Path) -> DaemonUnreachable:
+    if not path.exists() and is_reserved(path):
+        return DaemonUnreachable(
+            f"a daemon runs, but its admin socket {path.absolute()} is gone",
+            hint="Somebody removed it. Restart the daemon: it makes another. Its HTTP API is not concerned.",
+        )
     return DaemonUnreachable(
         f"no daemon answers at {path.absolute()}",
         hint="Start one: repertory serve CONFIG. If it runs: repertory ps CONFIG, in the directory it was started "

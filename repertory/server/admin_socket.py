@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from repertory.errors import ConfigError
 
@@ -43,12 +43,12 @@ def reserved(path: Path) -> Iterator[socket.socket]:
     whole = path.absolute()  # the process may change its directory before it removes the socket
     try:
         _make_directory(path.parent)
-        lock = path.with_name(f"{path.name}.lock").open("ab", buffering=0)
+        lock = _lock_of(path).open("ab", buffering=0)
     except OSError as error:
         raise _unusable(path, error) from None
     with lock, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as bound:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _take(lock)
         except BlockingIOError:
             raise _in_use(path) from None
         except OSError as error:
@@ -64,6 +64,31 @@ def reserved(path: Path) -> Iterator[socket.socket]:
         finally:
             with suppress(OSError):  # what cannot be removed is replaced by the next daemon
                 whole.unlink()
+
+
+def is_reserved(path: Path) -> bool:
+    """Whether a live daemon has ``path``, even if the socket itself is gone; False where that cannot be told."""
+    try:
+        with _lock_of(path).open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _lock_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.lock")
+
+
+def _take(lock: IO[bytes]) -> None:
+    """Lock it for this process. Raises BlockingIOError if a live daemon has it."""
+    while True:
+        with suppress(BlockingIOError):
+            return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # It can be shared unless a daemon has it: then it was `is_reserved` that had it, for a moment.
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
 
 
 def _make_directory(directory: Path) -> None:

@@ -19,6 +19,7 @@ from repertory.cli.daemon_client import Circuit, DaemonUnreachable, ask_tree, re
 from repertory.cli.main import main
 from repertory.cli.ps import TreeReport, socket_of
 from repertory.errors import ConfigError
+from repertory.server.admin_socket import reserved
 
 NOBODY = 65534  # a user id that owns nothing
 ACTOR: dict[str, Any] = {
@@ -115,6 +116,19 @@ def test_a_daemon_that_is_not_running(path: Path, make: Any) -> None:
     with pytest.raises(DaemonUnreachable, match=f"no daemon answers at {path}") as raised:
         ask_tree(path)
     assert "Start one: repertory serve CONFIG" in str(raised.value)
+
+
+def test_a_daemon_whose_socket_was_removed(tmp_path: Path) -> None:
+    path = tmp_path / "admin" / "socket"
+    with reserved(path):
+        path.unlink()
+        with pytest.raises(
+            DaemonUnreachable, match=f"a daemon runs, but its admin socket {path} is gone"
+        ) as raised:
+            ask_tree(path)
+    assert f"{path} is gone" in raised.value.message
+    assert "Restart the daemon" in str(raised.value)
+    assert "Start one" not in str(raised.value)
 
 
 def test_a_daemon_whose_loop_is_blocked_is_told_from_one_that_is_not_running(path: Path) -> None:

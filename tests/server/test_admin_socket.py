@@ -5,6 +5,7 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 
 from repertory.errors import ConfigError
 from repertory.runtime.config import make_config
-from repertory.server.admin_socket import LONGEST, check_length, reserved
+from repertory.server.admin_socket import LONGEST, check_length, is_reserved, reserved
 
 
 def mode_of(path: Path) -> int:
@@ -75,6 +76,37 @@ def test_that_of_a_live_daemon_is_left_alone(tmp_path: Path) -> None:
             assert "server.admin_socket" in str(raised.value)
             bound.listen()
         assert connects(path)
+
+
+def test_whether_a_daemon_has_it_is_told_without_the_socket(tmp_path: Path) -> None:
+    path = tmp_path / "admin" / "socket"
+    assert not is_reserved(path)
+    with reserved(path):
+        path.unlink()
+        assert is_reserved(path)
+    assert not is_reserved(path)
+
+
+def test_who_asks_whether_a_daemon_has_it_does_not_keep_one_from_having_it(tmp_path: Path) -> None:
+    path, enough = tmp_path / "admin" / "socket", threading.Event()
+    with reserved(path):
+        pass  # the lock's file is there from now on
+
+    def ask() -> None:
+        while not enough.is_set():
+            is_reserved(path)
+
+    asking = [threading.Thread(target=ask) for _ in range(3)]
+    for each in asking:
+        each.start()
+    try:
+        for _ in range(300):
+            with reserved(path):
+                pass
+    finally:
+        enough.set()
+        for each in asking:
+            each.join()
 
 
 def test_that_of_a_killed_daemon_is_replaced(tmp_path: Path) -> None:
