@@ -232,3 +232,11 @@ class RunFinished(Event):
     seconds: float
     error: str | None  # the error's code; None for success
     replayed: bool  # whether the outcome was read from the journal
+
+
+@dataclass(frozen=True, slots=True)
+class RunStuck(Event):
+    """A program's ``forward`` goes on although it has been cancelled; it was left behind, its caller told."""
+
+    program: str
+    run_id: str

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Final
 
 from repertory.actors.info import ActorInfo, MailboxStats
 from repertory.errors import RepertoryError
-from repertory.server.admin_socket import check_length
+from repertory.server.admin_socket import check_length, is_reserved
 
 TIMEOUT: Final = 5.0  # seconds; a daemon that is well answers within milliseconds
 TREE: Final = "/v1/tree"
@@ -25,12 +25,23 @@ class DaemonUnreachable(RepertoryError):
 
 
 @dataclass(frozen=True, slots=True)
+class Circuit:
+    """The circuit of a daemon's endpoint: ``open_for`` seconds nothing will be asked there."""
+
+    endpoint: str
+    state: str
+    open_for: float
+
+
+@dataclass(frozen=True, slots=True)
 class DaemonTree:
-    """The supervision tree of a daemon at one moment, and whose it is."""
+    """The supervision tree of a daemon at one moment, whose it is, and what it suffers from outside."""
 
     version: str
     pid: int
     actors: tuple[ActorInfo, ...]
+    journal_failure: str | None = None
+    circuits: tuple[Circuit, ...] = ()
 
 
 def ask_tree(path: Path, timeout: float = TIMEOUT) -> Any:
@@ -75,9 +86,21 @@ def read_tree(path: Path, answer: Any) -> DaemonTree:
     """What ``answer``, which came from ``path``, says. Raises DaemonUnreachable if that is no daemon's."""
     try:
         actors = tuple(_actor(actor) for actor in answer["actors"])
-        return DaemonTree(str(answer["version"]), int(answer["pid"]), actors)
+        circuits = tuple(_circuit(circuit) for circuit in answer["circuits"])
+        failure = answer["journal_failure"]
+        return DaemonTree(
+            version=str(answer["version"]),
+            pid=int(answer["pid"]),
+            actors=actors,
+            journal_failure=str(failure) if failure is not None else None,
+            circuits=circuits,
+        )
     except (LookupError, TypeError, ValueError):
         raise _unexpected(path, "not the tree of this version") from None
+
+
+def _circuit(values: Mapping[str, Any]) -> Circuit:
+    return Circuit(str(values["endpoint"]), str(values["state"]), float(values["open_for"]))
 
 
 def _actor(values: Mapping[str, Any]) -> ActorInfo:
@@ -123,6 +146,11 @@ def _reason(error: Exception) -> str:
 
 
 def _absent(path: Path) -> DaemonUnreachable:
+    if not path.exists() and is_reserved(path):
+        return DaemonUnreachable(
+            f"a daemon runs, but its admin socket {path.absolute()} is gone",
+            hint="Somebody removed it. Restart the daemon: it makes another. Its HTTP API is not concerned.",
+        )
     return DaemonUnreachable(
         f"no daemon answers at {path.absolute()}",
         hint="Start one: repertory serve CONFIG. If it runs: repertory ps CONFIG, in the directory it was started "

@@ -126,12 +126,10 @@ def serve(config: Path, /, *, debug: Debug = False) -> ExitCode:
     config
         A TOML file such as configs/local.toml.
     """
-    import asyncio
-
     from repertory.runtime.config import load_config
-    from repertory.server.daemon import serve as serve_daemon
+    from repertory.server.process import run_daemon
 
-    return ExitCode(asyncio.run(serve_daemon(load_config(config), str(config))))
+    return ExitCode(run_daemon(load_config(config), str(config)))
 
 
 @app.command

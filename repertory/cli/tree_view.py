@@ -11,7 +11,7 @@ from rich.cells import cell_len, chop_cells, set_cell_size
 from rich.text import Text
 
 from repertory.actors.info import ActorInfo, MailboxStats
-from repertory.cli.daemon_client import DaemonTree
+from repertory.cli.daemon_client import Circuit, DaemonTree
 from repertory.cli.printable import printable
 
 COLUMNS: Final = ("ACTOR", "KIND", "STATE", "AGE", "LIFE", "RESTARTS", "MAILBOX", "HANDLING")
@@ -49,6 +49,7 @@ def tree_lines(tree: DaemonTree, width: int) -> list[Text]:
     """
     rows = list(_rows(tree.actors))
     lines = [Text(line) for line in _wrapped(_summary(tree, rows), width)]
+    lines += [Text(line, "bold red") for trouble in _troubles(tree) for line in _wrapped(trouble, width)]
     if not rows:
         return lines
     lines.append(Text())
@@ -110,6 +111,19 @@ def _summary(tree: DaemonTree, rows: Sequence[_Row]) -> str:
     restarts = sum(row.actor.restarts for row in rows)
     drops = sum(row.actor.mailbox.drops for row in rows)
     return f"{daemon}: {len(rows)} actors ({shares}), {restarts} restarts, {drops} messages dropped"
+
+
+def _troubles(tree: DaemonTree) -> Iterator[str]:
+    """What no actor is to blame for."""
+    if tree.journal_failure is not None:
+        yield f"the journal cannot be written: {_shown(tree.journal_failure)}"
+    yield from (_opened(circuit) for circuit in tree.circuits if circuit.state == "open")
+
+
+def _opened(circuit: Circuit) -> str:
+    # When its time is over it waits for a call to probe it with, which may be long in coming.
+    rest = f"for another {max(1, circuit.open_for):.0f} s" if circuit.open_for > 0 else "until a call probes it"
+    return f"circuit of {_shown(circuit.endpoint)!r}: open {rest}"
 
 
 def _depth(mailbox: MailboxStats) -> str:

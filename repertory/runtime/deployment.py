@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 from weakref import WeakValueDictionary
@@ -12,10 +13,11 @@ from pydantic_core import to_jsonable_python
 
 from repertory.actors import ActorRef
 from repertory.errors import DeadlineExceeded, InputError, ProgramError, RepertoryError, StoreError
-from repertory.events import RunFinished
+from repertory.events import RunFinished, RunStuck
 from repertory.modules import Module, Parameters, Predict, Prediction
 from repertory.modules.dispatch import current_dispatcher
 from repertory.modules.json_text import load_json
+from repertory.runtime.confined import Overdue, Work, confined
 from repertory.runtime.journal import RecordedRun, json_hash, run_id
 from repertory.runtime.predictor import UpdateParameters
 from repertory.runtime.run import RunContext, Station
@@ -61,6 +63,7 @@ class Deployment:
         self._runtime = runtime
         self._stations = stations
         self._keepers = keepers
+        self._stuck: set[Work[Prediction]] = set()  # left behind
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # by run key
 
     def _fingerprint(self, runtime: "Runtime") -> str:
@@ -186,16 +189,12 @@ class Deployment:
     async def _execute(self, context: RunContext, values: dict[str, Any], timeout: float) -> Prediction:
         if isinstance(self.program, Predict):
             return await context.dispatch(self.program, values, None)
-        token = current_dispatcher.set(context)
         try:
-            async with asyncio.timeout(timeout) as limit:
-                prediction = await self.program.forward(**values)
-        except TimeoutError as error:
-            if not limit.expired():  # the program's own
-                raise
+            prediction = await confined(
+                self._forward(context, values), timeout, partial(self._leave_behind, context.run)
+            )
+        except Overdue as error:
             raise DeadlineExceeded(f"{self.name}: not done within {timeout:g} s") from error
-        finally:
-            current_dispatcher.reset(token)
         if not isinstance(prediction, Prediction):
             raise ProgramError(
                 f"{self.name}: forward returned {type(prediction).__name__}, not a Prediction",
@@ -206,6 +205,20 @@ class Deployment:
             usage=context.usage,
             lm_calls=context.lm_calls,
         )
+
+    async def _forward(self, context: RunContext, values: dict[str, Any]) -> Prediction:
+        current_dispatcher.set(context)
+        try:
+            return await self.program.forward(**values)
+        except SystemExit as failure:
+            raise self._told(failure) from failure
+
+    def _leave_behind(self, run: str, task: Work[Prediction]) -> None:
+        task.set_name(f"run {run} of {self.name}")
+        self._stuck.add(task)
+        task.add_done_callback(self._stuck.discard)
+        if hooks := self._runtime.hooks:
+            hooks.emit(RunStuck(self.name, run))
 
     def _check_same(self, key: str, values: dict[str, Any], recorded: RecordedRun) -> None:
         """Raise unless the run recorded under ``key`` asks the same of the same program."""

@@ -14,6 +14,7 @@ from repertory.errors import RepertoryError
 from repertory.modules import Prediction
 from repertory.modules.json_text import dump_json, load_json
 from repertory.providers.messages import Usage
+from repertory.runtime.watched_writes import WatchedWrites
 from repertory.store import Store
 from repertory.store.tables import runs, steps
 
@@ -64,9 +65,13 @@ class Journal:
     """Runs and their steps in a store.
 
     Invariants: a run that was accepted is found again under its key; a step or outcome is recorded at most once.
+
+    Attributes:
+        writes: Tells whether it can be written.
     """
 
     def __init__(self, store: Store, clock: Clock) -> None:
+        self.writes = WatchedWrites(store, clock)
         self._store = store
         self._clock = clock
 
@@ -104,7 +109,7 @@ class Journal:
     async def accept(self, program: str, key: str, fingerprint: str, inputs: Mapping[str, Any]) -> str:
         """Record that the run is to be done; return its id once that is on disk."""
         id = run_id(program, key)
-        await self._store.write(
+        await self.writes.write(
             _ACCEPT,
             {
                 "id": id,
@@ -169,7 +174,7 @@ class Journal:
         outputs: str | None = None,
         error: RepertoryError | None = None,
     ) -> None:
-        await self._store.write(
+        await self.writes.write(
             _FINISH,
             {
                 "of_run": run,

@@ -56,7 +56,7 @@ class RunContext:
     ) -> None:
         self.usage = Usage()
         self.lm_calls = 0
-        self._run = run
+        self.run = run
         self._stations = stations
         self._journal = journal
         self._clock = clock
@@ -141,7 +141,7 @@ class RunContext:
         key = StepKey(station.path, asked, self._finished[station.path, asked])
         self._finished[station.path, asked] += 1
         # Not awaited: the step is on its way to the disk while the next one runs; `settle` waits for all.
-        self._writes.append(journal.record_step(self._run, key, outputs, prediction, seconds))
+        self._writes.append(journal.record_step(self.run, key, outputs, prediction, seconds))
         return prediction
 
     async def _ask(

@@ -218,7 +218,9 @@ class Runtime:
             for endpoint in self.endpoints()
             if endpoint.circuit.state == "open" and endpoint.circuit.open_for > 0
         ]
-        return down + shut
+        failure = self.journal.writes.failure if self.journal is not None else None
+        unwritable = [f"the journal cannot be written: {failure}"] if failure is not None else []
+        return down + shut + unwritable
 
     def endpoints(self) -> list[EndpointSnapshot]:
         """The state of each endpoint, as data."""

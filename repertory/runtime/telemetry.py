@@ -37,6 +37,7 @@ LEVELS: Final[Mapping[type[Event], Level]] = MappingProxyType(
         events.LMCallFinished: "debug",
         events.LocalModelExited: "warning",
         events.RunFinished: "debug",
+        events.RunStuck: "error",
     }
 )
 """How loud each event is; those not named are ``info``, a circuit that opens is a ``warning``."""

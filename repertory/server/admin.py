@@ -45,8 +45,18 @@ def make_admin_app(runtime: Runtime) -> web.Application:
 
     async def tree(_: web.Request) -> web.Response:
         actors = [described(info) for info in runtime.tree()]
-        body = dump_json({"version": __version__, "pid": os.getpid(), "actors": actors})
-        return web.Response(body=body, content_type="application/json")
+        failure = runtime.journal.writes.failure if runtime.journal is not None else None
+        body = {
+            "version": __version__,
+            "pid": os.getpid(),
+            "journal_failure": shortened(failure) if failure is not None else None,
+            "circuits": [
+                {"endpoint": each.name, "state": each.circuit.state, "open_for": each.circuit.open_for}
+                for each in runtime.endpoints()
+            ],
+            "actors": actors,
+        }
+        return web.Response(body=dump_json(body), content_type="application/json")
 
     app = web.Application(middlewares=[observing(runtime, Cutoff())])
     app.add_routes([web.get(TREE, tree)])

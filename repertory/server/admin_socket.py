@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from repertory.errors import ConfigError
 
@@ -43,12 +43,12 @@ def reserved(path: Path) -> Iterator[socket.socket]:
     whole = path.absolute()  # the process may change its directory before it removes the socket
     try:
         _make_directory(path.parent)
-        lock = path.with_name(f"{path.name}.lock").open("ab", buffering=0)
+        lock = _lock_of(path).open("ab", buffering=0)
     except OSError as error:
         raise _unusable(path, error) from None
     with lock, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as bound:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _take(lock)
         except BlockingIOError:
             raise _in_use(path) from None
         except OSError as error:
@@ -66,6 +66,31 @@ def reserved(path: Path) -> Iterator[socket.socket]:
                 whole.unlink()
 
 
+def is_reserved(path: Path) -> bool:
+    """Whether a live daemon has ``path``, even if the socket itself is gone; False where that cannot be told."""
+    try:
+        with _lock_of(path).open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _lock_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.lock")
+
+
+def _take(lock: IO[bytes]) -> None:
+    """Lock it for this process. Raises BlockingIOError if a live daemon has it."""
+    while True:
+        with suppress(BlockingIOError):
+            return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # It can be shared unless a daemon has it: then it was `is_reserved` that had it, for a moment.
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+
+
 def _make_directory(directory: Path) -> None:
     directory.parent.mkdir(parents=True, exist_ok=True)
     with suppress(FileExistsError):
@@ -76,8 +101,14 @@ def _make_directory(directory: Path) -> None:
     if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise ConfigError(
             f"the admin socket's directory {directory} can be written by others: they could replace the socket",
-            hint=f"Run: chmod go-w {directory}   (or set server.admin_socket to a path in a directory of its own)",
+            hint=_remedy(directory, found.st_mode),
         )
+
+
+def _remedy(directory: Path, mode: int) -> str:
+    if mode & stat.S_ISVTX:  # shared on purpose, as /tmp is
+        return f"Set server.admin_socket to a path in a directory of its own, such as {directory}/repertory/socket"
+    return f"Run: chmod go-w {directory}   (or set server.admin_socket to a path in a directory of its own)"
 
 
 def _remove_stale(path: Path) -> None:

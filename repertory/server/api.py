@@ -72,6 +72,9 @@ class Api:
         """Whether requests should be sent here."""
         if self.requests.announced:
             return _unavailable("the service is draining: it finishes what is under way and stops")
+        if (journal := self.runtime.journal) is not None:
+            # Where no requests are sent any more, none can show that it is well again.
+            await journal.writes.probe()
         if obstacles := self.runtime.obstacles():
             return _unavailable(*obstacles)
         return _json({"status": "ready"})

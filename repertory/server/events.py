@@ -75,7 +75,20 @@ class DaemonStopped(Event):
     drained: bool  # whether every request under way could finish
 
 
+@dataclass(frozen=True, slots=True)
+class TasksLeft(Event):
+    """The daemon has stopped, but these go on although they were cancelled: the process ends without them."""
+
+    tasks: tuple[str, ...]
+
+
 LEVELS: Final[Mapping[type[Event], Level]] = MappingProxyType(
-    {RequestCrashed: "error", JournalFailed: "error", BadHttp: "warning", DaemonFailed: "error"}
+    {
+        RequestCrashed: "error",
+        JournalFailed: "error",
+        BadHttp: "warning",
+        DaemonFailed: "error",
+        TasksLeft: "error",
+    }
 )
 """How loud each of these is; those not named are ``info``."""

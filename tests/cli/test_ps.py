@@ -15,10 +15,11 @@ import pytest
 from rich.console import Console
 
 from repertory.cli.console import ReportConsole
-from repertory.cli.daemon_client import DaemonUnreachable, ask_tree, read_tree
+from repertory.cli.daemon_client import Circuit, DaemonUnreachable, ask_tree, read_tree
 from repertory.cli.main import main
 from repertory.cli.ps import TreeReport, socket_of
 from repertory.errors import ConfigError
+from repertory.server.admin_socket import reserved
 
 NOBODY = 65534  # a user id that owns nothing
 ACTOR: dict[str, Any] = {
@@ -33,7 +34,13 @@ ACTOR: dict[str, Any] = {
     "last_error": None,
     "children": [],
 }
-TREE: dict[str, Any] = {"version": "0.1.0", "pid": 7, "actors": [ACTOR]}
+TREE: dict[str, Any] = {
+    "version": "0.1.0",
+    "pid": 7,
+    "journal_failure": None,
+    "circuits": [],
+    "actors": [ACTOR],
+}
 
 
 def reply(body: object, status: str = "200 OK") -> bytes:
@@ -78,9 +85,14 @@ def report_on(path: Path, *, as_json: bool = False, **console: Any) -> tuple[Tre
 
 def test_the_answer_is_read(path: Path) -> None:
     child = ACTOR | {"path": "root/a", "age": None, "handling": ["Add"], "last_error": "E: x"}
-    with answering(path, [reply(TREE | {"actors": [ACTOR | {"children": [child]}]})]):
+    suffered = {
+        "journal_failure": "disk full",
+        "circuits": [{"endpoint": "default", "state": "open", "open_for": 41.5}],
+    }
+    with answering(path, [reply(TREE | suffered | {"actors": [ACTOR | {"children": [child]}]})]):
         tree = read_tree(path, ask_tree(path))
-    assert (tree.version, tree.pid) == ("0.1.0", 7)
+    assert (tree.version, tree.pid, tree.journal_failure) == ("0.1.0", 7, "disk full")
+    assert tree.circuits == (Circuit("default", "open", 41.5),)
     (actor,) = tree.actors[0].children
     assert (actor.path, actor.age, actor.handling, actor.last_error) == ("root/a", None, ("Add",), "E: x")
 
@@ -106,6 +118,19 @@ def test_a_daemon_that_is_not_running(path: Path, make: Any) -> None:
     assert "Start one: repertory serve CONFIG" in str(raised.value)
 
 
+def test_a_daemon_whose_socket_was_removed(tmp_path: Path) -> None:
+    path = tmp_path / "admin" / "socket"
+    with reserved(path):
+        path.unlink()
+        with pytest.raises(
+            DaemonUnreachable, match=f"a daemon runs, but its admin socket {path} is gone"
+        ) as raised:
+            ask_tree(path)
+    assert f"{path} is gone" in raised.value.message
+    assert "Restart the daemon" in str(raised.value)
+    assert "Start one" not in str(raised.value)
+
+
 def test_a_daemon_whose_loop_is_blocked_is_told_from_one_that_is_not_running(path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as blocked:
         blocked.bind(str(path))
@@ -128,6 +153,7 @@ def test_a_daemon_whose_loop_is_blocked_is_told_from_one_that_is_not_running(pat
         (b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n<", "no JSON"),
         (reply([]), "not the tree of this version"),
         (reply(TREE | {"actors": [{"path": "root"}]}), "not the tree of this version"),
+        (reply(TREE | {"circuits": [{}]}), "not the tree of this version"),
         (reply(TREE | {"pid": None}), "not the tree of this version"),
     ],
 )

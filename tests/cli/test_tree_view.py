@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from repertory.actors.info import ActorInfo, MailboxStats
-from repertory.cli.daemon_client import DaemonTree
+from repertory.cli.daemon_client import Circuit, DaemonTree
 from repertory.cli.tree_view import human_age, tree_lines
 
 IDLE = MailboxStats(depth=0, high_water=1, waits=0, drops=0)
@@ -180,6 +180,24 @@ def test_mailboxes(mailbox: MailboxStats, depth: str, pressure: str) -> None:
 )
 def test_ages(seconds: float, told: str) -> None:
     assert human_age(seconds) == told
+
+
+def test_what_no_actor_is_to_blame_for_is_told_below_the_summary() -> None:
+    circuits = (
+        Circuit("default", "open", 41.6),
+        Circuit("idle", "open", 0.0),
+        Circuit("probed", "half_open", 0.0),
+        Circuit("well", "closed", 0.0),
+    )
+    tree = DaemonTree("0", 1, (actor("a"),), "a transaction failed:\x1b disk full", circuits)
+    lines = [line.plain for line in tree_lines(tree, 80)]
+    assert "\x1b" not in lines[1]
+    assert lines[1].startswith("the journal cannot be written: a transaction failed:")
+    assert lines[2:5] == [
+        "circuit of 'default': open for another 42 s",
+        "circuit of 'idle': open until a call probes it",
+        "",
+    ]
 
 
 def test_states_that_want_attention_are_coloured() -> None:

@@ -1,6 +1,7 @@
 """One run: deadlines and cancellation down to the socket, and what its failures say."""
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,14 @@ from repertory.errors import (
     LMRequestRejected,
     ProgramError,
     ReplyError,
+    RuntimeClosed,
 )
-from repertory.events import RunFinished
+from repertory.events import RunFinished, RunStuck
+from repertory.runtime.runtime import Runtime
+from repertory.testing import ScriptedLM
 from tests.endpoint import Hang, Hold, Reply, ScriptedEndpoint, Seen, Status, Step
 from tests.runtime.programs import Collected, Two, reply_to, requests_seen, runtime_for
+from tests.virtual_time import LoopClock, run_in_virtual_time
 
 
 @pytest.mark.parametrize("program", [Two(), rp.Predict("text -> middle")])
@@ -116,6 +121,10 @@ class Own(rp.Module):
 
     async def forward(self, text: str) -> rp.Prediction:
         match text:
+            case "exit":
+                raise SystemExit(3)
+            case "cancel":
+                raise asyncio.CancelledError
             case "raise":
                 raise LookupError("own fault")
             case "timeout":
@@ -131,6 +140,8 @@ class Own(rp.Module):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("exit", "Own: its code raised SystemExit: 3"),
+        ("cancel", "Own: its code raised CancelledError: "),
         ("raise", "Own: its code raised LookupError: own fault"),
         ("timeout", "Own: its code raised TimeoutError: "),
         ("wrong", "Own: forward returned dict, not a Prediction"),
@@ -157,3 +168,56 @@ async def test_concurrent_runs_do_not_see_each_other() -> None:
         answers = await asyncio.gather(*(two(text=str(number)) for number in range(50)))
         assert [answer.answer for answer in answers] == [f"am{number}" for number in range(50)]
         assert all(answer.lm_calls == 2 for answer in answers)
+
+
+class Stubborn(rp.Module):
+    """Goes on until it is released, whatever is cancelled; then it asks on."""
+
+    def __init__(self) -> None:
+        self.ask = rp.Predict("text -> middle")
+        self.begun, self.release = asyncio.Event(), asyncio.Event()
+        self.refused: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+
+    async def forward(self, text: str) -> rp.Prediction:
+        self.begun.set()
+        while not self.release.is_set():
+            with suppress(asyncio.CancelledError):
+                await self.release.wait()
+        try:
+            return await self.ask(text=text)
+        except RuntimeClosed as error:
+            self.refused.set_result(error)
+            raise
+
+
+@pytest.mark.parametrize(
+    ("cancelled", "error", "outcome"),
+    [(False, DeadlineExceeded, "deadline_exceeded"), (True, asyncio.CancelledError, "cancelled")],
+)
+def test_a_run_that_withstands_its_end_is_left_behind_and_told(
+    cancelled: bool, error: type[BaseException], outcome: str
+) -> None:
+    async def main() -> None:
+        told, lm = Collected(), ScriptedLM(["{}"])
+        async with Runtime(lm=lm, store=None, hooks=[told], clock=LoopClock()) as runtime:
+            stubborn = Stubborn()
+            deployment = await runtime.start(stubborn)
+            run = asyncio.create_task(deployment.run({"text": "x"}, timeout=5))
+            await stubborn.begun.wait()
+            if cancelled:
+                run.cancel()
+            with pytest.raises(error):
+                await run
+            (stuck,), (finished,) = told.of(RunStuck), told.of(RunFinished)
+            assert (stuck.program, stuck.run_id) == ("Stubborn", finished.run_id)
+            assert finished.error == outcome
+            assert await runtime.drain(timeout=0)
+            (left,) = [task for task in asyncio.all_tasks() if task.get_name().startswith("run ")]
+            assert left.get_name() == f"run {stuck.run_id} of Stubborn"
+            stubborn.release.set()
+            assert "the run of ask has ended" in str(await stubborn.refused)  # what it asks late costs nothing
+            await asyncio.wait({left})
+            assert len(told.of(RunFinished)) == 1
+        assert not lm.requests
+
+    run_in_virtual_time(main())

@@ -37,6 +37,7 @@ EVERY_EVENT: list[Event] = [
     events.LocalModelExited("default", 42, -9),
     events.ParametersChanged("root/programs/mail/self/parameters", 2),
     events.RunFinished("mail", "run-1", 0.5, None, replayed=False),
+    events.RunStuck("mail", "run-1"),
 ]
 
 
@@ -77,6 +78,7 @@ def test_incidents_are_louder_than_routine() -> None:
         "supervisor_gave_up",
         "stuck_child",
         "reminder_failed",
+        "run_stuck",
     }
     assert {name for name, level in levels.items() if level == "warning"} == {
         "actor_crashed",
@@ -105,6 +107,7 @@ def test_what_is_below_the_level_is_not_written() -> None:
         "supervisor_gave_up",
         "stuck_child",
         "reminder_failed",
+        "run_stuck",
     ]
 
 

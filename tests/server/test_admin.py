@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import aiohttp
@@ -9,10 +11,12 @@ import pytest
 
 from repertory import __version__
 from repertory.actors.info import ActorInfo, MailboxStats
+from repertory.errors import LMAuthError, StoreError
 from repertory.runtime.config import make_config
 from repertory.runtime.runtime import Runtime
 from repertory.server.admin import LONGEST_ERROR, administered, described, shortened
-from tests.server.service import Recorder
+from tests.endpoint import ScriptedEndpoint, Status
+from tests.server.service import Recorder, endpoint_config, mail
 
 
 class Standing(Runtime):
@@ -69,8 +73,32 @@ async def test_the_tree_is_told_whole(tmp_path: Path) -> None:
         "last_error": "ValueError: no",
         "children": [],
     }
+    assert (answer["journal_failure"], answer["circuits"]) == (None, [])
     assert not runtime.recorder.events  # a watch every second must not fill the log
     assert not path.exists()
+
+
+async def test_what_it_suffers_from_outside_is_told(tmp_path: Path) -> None:
+    path, store = tmp_path / "admin" / "socket", tmp_path / "store.db"
+    async with ScriptedEndpoint([Status(401)]) as endpoint:
+        config = endpoint_config(endpoint.url, admin_socket=str(path))
+        async with Runtime(config, store=store) as runtime, administered(runtime), client_of(path) as client:
+            deployment = await runtime.start(mail(), name="mail")
+            with pytest.raises(LMAuthError):
+                await deployment(text="Win!")
+            with closing(sqlite3.connect(store)) as disk:
+                disk.execute(
+                    f"CREATE TRIGGER full BEFORE INSERT ON runs BEGIN SELECT RAISE(ABORT, '{'x' * 300}'); END"
+                )
+            with pytest.raises(StoreError):
+                await deployment(text="Win!")
+            async with client.get("/v1/tree") as response:
+                answer = await response.json()
+    (circuit,) = answer["circuits"]
+    assert (circuit["endpoint"], circuit["state"]) == ("default", "open")
+    assert circuit["open_for"] > 0
+    assert answer["journal_failure"].startswith("a transaction failed: xxx")
+    assert len(answer["journal_failure"]) == LONGEST_ERROR
 
 
 async def test_before_the_runtime_is_entered_the_tree_is_empty() -> None:

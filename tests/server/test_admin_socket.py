@@ -5,6 +5,7 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 
 from repertory.errors import ConfigError
 from repertory.runtime.config import make_config
-from repertory.server.admin_socket import LONGEST, check_length, reserved
+from repertory.server.admin_socket import LONGEST, check_length, is_reserved, reserved
 
 
 def mode_of(path: Path) -> int:
@@ -77,6 +78,37 @@ def test_that_of_a_live_daemon_is_left_alone(tmp_path: Path) -> None:
         assert connects(path)
 
 
+def test_whether_a_daemon_has_it_is_told_without_the_socket(tmp_path: Path) -> None:
+    path = tmp_path / "admin" / "socket"
+    assert not is_reserved(path)
+    with reserved(path):
+        path.unlink()
+        assert is_reserved(path)
+    assert not is_reserved(path)
+
+
+def test_who_asks_whether_a_daemon_has_it_does_not_keep_one_from_having_it(tmp_path: Path) -> None:
+    path, enough = tmp_path / "admin" / "socket", threading.Event()
+    with reserved(path):
+        pass  # the lock's file is there from now on
+
+    def ask() -> None:
+        while not enough.is_set():
+            is_reserved(path)
+
+    asking = [threading.Thread(target=ask) for _ in range(3)]
+    for each in asking:
+        each.start()
+    try:
+        for _ in range(300):
+            with reserved(path):
+                pass
+    finally:
+        enough.set()
+        for each in asking:
+            each.join()
+
+
 def test_that_of_a_killed_daemon_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "admin" / "socket"
     code = (
@@ -118,6 +150,17 @@ def test_a_directory_that_others_can_write_to_is_refused(tmp_path: Path) -> None
         pass
     assert f"chmod go-w {tmp_path}" in str(raised.value)
     assert not os.listdir(tmp_path)
+
+
+def test_a_directory_that_is_shared_on_purpose_is_not_to_be_closed(tmp_path: Path) -> None:
+    tmp_path.chmod(0o1777)
+    with pytest.raises(ConfigError, match="can be written by others") as raised, reserved(tmp_path / "socket"):
+        pass
+    assert "chmod" not in str(raised.value)
+    advised = tmp_path / "repertory" / "socket"
+    assert f"a directory of its own, such as {advised}" in str(raised.value)
+    with reserved(advised):
+        assert advised.is_socket()
 
 
 def test_a_directory_that_cannot_be_made_is_named() -> None:

@@ -1,5 +1,9 @@
 """What process managers, load balancers and Prometheus ask."""
 
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
 from prometheus_client.parser import text_string_to_metric_families
 
 from repertory.errors import CircuitOpen
@@ -30,6 +34,30 @@ async def test_not_ready_while_a_circuit_is_open() -> None:
         assert status == 503
         assert answer["reasons"] == ["the circuit of the language model 'default' is open"]
         assert (await get(service, "/health/live"))[0] == 200
+
+
+FILL = "CREATE TRIGGER full BEFORE INSERT ON runs BEGIN SELECT RAISE(ABORT, 'disk full'); END"
+
+
+async def test_not_ready_while_the_journal_cannot_be_written(tmp_path: Path) -> None:
+    store = tmp_path / "store.db"
+    async with serving(ScriptedLM([]), store=store) as service:
+        with closing(sqlite3.connect(store)) as disk:
+            disk.execute(FILL)
+        assert (await service.predict())[0] == 503
+        status, answer = await get(service, "/health/ready")
+        assert status == 503
+        assert answer["reasons"] == ["the journal cannot be written: a transaction failed: disk full"]
+
+
+async def test_ready_without_any_traffic_once_the_journal_can_be_written_again(tmp_path: Path) -> None:
+    store = tmp_path / "store.db"
+    async with serving(ScriptedLM([]), store=store) as service:
+        with closing(sqlite3.connect(store)) as disk:
+            disk.execute(FILL)
+            assert (await service.predict())[0] == 503
+            disk.execute("DROP TRIGGER full")
+        assert (await get(service, "/health/ready"))[0] == 200
 
 
 async def test_not_ready_while_it_drains_and_connections_are_not_kept() -> None:

@@ -17,11 +17,15 @@ from tests.endpoint import Hang, Hold, Reply, ScriptedEndpoint
 from tests.server.service import PATIENCE, PREDICT, SPAM
 
 RUN = """
-import asyncio, sys
+import sys
 from repertory.runtime.config import load_config
-from repertory.server.daemon import serve
+from repertory.server.process import run_daemon
 
-sys.exit(asyncio.run(serve(load_config(sys.argv[1]), sys.argv[1])))
+sys.exit(run_daemon(load_config(sys.argv[1]), sys.argv[1]))
+"""
+MAIL = """
+from repertory.modules import Predict
+judge = Predict("text -> label: Literal['spam', 'ham']")
 """
 KEY = "a-key-of-the-tests"
 
@@ -57,16 +61,16 @@ class Child:
 
 
 @asynccontextmanager
-async def daemon(tmp_path: Path, url: str, drain_timeout: float) -> AsyncIterator[Child]:
-    (tmp_path / "mail.py").write_text(
-        "from repertory.modules import Predict\njudge = Predict(\"text -> label: Literal['spam', 'ham']\")\n"
-    )
+async def daemon(
+    tmp_path: Path, url: str, drain_timeout: float, *, program: str = MAIL, request_timeout: float = 60
+) -> AsyncIterator[Child]:
+    (tmp_path / "mail.py").write_text(program)
     config = tmp_path / "daemon.toml"
     config.write_text(
         f'store = "{tmp_path}/store.db"\n'
         f'[lm.default]\nmodel = "openai/scripted"\nbase_url = "{url}"\napi_key_env = ""\n'
         f'[programs.mail]\nsource = "{tmp_path}/mail.py:judge"\n'
-        f"[server]\nport = 0\ndrain_timeout = {drain_timeout}\n"
+        f"[server]\nport = 0\ndrain_timeout = {drain_timeout}\nrequest_timeout = {request_timeout}\n"
         '[log]\nformat = "json"\n'
     )
     environment = {"REPERTORY_API_KEYS": KEY, "PATH": "/usr/bin:/bin"}
@@ -128,3 +132,55 @@ async def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
         child.process.send_signal(signal.SIGINT)
         assert (await asking)[0] == 503
         assert await child.exit_code() == 128 + signal.SIGINT
+
+
+STUBBORN = """
+import asyncio, time
+from repertory.modules import Module, Predict, Prediction
+
+class Stubborn(Module):
+    def __init__(self):
+        self.ask = Predict("text -> label")
+
+    async def forward(self, text: str) -> Prediction:
+        WORK
+
+judge = Stubborn()
+"""
+
+
+@pytest.mark.parametrize(
+    ("work", "stuck", "left"),
+    [
+        (
+            """while True:
+            try:
+                await asyncio.sleep(3600)
+            except asyncio.CancelledError:
+                pass""",
+            1,
+            "run {run_id} of mail (_answered)",
+        ),
+        (
+            "await asyncio.to_thread(time.sleep, 3600)",
+            0,
+            "work in threads (BaseEventLoop.shutdown_default_executor)",
+        ),
+    ],
+    ids=["task", "thread"],
+)
+async def test_what_withstands_its_end_keeps_neither_the_client_nor_the_process(
+    tmp_path: Path, work: str, stuck: int, left: str
+) -> None:
+    program = STUBBORN.replace("WORK", work)
+    async with daemon(tmp_path, "http://127.0.0.1:9", 3600, program=program, request_timeout=0.2) as child:
+        async with asyncio.timeout(PATIENCE):
+            status, problem = await child.predict()
+        assert (status, problem["code"]) == (504, "deadline_exceeded")
+        child.process.send_signal(signal.SIGTERM)
+        assert await child.exit_code() == 0
+    runs = [line["run_id"] for line in child.log if line["event"] == "run_stuck"]
+    assert len(runs) == stuck
+    assert [line["event"] for line in child.log[-2:]] == ["daemon_stopped", "tasks_left"]
+    assert child.log[-2]["drained"] is True
+    assert child.log[-1]["tasks"] == [left.format(run_id=(runs or [""])[0])]
