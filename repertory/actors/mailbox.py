@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from repertory.actors.envelope import Envelope, Item
 from repertory.actors.info import MailboxStats
+from repertory.actors.reminders import is_reminder
 from repertory.actors.runner import WAKE
 from repertory.actors.spec import ActorSpec
 from repertory.errors import ActorDown, MailboxFull
@@ -290,35 +291,47 @@ class Mailbox:
             self.waiting[item] = None
             self._note_depth()
             return False
-        if self.spec.overflow == "drop_oldest" and self._skip_oldest():
-            return True
+        oldest: Item | None = None
+        if self.spec.overflow == "drop_oldest":
+            oldest = self._take_oldest()
+            if len(mailbox) - self.withdrawn < self.spec.mailbox and oldest is None:
+                return True
         crowd.drops += 1
         full = MailboxFull(
             f"{self.path}: {self.spec.mailbox} messages wait already",
             hint="Send more slowly, or raise the actor's mailbox bound.",
         )
-        if self.spec.overflow == "drop_oldest":
-            self._drop(mailbox.popleft(), full)
-            return True
-        self._drop(item, full)
-        if self.spec.overflow != "drop_newest":
+        self._drop(item if oldest is None else oldest, full)
+        if self.spec.overflow in ("reject", "wait"):
             raise full
-        return False
+        return oldest is not None
 
     def _drop(self, item: Item, error: MailboxFull) -> None:
         self.report_drop(item, "full")
         if type(item) is Envelope and self.spec.overflow != "reject":
             item.fail(error)
 
-    def _skip_oldest(self) -> bool:
-        """Take out those at the front whose askers are gone; return whether that made room.
+    def _take_oldest(self) -> Item | None:
+        """Take out what has waited longest and may be lost; None where there is none, or it is not needed.
 
-        It did where an asker had been cancelled and was yet to notice.
+        It is not where an asker had been cancelled and was yet to notice: those are skipped. Reminders stay, and
+        so are next; sent anew, they would go round and round in a mailbox that stays full.
         """
-        mailbox = self.open_mailbox()
-        while mailbox and type(oldest := mailbox[0]) is Envelope and oldest.settled:
-            self.skip(mailbox.popleft())
-        return len(mailbox) - self.withdrawn < self.spec.mailbox
+        mailbox, bound = self.open_mailbox(), self.spec.mailbox
+        position = 0
+        while position < len(mailbox):
+            item = mailbox[position]
+            if type(item) is Envelope and item.settled:
+                del mailbox[position]
+                self.skip(item)
+                if len(mailbox) - self.withdrawn < bound:
+                    return None
+            elif is_reminder(item):
+                position += 1
+            else:
+                del mailbox[position]
+                return item
+        return None
 
     def _purge(self) -> None:
         """Take out the asks whose askers are gone."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from types import UnionType
 from typing import Annotated, Any, Generic, TypeVar, Union, get_args, get_origin
 
-import orjson
 from pydantic import BaseModel, ValidationError
+from pydantic_core import from_json, to_json
 
 from repertory.errors import StaleState, StoreError, StoreTooNew
 from repertory.store import MemoryStates, States, StoredEvent
@@ -39,24 +39,24 @@ class EventLog(Generic[ModelT]):
         self.snapshot_every = snapshot_every
 
     def dump(self, event: BaseModel) -> str:
-        """``event`` as it is stored. Raises TypeError unless its type was declared."""
+        """``event`` as it is stored. Raises TypeError unless its type was declared, ValueError as `_dump`."""
         name = type(event).__name__
         if self.types.get(name) is not type(event):
             raise TypeError(f"{name} is not a declared event; declared: {', '.join(self.types)}")
-        return f'{{"{name}":{_dump(event)}}}'
+        return f'{{"{name}":{_dump(event, type(event))}}}'
 
     def read(self, path: str, stored: StoredEvent, schema_version: int) -> BaseModel:
         """The event of the actor at ``path`` that was stored. Raises StoreTooNew, StoreError."""
         try:
             data = _migrated(
-                orjson.loads(stored.data),
+                from_json(stored.data),
                 stored.schema_version,
                 schema_version,
                 self.migrations,
                 f"{path}: a stored event",
             )
             ((name, fields),) = data.items()
-            return self.types[name].model_validate(fields)
+            return self.types[name].model_validate_json(to_json(fields))
         except (KeyError, AttributeError, ValueError) as error:  # JSON and validation errors are ValueErrors
             raise StoreError(
                 f"{path}: a stored event fits none of {', '.join(self.types)}: {error}",
@@ -70,7 +70,8 @@ class Persistence(Generic[ModelT]):
     Invariants:
     * ``state`` is what the store holds at ``_revision``, or the model's defaults before the first write.
     * It is the newest snapshot with the events after it applied in order, now and whenever it is loaded,
-      provided that ``apply`` is pure and that models survive being written as JSON and read again.
+      provided that ``apply`` is pure and that models survive being written as JSON and read again. What would
+      not even be read again is never written.
     * Writes of one life run one after the other, and each compares the revision: a life that another one has
       overtaken, in this process or elsewhere, raises StaleState and changes nothing. A life that was left
       behind in this process raises it from `fence` on, before its replacement has written anything.
@@ -148,6 +149,9 @@ class Persistence(Generic[ModelT]):
     async def commit(self, state: ModelT) -> None:
         """Save ``state``. Raises StaleState if another life has committed since this one loaded, StoreError.
 
+        Raises TypeError for what is no state of this actor, and ValueError for a state that could not be read
+        again (built without validation, or holding what JSON cannot tell): nothing is written then.
+
         A write on its way cannot be called back: a caller that is cancelled meanwhile hears of it afterwards.
         """
         await self._write(lambda: self._save(state))
@@ -155,7 +159,8 @@ class Persistence(Generic[ModelT]):
     async def record(self, event: BaseModel) -> None:
         """Append ``event`` to the log, then apply it to the state; as `commit` otherwise.
 
-        Raises TypeError unless its type was declared, and whatever ``apply`` raises: nothing is written then.
+        Raises TypeError unless its type was declared, ValueError for an event that could not be read again, and
+        whatever ``apply`` raises: nothing is written then.
         """
         log = self._log
         if log is None:
@@ -206,7 +211,11 @@ class Persistence(Generic[ModelT]):
         return _Write(state, done, since_snapshot)
 
     def _save(self, state: ModelT) -> "_Write[ModelT]":
-        return _Write(state, self._states.save(self._path, self._revision, self._schema_version, _dump(state)), 0)
+        if not isinstance(state, self._model):
+            got = type(state).__name__
+            raise TypeError(f"{self._path}: its state is a {self._model.__name__}, it would commit a {got}")
+        dumped = _dump(state, self._model)
+        return _Write(state, self._states.save(self._path, self._revision, self._schema_version, dumped), 0)
 
     def _applied(self, log: EventLog[ModelT], event: BaseModel) -> ModelT:
         state = log.apply(self.state, event)
@@ -230,17 +239,14 @@ class Persistence(Generic[ModelT]):
                 hint="apply must accept every event that it accepted once.",
             ) from error
 
-    def _restore(self, data: str, schema_version: int, migrations: Migrations) -> None:
+    def _restore(self, data: str | bytes, schema_version: int, migrations: Migrations) -> None:
+        what = f"{self._path}: its stored state"
         try:
-            migrated = _migrated(
-                orjson.loads(data),
-                schema_version,
-                self._schema_version,
-                migrations,
-                f"{self._path}: its stored state",
-            )
-            self.state = self._model.model_validate(migrated)
-        except (orjson.JSONDecodeError, ValidationError) as error:
+            if schema_version != self._schema_version:
+                migrated = _migrated(from_json(data), schema_version, self._schema_version, migrations, what)
+                data = to_json(migrated)
+            self.state = self._model.model_validate_json(data)
+        except ValueError as error:  # JSON and validation errors
             raise StoreError(
                 f"{self._path}: its stored state does not fit {self._model.__name__}: {error}",
                 hint="Raise schema_version and add a migration when a state's model changes.",
@@ -265,9 +271,14 @@ def _members(declared: Any) -> list[type[BaseModel]]:
     return [declared]
 
 
-def _dump(model: BaseModel) -> str:
-    """``model`` as JSON that its own validation takes."""
-    return model.model_dump_json(by_alias=True, round_trip=True)
+def _dump(model: BaseModel, read_as: type[BaseModel]) -> str:
+    """``model`` as JSON. Raises ValueError unless it will be read again: it could be neither loaded nor left."""
+    dumped = model.model_dump_json(by_alias=True, round_trip=True, warnings=False)  # what they warn of is refused
+    try:
+        read_as.model_validate_json(dumped)
+    except ValidationError as error:
+        raise ValueError(f"this {type(model).__name__} could not be read again: {error}") from error
+    return dumped
 
 
 def _migrated(data: Any, written: int, known: int, migrations: Migrations, what: str) -> Any:

@@ -5,7 +5,7 @@ import heapq
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from repertory.actors.envelope import Envelope
+from repertory.actors.envelope import Envelope, Item
 from repertory.actors.message import Message
 from repertory.errors import ActorDown
 from repertory.events import ReminderFailed
@@ -47,6 +47,11 @@ class _Outcome(asyncio.Future[Any]):
         """As `Future.set_exception`; what the handler raises comes while a runner is at work on it."""
         self.lost = self.envelope.runner is None and isinstance(exception, ActorDown)
         super().set_exception(exception)
+
+
+def is_reminder(item: Item) -> bool:
+    """Whether ``item`` is a reminder that is deleted once it has an outcome, so that it must not be dropped."""
+    return type(item) is Envelope and type(item.outcome) is _Outcome
 
 
 class Reminders:
@@ -103,12 +108,15 @@ class Reminders:
         self._schedule(row)
 
     async def forget(self, path: str, name: str) -> None:
-        """Remind of this no more. Raises StoreError, in which case nothing has changed."""
+        """Remind of this no more. Raises StoreError, in which case nothing has changed.
+
+        Nor has it where the caller is cancelled meanwhile, but that the next process may know nothing of it.
+        """
         key = (path, name)
         before = self._known.pop(key, None)
         try:
             await self._rows.delete(path, name)
-        except Exception:
+        except BaseException:  # cancelled, too: it may be on disk still, and must then be known and come
             self._restore(key, None, before)
             raise
         self._withdraw(key)

@@ -181,8 +181,8 @@ class Residents:
 
     def _relieve_now(self) -> None:
         self._relieving = False
-        if self._limit is not None:
-            self._passivate(self._count - self._limit)
+        if self._limit is not None and (excess := self._count - self._limit) > 0:  # it may have fallen since
+            self._passivate(excess)
 
     def _passivate(self, number: int) -> None:
         at_rest = self._resting.longest(number)

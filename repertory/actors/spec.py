@@ -23,7 +23,8 @@ class ActorSpec:
         mailbox: Messages that may wait for it.
         overflow: What happens to a message that finds the mailbox full. ``reject`` raises MailboxFull at its
             sender; ``wait`` lets an ask wait for room within its deadline (a tell cannot wait and is
-            rejected); ``drop_newest`` drops the message and ``drop_oldest`` the one that waited longest.
+            rejected); ``drop_newest`` drops the message and ``drop_oldest`` the one that waited longest, though
+            never a durable reminder.
         passivate_after: Seconds without a message after which the object is dropped, to be made again by the
             next message; None: it stays.
         lazy: Whether its first life begins with the first message instead of at once.

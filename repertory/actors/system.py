@@ -1,13 +1,14 @@
 """The actor system: paths, time, events and storage shared by the actors of one runtime."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from contextvars import copy_context
+from math import isnan
 from typing import Any, Self
 
 from repertory.actors.actor import Actor
 from repertory.actors.cell import Cell, Keeper
-from repertory.actors.deadlines import Deadlines
+from repertory.actors.deadlines import NEAR, NEVER, Deadlines, doublings_for
 from repertory.actors.envelope import Envelope, being_handled
 from repertory.actors.exit import SHUTDOWN, Exit
 from repertory.actors.ref import ActorRef
@@ -161,9 +162,21 @@ class ActorSystem:
         self._context.copy().run(work)
 
     def watch(self, envelope: Envelope, timeout: float) -> set[Envelope]:
-        """Expire ``envelope`` ``timeout`` seconds from now, unless it is discarded from the returned set."""
+        """Expire ``envelope`` ``timeout`` seconds from now, unless it is discarded from the returned set.
+
+        It may expire later, by 20 ms or 0.2 % of the timeout, whichever is larger, but not earlier; never where
+        the timeout is `math.inf`, or `NEVER` and more. Raises ValueError for a timeout that is no number.
+        """
+        doublings = 0
+        if not 0 <= timeout < NEAR:
+            if isnan(timeout):
+                raise ValueError(f"timeout = {timeout!r}; it must be seconds, math.inf or None")
+            if timeout >= NEVER:
+                return set()
+            timeout = max(-NEVER, timeout)
+            doublings = doublings_for(timeout)
         envelope.deadline = deadline = self.clock.monotonic() + timeout
-        bucket = self._deadlines.bucket(deadline)
+        bucket = self._deadlines.bucket(deadline, doublings)
         bucket.add(envelope)
         if self._sweep_at is None or len(bucket) == 1:
             self._arm()
@@ -217,9 +230,17 @@ class ActorSystem:
         self._sweep_at = None
         # Askers before those they ask: a handler whose own time is over is to be cancelled for that, and not to
         # fail by the end of an ask that it made within the same time.
-        for envelope in sorted(self._deadlines.expired(self.clock.monotonic()), key=_depth):
-            envelope.expire()
+        due = sorted(self._deadlines.expired(self.clock.monotonic()), key=_depth)
         self._arm()
+        self._expire(iter(due))
+
+    def _expire(self, envelopes: Iterator[Envelope]) -> None:
+        try:
+            for envelope in envelopes:
+                envelope.expire()
+        except BaseException:  # that of one must not cost the others their outcomes
+            self.loop.call_soon(self._expire, envelopes)
+            raise
 
 
 def _depth(envelope: Envelope) -> int:

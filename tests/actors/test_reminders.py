@@ -5,6 +5,8 @@ import asyncio
 import pytest
 
 from repertory.actors import ActorSpec, ActorSystem, Exit, Reminder
+from repertory.actors.info import MailboxStats
+from repertory.errors import MailboxFull
 from repertory.events import Event, MessageDropped
 from repertory.store import MemoryReminders
 from tests.actors.kernel import Declined, Gate, Restarting, of, settle
@@ -260,3 +262,53 @@ async def test_one_that_waits_in_the_mailbox_of_an_actor_that_ends_waits_for_the
     await system.spawn(lambda: Forgetful(log), name="actor")
     await settle()
     assert [name for _, name in log] == ["x"]
+
+
+# --- a mailbox that stays full -------------------------------------------------------------------------------
+
+
+async def test_the_oldest_that_is_dropped_for_want_of_room_is_never_a_reminder(
+    system: ActorSystem, log: Log, events: list[Event]
+) -> None:
+    echoed: list[int] = []
+
+    async def hold(actor: Forgetful) -> None:
+        await asyncio.sleep(60)
+
+    def note(value: int) -> Do:
+        async def write_down(actor: Forgetful) -> None:
+            echoed.append(value)
+
+        return Do(write_down)
+
+    ref = await system.spawn(lambda: Forgetful(log), name="actor", mailbox=3, overflow="drop_oldest")
+    await ref.ask(remind("x", 5))
+    await ref.ask(remind("y", 6))
+    ref.tell(Do(hold))
+    await asyncio.sleep(10)
+    for value in range(100):
+        ref.tell(note(value))
+    assert ref.stats.depth == 3
+    await asyncio.sleep(100)
+    assert ([name for _, name in log], echoed) == (["x", "y"], [99])
+    assert len(of(MessageDropped, events)) == ref.stats.drops == 99
+
+
+async def test_where_only_reminders_wait_the_next_message_is_the_one_dropped(
+    system: ActorSystem, log: Log, events: list[Event]
+) -> None:
+    async def hold(actor: Forgetful) -> None:
+        await asyncio.sleep(60)
+
+    ref = await system.spawn(lambda: Forgetful(log), name="actor", mailbox=2, overflow="drop_oldest")
+    for name in ("x", "y", "z"):
+        await ref.ask(remind(name, 5))
+    ref.tell(Do(hold))
+    await asyncio.sleep(10)
+    ref.tell(Do(hold))
+    with pytest.raises(MailboxFull):
+        await ref.ask(Do(hold))
+    assert [event.message for event in of(MessageDropped, events)] == [Do, Do]
+    assert ref.stats == MailboxStats(depth=3, high_water=3, waits=0, drops=2)
+    await asyncio.sleep(100)
+    assert [name for _, name in log] == ["x", "y", "z"]

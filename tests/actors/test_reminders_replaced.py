@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from repertory.actors import ActorSystem, Reminder
-from repertory.errors import StoreError
+from repertory.errors import DeadlineExceeded, StoreError
 from repertory.events import Event, ReminderFailed
 from repertory.store import MemoryReminders
 from tests.actors.kernel import of
@@ -107,6 +107,28 @@ async def test_one_that_is_put_off_again_and_again_is_kept_but_once(system: Acto
     for _ in range(1000):
         await system.reminders.remind("actor", "x", after=1000, every=None)
     assert len(system.reminders._queue) < 100
+
+
+@pytest.mark.parametrize("after", [5, 50])
+async def test_one_whose_forgetting_was_cut_short_is_as_before(
+    nothing_left_behind: None, log: Log, after: float
+) -> None:
+    async def hold(actor: Forgetful) -> None:
+        await asyncio.sleep(10)  # it falls due and waits in the mailbox, or is yet to fall due
+        await actor.forget_reminder("x")
+
+    rows = SlowRows()
+    system = process(rows)
+    ref = await system.spawn(lambda: Forgetful(log), name="actor")
+    await ref.ask(remind("x", after))
+    with pytest.raises(DeadlineExceeded):
+        await ref.ask(Do(hold), timeout=10.5)
+    (row,) = await rows.all()
+    assert row.name == "x"
+    await asyncio.sleep(100)
+    assert [name for _, name in log] == ["x"]
+    assert await rows.all() == []
+    await system.stop()
 
 
 # --- a disk that fails ---------------------------------------------------------------------------------------

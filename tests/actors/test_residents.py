@@ -148,3 +148,12 @@ async def test_the_count_holds_through_crashes_and_stops(
     assert system.residents.count == 2
     await system.stop()
     assert system.residents.count == 0
+
+
+async def test_where_lives_end_before_the_limit_is_looked_at_nobody_has_to_go(make_system: MakeSystem) -> None:
+    system = make_system(resident_limit=1)
+    refs = [await system.spawn(Light, name=f"actor-{number}", passivate_after=AGES) for number in range(3)]
+    for ref in refs:
+        ref.kill(ValueError("broken"))
+    await settle()
+    assert system.residents.count == 0
