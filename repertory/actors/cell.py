@@ -20,6 +20,7 @@ from repertory.events import ActorCrashed, ActorPassivated, ActorStarted, ActorS
 if TYPE_CHECKING:
     from repertory.actors.actor import Actor
     from repertory.actors.bonds import Bonds
+    from repertory.actors.runner import Runner
     from repertory.actors.system import ActorSystem
 
 
@@ -77,10 +78,21 @@ class Cell(Mailbox):
         return self.life is not None and self.life.exit is None
 
     @property
-    def attends(self) -> bool:
-        """Whether its life takes messages: it is past its start and not about to end."""
+    def runners(self) -> "list[Runner]":
+        """Who is at work in its life, or begins it."""
+        life = self.life or self.starting
+        return life.runners if life is not None else []
+
+    @property
+    def runners_in_the_way(self) -> "list[Runner]":
+        """For whom a further message has to wait, whatever they wait for themselves.
+
+        With several handlers at a time there is nobody, but where the life takes no messages: in its start, before
+        its runners and those that may still be made add up to that number, and at its end.
+        """
         life = self.life
-        return life is not None and life.exit is None and self.free + len(life.runners) >= self.spec.concurrency
+        attends = life is not None and life.exit is None and self.free + len(life.runners) >= self.spec.concurrency
+        return [] if attends and self.spec.concurrency > 1 else self.runners
 
     @property
     def passivated(self) -> bool:

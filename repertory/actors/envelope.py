@@ -22,19 +22,21 @@ class Envelope:
     Attributes:
         cell: Whom it is addressed to.
         asker: The ask whose handler asks this one, if any: the chain of those that wait for each other.
+        awaits: The asks that its own handling waits for; None: there never was one.
         deadline: On the clock's ``monotonic()``; None: no limit.
         runner: Who is at work on it.
         queued: Whether it waits in the mailbox of ``cell``; else it is being handled, has been, is stashed, or is
             on its way to another mailbox.
     """
 
-    __slots__ = ("asker", "cell", "deadline", "message", "outcome", "queued", "runner", "withdrawn")
+    __slots__ = ("asker", "awaits", "cell", "deadline", "message", "outcome", "queued", "runner", "withdrawn")
 
     def __init__(self, message: Any, outcome: asyncio.Future[Any] | None, cell: "Cell") -> None:
         self.message = message
         self.outcome = outcome  # None: stands for the tells that a runner handles
         self.cell = cell
         self.asker: Envelope | None = None
+        self.awaits: set[Envelope] | None = None
         self.deadline: float | None = None
         self.runner: Runner | None = None
         self.queued = True  # which it is at once, or never

@@ -1,6 +1,7 @@
 """References: how actors are spoken to."""
 
 import asyncio
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from repertory.actors import bonds
@@ -12,6 +13,7 @@ from repertory.errors import ActorDown, AskCycle, DeadlineExceeded
 
 if TYPE_CHECKING:
     from repertory.actors.cell import Cell
+    from repertory.actors.runner import Runner
     from repertory.actors.system import ActorSystem
 
 ReplyT = TypeVar("ReplyT")
@@ -68,6 +70,8 @@ class ActorRef:
         finally:
             if watched_in is not None:
                 watched_in.discard(envelope)
+            if (asker := envelope.asker) is not None and asker.awaits is not None:
+                asker.awaits.discard(envelope)
 
     def tell(self, message: Message[Any]) -> None:
         """Send ``message`` and go on at once.
@@ -116,8 +120,9 @@ class ActorRef:
         check_exit(exit)
         cell = self._live_cell()
         current = being_handled.get()
-        if current is not None and current.runner is not None and asyncio.current_task() is current.runner.task:
-            _refuse_cycle("it would wait for its own end", current, cell)
+        runner = current.runner if current is not None else None
+        if runner is not None and asyncio.current_task() is runner.task:
+            _refuse_cycle("it would wait for its own end", runner, cell, cell.runners)
         await cell.end_life(exit, timeout)
 
     async def ended(self) -> Exit:
@@ -148,28 +153,40 @@ def _within(current: Envelope, envelope: Envelope, timeout: float | None) -> flo
         return timeout
     if current.outcome is None and asyncio.current_task() is not runner.task:
         return timeout  # nothing tells whether the handler of a tell still waits for this task
-    envelope.asker = current
     target = envelope.cell
-    if target.spec.concurrency == 1 or not target.attends:
-        _refuse_cycle(f"{type(envelope.message).__name__} would wait for itself", current, target)
-    if current.deadline is None:
-        return timeout
-    left = current.deadline - target.system.clock.monotonic()
-    if left <= 0:
-        name = type(envelope.message).__name__
-        raise DeadlineExceeded(f"{target.path}: the deadline had passed before {name} was asked")
-    return left if timeout is None or left < timeout else timeout
+    name = type(envelope.message).__name__
+    _refuse_cycle(f"{name} would wait for itself", runner, target, target.runners_in_the_way)
+    left = timeout
+    if current.deadline is not None:
+        left = current.deadline - target.system.clock.monotonic()
+        if left <= 0:
+            raise DeadlineExceeded(f"{target.path}: the deadline had passed before {name} was asked")
+        left = left if timeout is None else min(left, timeout)
+    envelope.asker = current
+    if current.awaits is None:
+        current.awaits = set()
+    current.awaits.add(envelope)
+    return left
 
 
-def _refuse_cycle(what: str, asker: Envelope, target: "Cell") -> None:
-    """Raise if ``target`` itself waits, through a chain of asks, for what ``asker`` is now to wait for."""
-    waiting: Envelope | None = asker
-    path = [target.path]
-    while waiting is not None and waiting.runner is not None:
-        path.append(waiting.cell.path)
-        if waiting.cell is target:
-            raise AskCycle(
-                f"{what}: {' -> '.join(reversed(path))}",
-                hint="Tell instead of asking, or let `background` work ask; an actor ends itself by `stop()`.",
-            )
-        waiting = waiting.asker
+def _refuse_cycle(what: str, asker: "Runner", target: "Cell", runners: "Iterable[Runner]") -> None:
+    """Raise if ``runners`` of ``target`` wait, through a chain of asks, for ``asker``, who is to wait for them."""
+    if (way := _way(runners, asker, set())) is not None:
+        raise AskCycle(
+            f"{what}: {' -> '.join((*way, target.path))}",
+            hint="Tell instead of asking, or let `background` work ask; an actor ends itself by `stop()`.",
+        )
+
+
+def _way(runners: "Iterable[Runner]", goal: "Runner", seen: "set[Runner]") -> list[str] | None:
+    """The paths on the way from one of ``runners`` to ``goal``, each waiting for the next; None: there is none."""
+    for runner in runners:
+        if runner is goal:
+            return [runner.life.cell.path]
+        if runner not in seen:
+            seen.add(runner)
+            for asked in runner.asking:
+                handlers = (asked.runner,) if asked.runner is not None else asked.cell.runners_in_the_way
+                if (way := _way(handlers, goal, seen)) is not None:
+                    return [runner.life.cell.path, *way]
+    return None

@@ -128,6 +128,12 @@ class Runner:
                 if envelope.withdrawn and not life.interrupted:
                     forget_cancellation()
 
+    @property
+    def asking(self) -> list[Envelope]:
+        """The asks that what it is at work on waits for."""
+        handling = (self.tells, self.item) if isinstance(self.item, Envelope) else (self.tells,)
+        return [asked for envelope in handling for asked in envelope.awaits or ()]
+
     def interrupt(self, envelope: Envelope) -> None:
         """Cancel the handling of ``envelope``, whose asker is gone, and tell if it withstands that."""
         loop = self.life.cell.system.loop

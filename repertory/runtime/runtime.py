@@ -218,9 +218,10 @@ class Runtime:
             for endpoint in self.endpoints()
             if endpoint.circuit.state == "open" and endpoint.circuit.open_for > 0
         ]
-        failure = self.journal.writes.failure if self.journal is not None else None
-        unwritable = [f"the journal cannot be written: {failure}"] if failure is not None else []
-        return down + shut + unwritable
+        unwritable = self.journal is not None and self.journal.writes.failure is not None
+        # Not why: that may name files and hosts, and anybody may ask whether a daemon is ready.
+        journal = ["the journal cannot be written; the log and repertory ps tell why"] if unwritable else []
+        return down + shut + journal
 
     def endpoints(self) -> list[EndpointSnapshot]:
         """The state of each endpoint, as data."""

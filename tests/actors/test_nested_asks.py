@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any
 
 import pytest
 
 from repertory.actors import ActorRef, ActorSystem
-from repertory.errors import AskCycle, DeadlineExceeded
+from repertory.errors import ActorDown, AskCycle, DeadlineExceeded
 from tests.actors.kernel import Echo, Gate, Hold, settle
 from tests.actors.light import Light, Run
 
@@ -208,6 +209,72 @@ async def test_two_that_ask_each_other_in_turn_are_no_cycle(system: ActorSystem)
     for _ in range(3):
         assert await a.ask(through(b, last=Echo(1))) == 1
         assert await b.ask(through(a, last=Echo(2))) == 2
+
+
+def waits_then_asks(gate: Gate, ref: ActorRef, message: Any) -> Run:
+    async def ask(_: Light) -> Any:
+        gate.entered.set()
+        await gate.open.wait()
+        return await ref.ask(message, timeout=None)
+
+    return Run(ask)
+
+
+@pytest.mark.parametrize("length", [2, 3])
+async def test_a_circle_closed_by_messages_of_different_senders_is_refused_too(
+    system: ActorSystem, length: int
+) -> None:
+    refs = await spawn(system, *"abc"[:length])
+    gates = [Gate() for _ in refs]
+    asks = []
+    for number, (ref, gate) in enumerate(zip(refs, gates, strict=True)):
+        following = refs[(number + 1) % length]
+        asks.append(asyncio.create_task(ref.ask(waits_then_asks(gate, following, Echo(number)), timeout=None)))
+        await gate.entered.wait()
+    for gate in gates:
+        gate.open.set()
+        await settle()
+    outcomes = await asyncio.gather(*asks, return_exceptions=True)
+    # The last one to ask hears it, and crashes by it: what the others had asked is then down.
+    assert isinstance(outcomes[-1], AskCycle)
+    circle = " -> ".join([*"abc"[:length], "a"])
+    assert str(outcomes[-1]).startswith(f"Echo would wait for itself: {circle}")
+    assert [type(outcome) for outcome in outcomes[:-1]] == [ActorDown] * (length - 1)
+
+
+async def test_a_circle_with_a_handler_to_spare_is_none(system: ActorSystem) -> None:
+    (a,) = await spawn(system, "a", concurrency=2)
+    (b,) = await spawn(system, "b")
+    gates = [Gate(), Gate()]
+    asks = []
+    for ref, other, gate in ((a, b, gates[0]), (b, a, gates[1])):
+        asks.append(asyncio.create_task(ref.ask(waits_then_asks(gate, other, Echo(1)), timeout=None)))
+        await gate.entered.wait()
+    for gate in gates:
+        gate.open.set()
+        await settle()
+    assert await asyncio.gather(*asks) == [1, 1]
+
+
+@pytest.mark.parametrize("told", [True, False])
+async def test_an_ask_that_is_over_closes_no_circle(system: ActorSystem, told: bool) -> None:
+    a, b = await spawn(system, "a", "b")
+    gates = [Gate(), Gate()]
+
+    async def ask_and_stay(light: Light) -> Any:
+        with suppress(DeadlineExceeded):
+            await b.ask(Hold(gates[0]), timeout=1)
+        return await light.hold(Hold(gates[1]))
+
+    if told:
+        a.tell(Run(ask_and_stay))
+    held = asyncio.create_task(a.ask(Hold(gates[1]) if told else Run(ask_and_stay), timeout=None))
+    await gates[1].entered.wait()
+    asking = asyncio.create_task(b.ask(through(a, last=Echo(2), timeout=None), timeout=None))
+    await settle()
+    gates[1].open.set()
+    assert await asking == 2
+    assert await held == "held"
 
 
 HOOKS = pytest.mark.parametrize("hook", ["started", "after_start", "stopping"])

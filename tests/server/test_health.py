@@ -47,7 +47,7 @@ async def test_not_ready_while_the_journal_cannot_be_written(tmp_path: Path) -> 
         assert (await service.predict())[0] == 503
         status, answer = await get(service, "/health/ready")
         assert status == 503
-        assert answer["reasons"] == ["the journal cannot be written: a transaction failed: disk full"]
+        assert answer["reasons"] == ["the journal cannot be written; the log and repertory ps tell why"]
 
 
 async def test_ready_without_any_traffic_once_the_journal_can_be_written_again(tmp_path: Path) -> None:
