@@ -41,15 +41,13 @@ class Cell(Mailbox):
     Attributes:
         life: The one that takes messages.
         starting: The one that is yet to.
-        tag: What the keeper notes about this child.
     """
 
-    __slots__ = ("bonds", "incarnation", "keeper", "life", "starting", "tag")
+    __slots__ = ("bonds", "incarnation", "keeper", "life", "starting")
 
     def __init__(self, system: "ActorSystem", path: str, spec: ActorSpec, keeper: Keeper) -> None:
         super().__init__(system, path, spec)
         self.keeper = keeper
-        self.tag: Any = None
         self.incarnation = 0
         self.life: Life | None = None
         self.starting: Life | None = None

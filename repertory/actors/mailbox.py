@@ -20,13 +20,15 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Crowd:
-    """How often there was no room.
+    """What happens for want of room.
 
     Attributes:
-        waits: Asks that had to wait for it.
+        waiting: Asks that wait for room, in their order; one whose asker goes is taken out. None: there are none.
+        waits: How many ever had to.
         drops: Messages refused or dropped.
     """
 
+    waiting: OrderedDict[Envelope, None] | None = None
     waits: int = 0
     drops: int = 0
 
@@ -42,12 +44,11 @@ class Mailbox:
         signals: The system lane: unbounded, handled first.
         mailbox: The user lane, bounded by ``spec.mailbox``. Both lanes exist only while there is something to
             do: an empty deque is larger than all the rest of an idle actor.
-        waiting: Asks that wait for room in the mailbox, in their order; one whose asker goes is taken out.
         parked: What the idle runners wait on.
         free: How many runners a message may still call into being; 1 where it is to call a life into being.
         withdrawn: Asks in the user lane whose askers are gone; they do not count against the bound.
         high_water: The most messages that ever waited: the greatest ``depth``.
-        crowd: What happened for want of room; None: there always was some.
+        crowd: What happens for want of room; None: there always was some.
     """
 
     __slots__ = (
@@ -61,7 +62,6 @@ class Mailbox:
         "signals",
         "spec",
         "system",
-        "waiting",
         "withdrawn",
     )
 
@@ -72,7 +72,6 @@ class Mailbox:
         self.closed = False
         self.mailbox: deque[Item] | None = None
         self.signals: deque[Any] | None = None
-        self.waiting: OrderedDict[Envelope, None] | None = None
         self.parked: list[asyncio.Future[int]] | None = None
         self.free = 0
         self.withdrawn = 0
@@ -82,6 +81,11 @@ class Mailbox:
     def rouse(self) -> None:
         """A message waits for which there is no runner yet."""
         raise NotImplementedError
+
+    @property
+    def waiting(self) -> OrderedDict[Envelope, None] | None:
+        """Asks that wait for room in the mailbox."""
+        return self.crowd.waiting if self.crowd is not None else None
 
     @property
     def depth(self) -> int:
@@ -137,7 +141,8 @@ class Mailbox:
         items = [*(self.mailbox or ()), *(self.waiting or ())]
         if self.mailbox is not None:
             self.mailbox.clear()
-        self.waiting = None
+        if self.crowd is not None:
+            self.crowd.waiting = None
         wanted = []
         for item in items:
             if type(item) is Envelope:
@@ -210,28 +215,31 @@ class Mailbox:
 
     def admit(self) -> None:
         """There may be room: let in the first of those that wait for it."""
+        crowd = self.crowd
+        if crowd is None or crowd.waiting is None:
+            return
         mailbox, bound = self.open_mailbox(), self.spec.mailbox
-        while self.waiting and len(mailbox) - self.withdrawn < bound:
-            envelope, _ = self.waiting.popitem(last=False)
+        while crowd.waiting and len(mailbox) - self.withdrawn < bound:
+            envelope, _ = crowd.waiting.popitem(last=False)
             if envelope.settled:
                 self.skip(envelope)
             else:
                 mailbox.append(envelope)
                 self._attend()
-        if not self.waiting:
-            self.waiting = None
+        if not crowd.waiting:
+            crowd.waiting = None
 
     def withdrew(self, envelope: Envelope) -> None:
         """The asker of an ask that waits here is gone."""
-        if self.waiting is not None and envelope in self.waiting:
-            del self.waiting[envelope]
-            self.waiting = self.waiting or None
+        crowd = self.crowd
+        if crowd is not None and crowd.waiting is not None and envelope in crowd.waiting:
+            del crowd.waiting[envelope]
+            crowd.waiting = crowd.waiting or None
             envelope.queued = False
             self._report_unwanted(envelope)
             return
         self.withdrawn += 1
-        if self.waiting:
-            self.admit()
+        self.admit()
         # A full mailbox may hold as many of them again; they are taken out by the half, never one by one.
         if self.withdrawn > self.spec.mailbox and self.withdrawn > len(self.open_mailbox()) // 2:
             self._purge()
@@ -286,9 +294,9 @@ class Mailbox:
         crowd = self.crowd = self.crowd or Crowd()
         if self.spec.overflow == "wait" and type(item) is Envelope:
             crowd.waits += 1
-            if self.waiting is None:
-                self.waiting = OrderedDict()
-            self.waiting[item] = None
+            if crowd.waiting is None:
+                crowd.waiting = OrderedDict()
+            crowd.waiting[item] = None
             self._note_depth()
             return False
         oldest: Item | None = None
@@ -343,5 +351,4 @@ class Mailbox:
                 self.skip(item)
             else:
                 mailbox.append(item)
-        if self.waiting:
-            self.admit()
+        self.admit()

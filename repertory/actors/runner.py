@@ -89,8 +89,7 @@ class Runner:
                 envelope = item
                 if envelope.settled:
                     cell.skip(envelope)
-                    if cell.waiting:
-                        cell.admit()
+                    cell.admit()
                     continue
                 envelope.queued = False
                 message = envelope.message
@@ -103,7 +102,7 @@ class Runner:
                 if not at_tells:
                     being_handled.set(tells)
                     at_tells = True
-            if cell.waiting:
+            if cell.crowd is not None:
                 cell.admit()
             handler = life.handlers.get(type(message))
             if handler is None:

@@ -15,7 +15,7 @@ from repertory.actors.ref import ActorRef
 from repertory.actors.registry import Registry
 from repertory.actors.reminders import Reminders
 from repertory.actors.residents import Residents, resident_bytes
-from repertory.actors.spec import ActorSpec, Overflow
+from repertory.actors.spec import ActorSpec, Overflow, is_name, refuse
 from repertory.clock import Clock, SystemClock
 from repertory.errors import NameTaken, StartFailed
 from repertory.events import Hooks, MessageDropped
@@ -89,10 +89,16 @@ class ActorSystem:
 
         Args:
             start: Makes the actor object. The other arguments are those of `ActorSpec`.
+            name: Its path.
             on_exit: Told how the life ended.
 
-        Raises NameTaken, and StartFailed with the cause if ``started`` raises or takes too long.
+        Raises ConfigError naming the argument, NameTaken, and StartFailed with the cause if ``started`` raises or
+        takes too long.
         """
+        if not is_name(name):
+            refuse("spawn", "name", name, "a text that is not empty")
+        if on_exit is not None and not callable(on_exit):
+            refuse("spawn", "on_exit", on_exit, "a function that takes an Exit, or None")
         spec = ActorSpec(
             start=start,
             start_timeout=start_timeout,

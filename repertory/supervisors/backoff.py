@@ -7,7 +7,7 @@ is better served by waits that grow.
 from dataclasses import dataclass
 from random import Random
 
-from repertory.errors import ConfigError
+from repertory.actors.spec import is_number, is_seconds, refuse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,10 +30,14 @@ class Backoff:
     jitter: float = 0.2
 
     def __post_init__(self) -> None:
-        self._check(self.initial > 0, "initial", "seconds above 0")
-        self._check(self.maximum >= self.initial, "maximum", f"at least initial = {self.initial:g}")
-        self._check(self.factor >= 1, "factor", "at least 1")
-        self._check(0 <= self.jitter <= 1, "jitter", "from 0 to 1")
+        self._check(is_seconds(self.initial, above=True), "initial", "seconds above 0")
+        self._check(
+            is_seconds(self.maximum) and self.maximum >= self.initial,
+            "maximum",
+            f"seconds, at least initial = {self.initial:g}",
+        )
+        self._check(is_number(self.factor) and self.factor >= 1, "factor", "a number, at least 1")
+        self._check(is_number(self.jitter) and 0 <= self.jitter <= 1, "jitter", "a number from 0 to 1")
 
     def streak(self, restarts: int, lived: float) -> int:
         """The restarts in a row, after ``restarts`` of them and a life of ``lived`` seconds."""
@@ -50,4 +54,4 @@ class Backoff:
 
     def _check(self, valid: bool, argument: str, wanted: str) -> None:
         if not valid:
-            raise ConfigError(f"Backoff: {argument} = {getattr(self, argument)!r}", hint=f"It must be {wanted}.")
+            refuse("Backoff", argument, getattr(self, argument), wanted)

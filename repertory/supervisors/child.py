@@ -6,10 +6,10 @@ Semantics: Erlang/OTP ``supervisor``, "Child specification"; ``significant`` is 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import partial
-from math import isfinite
 from typing import Any, Literal, Self, TypeAlias, get_args
 
 from repertory.actors import Actor, ActorSpec, Exit
+from repertory.actors.spec import is_name, is_seconds
 
 Restart: TypeAlias = Literal["permanent", "transient", "temporary"]
 Shutdown: TypeAlias = float | Literal["infinity", "brutal"]
@@ -41,10 +41,11 @@ class ChildSpec(ActorSpec):
         self._check(is_child_id(self.id), "id", "a name without '/'")
         self._check(self.restart in get_args(Restart), "restart", "'permanent', 'transient' or 'temporary'")
         self._check(
-            self.shutdown in (None, "infinity", "brutal") or _is_seconds(self.shutdown),
+            self.shutdown in (None, "infinity", "brutal") or is_seconds(self.shutdown),
             "shutdown",
             "seconds, 'infinity', 'brutal', or None for what is usual for such a child",
         )
+        self._check(isinstance(self.significant, bool), "significant", "True or False")
         self._check(
             not (self.significant and self.restart == "permanent"),
             "significant",
@@ -84,11 +85,7 @@ class ChildSpec(ActorSpec):
 
 def is_child_id(id: object) -> bool:
     """Whether ``id`` can be the last part of a path."""
-    return isinstance(id, str) and bool(id) and "/" not in id
-
-
-def _is_seconds(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value) and value >= 0
+    return is_name(id) and "/" not in id
 
 
 _NAMES = tuple(field.name for field in fields(ChildSpec))

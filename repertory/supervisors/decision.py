@@ -9,6 +9,7 @@ from itertools import dropwhile
 from typing import Literal, TypeAlias, get_args
 
 from repertory.actors import Exit
+from repertory.actors.spec import is_count, is_seconds, refuse
 from repertory.errors import ConfigError
 from repertory.supervisors.child import ChildSpec
 from repertory.supervisors.intensity import RestartIntensity
@@ -181,11 +182,11 @@ def check_flags(owner: str, strategy: str, auto_shutdown: str, intensity: int, p
     for name, value, valid, wanted in (
         ("strategy", strategy, strategy in get_args(Strategy), _one_of(Strategy)),
         ("auto_shutdown", auto_shutdown, auto_shutdown in get_args(AutoShutdown), _one_of(AutoShutdown)),
-        ("intensity", intensity, intensity >= 0, "0 or more"),
-        ("period", period, period > 0, "seconds above 0"),
+        ("intensity", intensity, is_count(intensity, 0), "a whole number, 0 or more"),
+        ("period", period, is_seconds(period, above=True), "seconds above 0"),
     ):
         if not valid:
-            raise ConfigError(f"{owner}: {name} = {value!r}", hint=f"It must be {wanted}.")
+            refuse(owner, name, value, wanted)
 
 
 def check_significance(owner: str, id: str, spec: ChildSpec, auto_shutdown: AutoShutdown) -> None:

@@ -7,6 +7,7 @@ import asyncio
 from typing import ClassVar
 
 from repertory.actors import SHUTDOWN, ActorRef, Cell, handles
+from repertory.actors.spec import is_count, refuse
 from repertory.errors import ChildLimitReached, ConfigError
 from repertory.supervisors.backoff import Backoff
 from repertory.supervisors.child import ChildSpec, is_child_id
@@ -41,11 +42,11 @@ class DynamicSupervisor(Supervisor):
         backoff: Backoff | None = None,
     ) -> None:
         super().__init__(intensity=intensity, period=period, backoff=backoff)
-        if max_children is not None and max_children < 1:
-            raise ConfigError(
-                f"DynamicSupervisor: max_children = {max_children!r}", hint="It must be at least 1, or None."
-            )
+        if max_children is not None and not is_count(max_children, 1):
+            refuse("DynamicSupervisor", "max_children", max_children, "a whole number, at least 1, or None")
         if template is not None:
+            if not isinstance(template, ChildSpec):
+                refuse("DynamicSupervisor", "template", template, "a ChildSpec, or None")
             _refuse_significance("DynamicSupervisor: template", template)
         self._template = template
         self._max_children = max_children

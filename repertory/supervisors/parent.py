@@ -42,6 +42,7 @@ class Parent(Actor[None]):
 
     def __init__(self) -> None:
         self._cells: dict[str, Cell] = {}
+        self._records: dict[str, Record] = {}  # of those children that have ended at least once
         self._supervisors: set[str] = set()  # ids of those children that have children themselves
         self._retries: dict[str, Timer | None] = {}  # restarts that are due later, and what they wait for
         self._prefix = ""  # of the children's paths
@@ -78,7 +79,7 @@ class Parent(Actor[None]):
         if cell.closed:  # it was stopped for good
             old = cell
             cell = self.system.new_cell(old.path, self._restarts.specs[id], self)
-            cell.tag, cell.incarnation = old.tag, old.incarnation
+            cell.incarnation = old.incarnation
             self._cells[id] = cell
         await self._start(id, cell)
 
@@ -134,6 +135,7 @@ class Parent(Actor[None]):
         self._drop_retry(id)
         self._cells.pop(id).close()
         self._supervisors.discard(id)
+        self._records.pop(id, None)
         if id in self._restarts.specs:
             self._restarts.remove(id)
 
@@ -176,10 +178,17 @@ class Parent(Actor[None]):
             for cell in cells:
                 cell.close()
 
+    def _record_of(self, id: str) -> Record:
+        """What is noted about the child ``id``."""
+        record = self._records.get(id)
+        if record is None:
+            record = self._records[id] = Record()
+        return record
+
     # --- what can be seen of them ---
 
     def _describe(self, id: str, cell: Cell) -> ChildInfo:
-        record: Record | None = cell.tag
+        record = self._records.get(id)
         standing = self._restarts.standing(id)
         kind: Literal["worker", "supervisor"] = "supervisor" if id in self._supervisors else "worker"
         return ChildInfo(
@@ -193,7 +202,7 @@ class Parent(Actor[None]):
         )
 
     def _info_of(self, id: str, cell: Cell) -> ActorInfo:
-        record: Record | None = cell.tag
+        record = self._records.get(id)
         standing = self._restarts.standing(id)
         state = None  # what the cell says: it has a life, or rests
         if cell.life is None and not cell.passivated and (cell.starting is None or standing == "restarting"):
@@ -212,14 +221,6 @@ def children_of(cell: Cell) -> tuple[ActorInfo, ...]:
     life = cell.life or cell.starting
     actor = life.actor if life is not None else None
     return actor.children_info() if isinstance(actor, Parent) else ()
-
-
-def record_of(cell: Cell) -> Record:
-    """What is noted about the child in ``cell``."""
-    if cell.tag is None:
-        cell.tag = Record()
-    record: Record = cell.tag
-    return record
 
 
 def patience_of(cell: Cell) -> float | None:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from repertory.actors import ActorRef, ActorSystem, handles
+from repertory.actors.spec import is_count, is_name, refuse
 from repertory.errors import ConfigError
 from repertory.supervisors.backoff import Backoff
 from repertory.supervisors.child import ChildSpec
@@ -41,6 +42,8 @@ class PartitionSupervisor(Supervisor):
         period: float = 10.0,
         backoff: Backoff | None = None,
     ) -> None:
+        if not isinstance(child, ChildSpec):
+            refuse("PartitionSupervisor", "child", child, "a ChildSpec")
         _check_partitions("PartitionSupervisor", partitions)
         children: Sequence[ChildSpec] = [replace(child, id=str(number)) for number in range(partitions)]
         super().__init__(children, strategy=strategy, intensity=intensity, period=period, backoff=backoff)
@@ -57,11 +60,15 @@ class PartitionRef:
     Args:
         path: The path of the `PartitionSupervisor`.
         partitions: The number it was given.
+
+    Raises ConfigError naming the argument.
     """
 
     __slots__ = ("partitions", "path")
 
     def __init__(self, system: ActorSystem, path: str, partitions: int) -> None:
+        if not is_name(path):
+            refuse("PartitionRef", "path", path, "the path of a PartitionSupervisor")
         _check_partitions("PartitionRef", partitions)
         self.path = path
         self.partitions = tuple(system.ref(f"{path}/{number}") for number in range(partitions))
@@ -90,5 +97,5 @@ def partition_of(key: Key, partitions: int) -> int:
 
 
 def _check_partitions(owner: str, partitions: int) -> None:
-    if partitions < 1:
-        raise ConfigError(f"{owner}: partitions = {partitions!r}", hint="It must be at least 1.")
+    if not is_count(partitions, 1):
+        refuse(owner, "partitions", partitions, "a whole number, at least 1")

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from repertory.actors import Actor, ActorRef, ActorSystem, Cell, Exit, Message, handles
 from repertory.actors.ref import DEFAULT_TIMEOUT
-from repertory.actors.spec import Overflow
+from repertory.actors.spec import Overflow, is_count, refuse
 from repertory.errors import ActorDown, ConfigError, NameTaken, StartFailed
 from repertory.events import PoolScaled, RestartFailed
 from repertory.supervisors.backoff import Backoff
@@ -61,13 +61,14 @@ class Pool(Supervisor):
         period: float = 10.0,
         backoff: Backoff | None = None,
     ) -> None:
-        if replicas < 1:
-            raise ConfigError(f"Pool: replicas = {replicas!r}", hint="It must be at least 1.")
-        if max_replicas is not None and max_replicas < replicas:
-            raise ConfigError(
-                f"Pool: max_replicas = {max_replicas!r}",
-                hint=f"It must be at least replicas = {replicas}, or None.",
+        if not is_count(replicas, 1):
+            refuse("Pool", "replicas", replicas, "a whole number, at least 1")
+        if max_replicas is not None and not is_count(max_replicas, replicas):
+            refuse(
+                "Pool", "max_replicas", max_replicas, f"a whole number, at least replicas = {replicas}, or None"
             )
+        if scaling is not None and not isinstance(scaling, Scaling):
+            refuse("Pool", "scaling", scaling, "a Scaling, or None")
         self._replica = ChildSpec(
             id=replica_id(0),
             start=start,

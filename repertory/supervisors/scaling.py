@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from repertory.actors.spec import is_number, is_seconds, refuse
 from repertory.clock import Clock
-from repertory.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,15 +28,19 @@ class Scaling:
     every: float = 0.25
 
     def __post_init__(self) -> None:
-        self._check(self.high > 0, "high", "above 0")
-        self._check(0 < self.low < self.high, "low", f"above 0 and below high = {self.high:g}")
-        self._check(self.up_after >= 0, "up_after", "seconds, 0 or more")
-        self._check(self.down_after >= 0, "down_after", "seconds, 0 or more")
-        self._check(self.every > 0, "every", "seconds above 0")
+        self._check(is_number(self.high) and self.high > 0, "high", "a number above 0")
+        self._check(
+            is_number(self.low) and 0 < self.low < self.high,
+            "low",
+            f"a number above 0 and below high = {self.high:g}",
+        )
+        self._check(is_seconds(self.up_after), "up_after", "seconds, 0 or more")
+        self._check(is_seconds(self.down_after), "down_after", "seconds, 0 or more")
+        self._check(is_seconds(self.every, above=True), "every", "seconds above 0")
 
     def _check(self, valid: bool, argument: str, wanted: str) -> None:
         if not valid:
-            raise ConfigError(f"Scaling: {argument} = {getattr(self, argument)!r}", hint=f"It must be {wanted}.")
+            refuse("Scaling", argument, getattr(self, argument), wanted)
 
 
 @dataclass(slots=True)

@@ -11,6 +11,7 @@ from random import Random
 from typing import ClassVar
 
 from repertory.actors import SHUTDOWN, ActorRef, Cell, Exit, Message, handles
+from repertory.actors.spec import refuse
 from repertory.errors import (
     ChildLimitReached,
     ChildNotFound,
@@ -45,7 +46,7 @@ from repertory.supervisors.messages import (
     TerminateChild,
     WhichChildren,
 )
-from repertory.supervisors.parent import Parent, record_of
+from repertory.supervisors.parent import Parent
 
 
 @dataclass(slots=True, eq=False)
@@ -118,6 +119,8 @@ class Supervisor(Parent):
         super().__init__()
         name = type(self).__name__
         check_flags(name, strategy, auto_shutdown, intensity, period)
+        if backoff is not None and not isinstance(backoff, Backoff):
+            refuse(name, "backoff", backoff, "a Backoff, or None")
         self._children = _check_children(name, children, auto_shutdown)
         self._strategy = strategy
         self._limit = intensity
@@ -234,7 +237,7 @@ class Supervisor(Parent):
             or self._restarts.standing(id) != "running"
         ):  # meanwhile it was stopped, or restarted together with a sibling
             return
-        record = record_of(cell)
+        record = self._record_of(id)
         record.last_error = exit.error
         plan = self._restarts.ended(id, exit, later=self._backoff is not None)
         await self._follow(plan, id, _End(id, exit, message.at))
@@ -256,7 +259,7 @@ class Supervisor(Parent):
         elif plan.keep is not None:
             self._cells[id].close()
         for other in plan.start:
-            record = record_of(self._cells[other])
+            record = self._record_of(other)
             record.restarts += 1
             try:
                 await self._begin(other)
@@ -274,7 +277,7 @@ class Supervisor(Parent):
             self.stop(SHUTDOWN)
 
     async def _start_failed(self, id: str, error: StartFailed | NameTaken, plan: Plan, end: _End) -> None:
-        record = record_of(self._cells[id])
+        record = self._record_of(id)
         record.last_error = error
         record.restarted_at = None
         if self.system.hooks:
@@ -301,7 +304,7 @@ class Supervisor(Parent):
             self._life.cell.defer(again)
             return
         assert self._rng is not None
-        record = record_of(self._cells[id])
+        record = self._record_of(id)
         if record.restarted_at is not None:
             lived = self.system.clock.monotonic() - record.restarted_at
             record.streak = self._backoff.streak(record.streak, lived)
@@ -310,7 +313,7 @@ class Supervisor(Parent):
         self._retries[id] = self.send_after(delay, again)
 
     def _give_up(self, id: str) -> None:
-        cause = record_of(self._cells[id]).last_error
+        cause = self._record_of(id).last_error
         if self.system.hooks:
             self.system.hooks.emit(SupervisorGaveUp(self.path, cause))
         error = RestartLimitReached(
@@ -345,10 +348,13 @@ class Supervisor(Parent):
 def _check_children(
     owner: str, children: Sequence[ChildSpec], auto_shutdown: AutoShutdown
 ) -> tuple[ChildSpec, ...]:
+    given: object = children  # one spec, without a list around it, is an easy mistake
+    if not isinstance(given, Sequence):
+        refuse(owner, "children", given, "a list of ChildSpec")
     ids = set()
     for number, spec in enumerate(children):
         if not isinstance(spec, ChildSpec):
-            raise ConfigError(f"{owner}: children[{number}] = {spec!r}", hint="It must be a ChildSpec.")
+            refuse(owner, f"children[{number}]", spec, "a ChildSpec")
         check_significance(owner, spec.id, spec, auto_shutdown)
         if spec.id in ids:
             raise NameTaken(f"{owner}: two children are called {spec.id!r}", hint="Give each its own id.")

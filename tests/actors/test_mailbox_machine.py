@@ -23,7 +23,7 @@ from tests.actors.mailbox_model import Job, Model, outcome_of
 from tests.virtual_time import LoopClock, VirtualTimeLoop
 
 STEP = 0.05  # seconds between two steps: their deadlines do not pass together
-TIMEOUT = 1000.0  # seconds of the asks that have a deadline: many steps
+TIMEOUT = 19.0  # seconds of the asks that have a deadline: many steps, and near enough for the finest grain
 
 
 class Worker(Actor[None]):
