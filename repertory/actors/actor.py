@@ -78,6 +78,7 @@ class Actor(Generic[StateT]):
     has_after_start: ClassVar[bool] = False
     has_stopping: ClassVar[bool] = False
 
+    _state_variable: ClassVar[Any] = None  # stands for the model of the state in a generic class
     _life: "Life"
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -87,15 +88,25 @@ class Actor(Generic[StateT]):
         cls.has_started = cls.started is not Actor.started
         cls.has_after_start = cls.after_start is not Actor.after_start
         cls.has_stopping = cls.stopping is not Actor.stopping
-        for base in getattr(cls, "__orig_bases__", ()):
-            of_actor = isinstance(origin := get_origin(base), type) and issubclass(origin, Actor)
-            for argument in get_args(base) if of_actor else ():
-                if isinstance(argument, type) and issubclass(argument, BaseModel):
-                    cls.state_model = argument
+        for base in vars(cls).get("__orig_bases__", ()):
+            if isinstance(origin := get_origin(base), type) and issubclass(origin, Actor):
+                cls._take_state_model(origin, get_args(base))
         if cls.events is not None and cls.apply is Actor.apply:
             raise TypeError(
                 f"{cls.__name__} declares events but does not define apply(state, event), which says what they do"
             )
+
+    @classmethod
+    def _take_state_model(cls, origin: "type[Actor[Any]]", arguments: tuple[Any, ...]) -> None:
+        """Find the state's model, or the variable that stands for it, among a generic base's ``arguments``."""
+        variables: tuple[Any, ...] = getattr(origin, "__parameters__", ())
+        variable = variables[0] if origin is Actor else origin._state_variable
+        if variable in variables:
+            argument = arguments[variables.index(variable)]
+            if isinstance(argument, TypeVar):
+                cls._state_variable = argument
+            elif isinstance(argument, type) and issubclass(argument, BaseModel):
+                cls.state_model = argument
 
     # --- for subclasses to override ---
 

@@ -1,6 +1,7 @@
 """Which method handles which message, in each behaviour of an actor class."""
 
 from collections.abc import Callable, Coroutine
+from inspect import iscoroutinefunction
 from typing import Any, TypeAlias
 
 Handler: TypeAlias = Callable[[Any, Any], Coroutine[Any, Any, Any]]
@@ -13,7 +14,7 @@ def tables_of(actor: type) -> BehaviourTables:
     """The handlers of each behaviour, those of the class itself before inherited ones.
 
     An override needs no second mark; where it has one, what the method was marked with before counts no more.
-    Raises TypeError where one class marks two methods for the same message.
+    Raises TypeError where one class marks two methods for the same message, or a handler is not ``async``.
     """
     marks: dict[str, tuple[Mark, ...]] = {}
     for ancestor in reversed(actor.__mro__):
@@ -27,6 +28,10 @@ def tables_of(actor: type) -> BehaviourTables:
     always: dict[type, Handler] = {}
     conditional: BehaviourTables = {}
     for name, marked in marks.items():
+        if not iscoroutinefunction(getattr(actor, name)):
+            raise TypeError(
+                f"{actor.__qualname__}.{name} overrides a handler: it must be `async def` too, or marked @blocking"
+            )
         for message_type, behaviour in marked:
             table = conditional.setdefault(behaviour, {}) if behaviour else always
             table[message_type] = getattr(actor, name)

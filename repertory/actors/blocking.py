@@ -21,7 +21,7 @@ Args = TypeVarTuple("Args")
 def blocking(
     method: Callable[[ActorT, MessageT], ReplyT],
 ) -> Callable[[ActorT, MessageT], Coroutine[Any, Any, ReplyT]]:
-    """Run a handler that blocks in a thread; the actor takes its next message when the thread is done.
+    """Run a handler that blocks in a thread, off the event loop.
 
     ```python
     @handles(Render)
@@ -29,9 +29,10 @@ def blocking(
     def render(self, message: Render) -> bytes: ...
     ```
 
-    A thread cannot be ended: where the asker goes or the actor is stopped, the thread is left to itself, its
-    result is dropped and `CancellationIgnored` is emitted. It must not touch the event loop; what is to be
-    stopped for certain belongs into `in_process`.
+    The actor takes its next message when the thread is done. But a thread cannot be ended: where the asker goes
+    or the actor is stopped, the thread is left to itself, beside the messages that follow; its result is dropped
+    and `CancellationIgnored` is emitted. So it must not touch the event loop, nor change what other handlers use
+    too; what is to be stopped for certain belongs into `in_process`.
 
     Raises TypeError for a method that is asynchronous already.
     """
@@ -71,12 +72,21 @@ async def in_process(function: Callable[[*Args], ReplyT], *args: *Args) -> Reply
     Processes are kept and used again. Function, arguments and result travel between the two by pickle, so
     the function must be importable by its name, and nothing from outside may be handed to it unchecked.
 
-    Raises what the function raises, and ActorError if the process ended before it replied.
+    Raises what the function raises, and ActorError if it, or the process, ended without a reply.
     """
     from anyio import BrokenWorkerProcess, to_process  # most programs block nowhere
 
     try:
-        return await to_process.run_sync(partial(function, *args), cancellable=True)
+        return await to_process.run_sync(partial(_call, function, *args), cancellable=True)
     except BrokenWorkerProcess as error:
         name = getattr(function, "__qualname__", repr(function))
         raise ActorError(f"the process that ran {name} ended before it replied") from error
+
+
+def _call(function: Callable[[*Args], ReplyT], *args: *Args) -> ReplyT:
+    """In the process: what is meant to end that must not end the one that waits for the reply."""
+    try:
+        return function(*args)
+    except (SystemExit, KeyboardInterrupt) as error:
+        name = getattr(function, "__qualname__", repr(function))
+        raise ActorError(f"{name} ended its process by {error!r}") from error

@@ -126,7 +126,10 @@ class Registry:
         return tuple(cell.ref for cell in self._groups.get(group, ()))
 
     def broadcast(self, group: str, message: Message[Any]) -> int:
-        """Tell every member; return how many took it. One whose mailbox is full stops nobody else."""
+        """Tell every member; return how many did not refuse it. One whose mailbox is full stops nobody else.
+
+        One that drops messages when its mailbox is full refuses none.
+        """
         told = 0
         for ref in self.members(group):
             with suppress(ActorError):  # reported where it was refused

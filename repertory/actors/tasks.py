@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
+from repertory.actors.actor import Actor
 from repertory.actors.envelope import Envelope, Item
 from repertory.actors.exit import Exit
 from repertory.actors.runner import GRACE, Runner, forget_cancellation
 from repertory.errors import ActorDown, MailboxFull
 
 if TYPE_CHECKING:
-    from repertory.actors.actor import Actor
     from repertory.actors.cell import Cell
 
 
@@ -31,7 +31,7 @@ class LifeTasks:
 
     def __init__(self, cell: "Cell") -> None:
         self.cell = cell
-        self.actor: Actor[Any] = cell.spec.start()
+        self.actor = _made_by(cell)
         self.exit: Exit | None = None
         self.ended = False
         self.lead: Runner | None = None
@@ -225,3 +225,13 @@ class LifeTasks:
 
 def _raise(error: BaseException) -> None:
     raise error
+
+
+def _made_by(cell: "Cell") -> "Actor[Any]":
+    """A new object for ``cell``. Raises TypeError for what is none."""
+    actor: object = cell.spec.start()
+    if not isinstance(actor, Actor):
+        raise TypeError(f"start returned {actor!r}; it must return a new actor, such as the actor's class does")
+    if getattr(actor, "_life", None) is not None:
+        raise TypeError("start returned an object that has had a life already; each life needs a new one")
+    return actor

@@ -400,3 +400,11 @@ async def test_what_is_stashed_counts_as_load_while_somebody_waits_for_it(system
     await ref.ask(Open())
     await settle()
     assert ref.load == 0
+
+
+def test_an_override_that_is_not_async_is_refused_where_it_is_written() -> None:
+    def echo(self: Door, message: Echo) -> int:
+        return message.value
+
+    with pytest.raises(TypeError, match=r"Plain\.echo overrides a handler: it must be `async def` too"):
+        type("Plain", (Door,), {"echo": echo})

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
@@ -18,6 +19,10 @@ from repertory.events import CancellationIgnored, Event, Hooks, StuckChild
 from tests.actors.kernel import Declined, Echo, Probe, of
 
 pytestmark = pytest.mark.usefixtures("tmp_path")  # a thread's work takes real time: no virtual time here
+
+
+def _interrupt() -> None:
+    raise KeyboardInterrupt
 
 
 @dataclass(eq=False, slots=True)
@@ -291,3 +296,10 @@ async def test_a_process_that_dies_is_an_error_of_its_handler(system: ActorSyste
         await ref.ask(Compute(die), timeout=60)
     await ref.ended()
     assert exits == [Exit("error", caught.value)]
+
+
+@pytest.mark.parametrize("how", [sys.exit, _interrupt])
+async def test_what_would_end_the_process_ends_only_the_one_it_runs_in(how: Callable[[], None]) -> None:
+    with pytest.raises(ActorError, match="ended its process by"):
+        await in_process(how)
+    assert await in_process(os.getpid) != os.getpid()

@@ -1,6 +1,7 @@
 """The life of an actor from `started` to `stopping`."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -387,3 +388,17 @@ async def test_an_actor_that_declares_no_state_cannot_commit(system: ActorSystem
     ref = await system.spawn(Stateless, name="stateless")
     with pytest.raises(TypeError, match="declares no state"):
         await ref.ask(Echo(1))
+
+
+@pytest.mark.parametrize("made", [None, Probe, "probe"])
+async def test_a_start_that_makes_no_actor_says_so(system: ActorSystem, made: Any) -> None:
+    with pytest.raises(StartFailed, match="it must return a new actor"):
+        await system.spawn(lambda: made, name="probe")
+
+
+async def test_an_object_has_one_life(system: ActorSystem) -> None:
+    probe = Probe()
+    await system.spawn(lambda: probe, name="one")
+    with pytest.raises(StartFailed, match="each life needs a new one"):
+        await system.spawn(lambda: probe, name="two")
+    assert await system.ref("one").ask(Echo(1)) == 1

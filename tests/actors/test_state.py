@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import pytest
 from pydantic import BaseModel, ConfigDict
@@ -314,3 +314,27 @@ async def test_states_of_different_actors_do_not_mix(stateful: ActorSystem) -> N
         assert await asyncio.gather(*(ref.ask(Add(n)) for n, ref in enumerate(refs))) == [
             n * round for n in range(5)
         ]
+
+
+FirstT = TypeVar("FirstT", bound=BaseModel)
+SecondT = TypeVar("SecondT", bound=BaseModel)
+
+
+class Configured(Actor[SecondT], Generic[FirstT, SecondT]):
+    pass
+
+
+class Twice(Configured[Renamed, SecondT]):
+    pass
+
+
+class Once(Twice[Total]):
+    pass
+
+
+class Further(Once):
+    pass
+
+
+def test_the_states_model_is_the_argument_that_stands_for_it() -> None:
+    assert [kind.state_model for kind in (Configured, Twice, Once, Further)] == [None, None, Total, Total]
