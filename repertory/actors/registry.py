@@ -119,7 +119,7 @@ class Registry:
         cell = ref.find_cell()
         if cell is not None and cell in self._groups.get(group, ()):
             del self._entries[cell].groups[group]
-            self._leave(group, cell)
+            self._announce(self._leave(group, cell))
 
     def members(self, group: str) -> "tuple[ActorRef, ...]":
         """The members, in the order they joined."""
@@ -161,11 +161,14 @@ class Registry:
             return
         for key in entries.watches:
             self._unwatch(key, cell)
+        changes = []
         for name in entries.names:
             del self._names[name]
-            self._announce(Left(name, cell.ref, "name"))
-        for group in entries.groups:
-            self._leave(group, cell)
+            changes.append(Left(name, cell.ref, "name"))
+        changes += [self._leave(group, cell) for group in entries.groups]
+        # Last: telling a passivated watcher begins a life, whose code must find nothing half done.
+        for change in changes:
+            self._announce(change)
 
     def _of(self, cell: "Cell") -> _Entries:
         entries = self._entries.get(cell)
@@ -174,12 +177,12 @@ class Registry:
             bonds_of(cell).registered = True
         return entries
 
-    def _leave(self, group: str, cell: "Cell") -> None:
+    def _leave(self, group: str, cell: "Cell") -> Left:
         members = self._groups[group]
         del members[cell]
         if not members:
             del self._groups[group]
-        self._announce(Left(group, cell.ref, "group"))
+        return Left(group, cell.ref, "group")
 
     def _unwatch(self, key: str, cell: "Cell") -> None:
         watchers = self._watchers[key]

@@ -267,3 +267,28 @@ async def test_a_passivated_watcher_comes_back_and_one_that_cannot_hinders_nobod
     await settle()
     assert logs == [[], ["+ group workers probe-0"]]
     assert system.find_cell("watcher-0") is None
+
+
+async def test_who_hears_of_an_end_while_being_made_may_change_the_registry(system: ActorSystem) -> None:
+    log: list[str] = []
+
+    def make() -> Watcher:
+        for name in ("first", "second"):
+            system.registry.unregister(name)
+        system.registry.leave("workers", leaving)
+        return Watcher(log)
+
+    leaving = await system.spawn(Probe, name="leaving")
+    for name in ("first", "second"):
+        system.registry.register(name, leaving)
+    system.registry.join("workers", leaving)
+    watcher = await system.spawn(make, name="watcher", passivate_after=1)
+    for name in ("first", "second"):
+        system.registry.register(name, leaving)
+        system.registry.watch(name, watcher)
+    system.registry.join("workers", leaving)
+    await asyncio.sleep(10)
+    assert not watcher.running
+    await leaving.stop()
+    await settle()
+    assert log == ["- name first leaving", "- name second leaving"]
