@@ -1,6 +1,7 @@
 """A mailbox: two lanes of messages, a bound with a policy, and the runners that wait for them."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ class Crowd:
     drops: int = 0
 
 
-class Mailbox:
+class Mailbox(ABC):
     """What waits for an actor, in its life and between its lives.
 
     Invariants: while a message waits, no runner is parked and none is ``free`` to be made; messages of one
@@ -78,9 +79,9 @@ class Mailbox:
         self.high_water = 0
         self.crowd: Crowd | None = None
 
+    @abstractmethod
     def rouse(self) -> None:
         """A message waits for which there is no runner yet."""
-        raise NotImplementedError
 
     @property
     def waiting(self) -> OrderedDict[Envelope, None] | None:

@@ -1,7 +1,7 @@
 """References: how actors are spoken to."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from repertory.actors import bonds
@@ -171,22 +171,27 @@ def _within(current: Envelope, envelope: Envelope, timeout: float | None) -> flo
 
 def _refuse_cycle(what: str, asker: "Runner", target: "Cell", runners: "Iterable[Runner]") -> None:
     """Raise if ``runners`` of ``target`` wait, through a chain of asks, for ``asker``, who is to wait for them."""
-    if (way := _way(runners, asker, set())) is not None:
-        raise AskCycle(
-            f"{what}: {' -> '.join((*way, target.path))}",
-            hint="Tell instead of asking, or let `background` work ask; an actor ends itself by `stop()`.",
-        )
+    waits_for_it: dict[Runner, Runner | None] = dict.fromkeys(runners)  # by who is waited for
+    todo = list(waits_for_it)
+    while todo:
+        runner = todo.pop()
+        if runner is asker:
+            raise AskCycle(
+                f"{what}: {' -> '.join((*_way_to(runner, waits_for_it), target.path))}",
+                hint="Tell instead of asking, or let `background` work ask; an actor ends itself by `stop()`.",
+            )
+        for asked in runner.asking:
+            for other in (asked.runner,) if asked.runner is not None else asked.cell.runners_in_the_way:
+                if other not in waits_for_it:
+                    waits_for_it[other] = runner
+                    todo.append(other)
 
 
-def _way(runners: "Iterable[Runner]", goal: "Runner", seen: "set[Runner]") -> list[str] | None:
-    """The paths on the way from one of ``runners`` to ``goal``, each waiting for the next; None: there is none."""
-    for runner in runners:
-        if runner is goal:
-            return [runner.life.cell.path]
-        if runner not in seen:
-            seen.add(runner)
-            for asked in runner.asking:
-                handlers = (asked.runner,) if asked.runner is not None else asked.cell.runners_in_the_way
-                if (way := _way(handlers, goal, seen)) is not None:
-                    return [runner.life.cell.path, *way]
-    return None
+def _way_to(runner: "Runner", waits_for_it: "Mapping[Runner, Runner | None]") -> list[str]:
+    """The paths of those that wait for each other, ``runner`` the last of them."""
+    way = []
+    waiting: Runner | None = runner
+    while waiting is not None:
+        way.append(waiting.life.cell.path)
+        waiting = waits_for_it[waiting]
+    return way[::-1]

@@ -202,12 +202,16 @@ class ActorSystem:
         except asyncio.CancelledError:
             for cell in self._roots:
                 cell.force(SHUTDOWN)
+            while self._roots:
+                cell, on_exit = self._roots.popitem()
+                self._tell_exit(cell, on_exit, await cell.stop(SHUTDOWN, 0))
             raise
+        finally:
+            self.residents.stop()
+            if self._sweep_timer is not None:
+                self._sweep_timer.cancel()
+                self._sweep_at = None
         await self.reminders.stop()  # what was handled meanwhile is written down
-        self.residents.stop()
-        if self._sweep_timer is not None:
-            self._sweep_timer.cancel()
-            self._sweep_at = None
 
     def _gone(self, cell: Cell, exit: Exit) -> None:
         on_exit = self._roots.pop(cell, None)

@@ -1,6 +1,7 @@
 """The tasks of a life: its lead, the runners beside the lead, and its background work."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from repertory.actors.cell import Cell
 
 
-class LifeTasks:
+class LifeTasks(ABC):
     """What runs for one life, and the messages that it is at work on.
 
     Invariants: while there are runners, ``lead`` is one of them, until its task is over; while the life takes
@@ -43,17 +44,17 @@ class LifeTasks:
 
     # --- what the life makes of it ---
 
+    @abstractmethod
     def crash(self, error: BaseException) -> None:
         """End now, by ``error``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def lead_lost(self) -> None:
         """The task of the lead is over before the life."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def _serve(self, runner: Runner) -> None:
         """What a lead does after a rest."""
-        raise NotImplementedError
 
     # --- runners ---
 

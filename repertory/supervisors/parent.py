@@ -4,6 +4,7 @@ Which of them, and when, is `Supervisor`'s to say.
 """
 
 import asyncio
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -30,7 +31,7 @@ class Record:
     restarted_at: float | None = None
 
 
-class Parent(Actor[None]):
+class Parent(Actor[None], ABC):
     """An actor that has children.
 
     Invariants: ``_cells`` and the specs of ``_restarts`` have the same ids in the same order, but in the middle of
@@ -91,9 +92,9 @@ class Parent(Actor[None]):
         else:
             self._forget(id)
 
+    @abstractmethod
     def child_ended(self, cell: Cell, exit: Exit) -> None:
         """A child's life has ended by itself."""
-        raise NotImplementedError
 
     def has_supervisor(self, id: str) -> None:
         """The child ``id`` has begun, and is itself a supervisor."""
@@ -226,5 +227,4 @@ def children_of(cell: Cell) -> tuple[ActorInfo, ...]:
 def patience_of(cell: Cell) -> float | None:
     """Seconds the child in ``cell`` may take to stop; None: as long as it takes; 0: it is killed."""
     assert isinstance(cell.spec, ChildSpec)
-    life = cell.life or cell.starting
-    return cell.spec.patience(supervisor=life is not None and isinstance(life.actor, Parent))
+    return cell.spec.patience(supervisor=cell.has_children)

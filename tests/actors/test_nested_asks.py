@@ -1,6 +1,7 @@
 """Asks of handlers: they share the deadline of what is being handled, and cannot wait for themselves."""
 
 import asyncio
+import itertools
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from contextvars import ContextVar
@@ -240,6 +241,27 @@ async def test_a_circle_closed_by_messages_of_different_senders_is_refused_too(
     circle = " -> ".join([*"abc"[:length], "a"])
     assert str(outcomes[-1]).startswith(f"Echo would wait for itself: {circle}")
     assert [type(outcome) for outcome in outcomes[:-1]] == [ActorDown] * (length - 1)
+
+
+async def test_a_circle_of_thousands_is_found(system: ActorSystem) -> None:
+    """The first has thousands to follow: each waits for the next one, and the last one asks the first."""
+    refs = await spawn(system, *map(str, range(3000)))
+    gate = Gate()
+
+    async def close(_: Light) -> None:
+        gate.entered.set()
+        await gate.open.wait()
+        await refs[0].ask(Echo(1), timeout=None)
+
+    asks: list[asyncio.Task[Any]] = [asyncio.create_task(refs[-1].ask(Run(close), timeout=None))]
+    for ref, following in reversed(list(itertools.pairwise(refs))):
+        asks.append(asyncio.create_task(ref.ask(through(following, last=Echo(1), timeout=None), timeout=None)))
+    await settle()
+    gate.open.set()
+    outcomes = await asyncio.gather(*asks, return_exceptions=True)
+    assert isinstance(outcomes[0], AskCycle)
+    assert str(outcomes[0]).count(" -> ") == 3000
+    assert {type(outcome) for outcome in outcomes[1:]} == {ActorDown}
 
 
 async def test_a_circle_with_a_handler_to_spare_is_none(system: ActorSystem) -> None:
