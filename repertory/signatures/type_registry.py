@@ -1,0 +1,106 @@
+"""The registry of types: names for the string form, and how values of a type are coerced and scored.
+
+Validation is pydantic's and only says yes or no. A *coercer* turns what a model wrote into a value that
+validates, and says what it did; a *scorer* judges how good a valid value is, from 0 to 1.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, TypeAlias, get_args, get_origin
+
+from pydantic import GetJsonSchemaHandler
+from pydantic_core import CoreSchema
+
+from repertory.errors import SignatureError
+
+Coercer: TypeAlias = Callable[[object], tuple[object, str]]
+"""A JSON value to one that should validate, and what was done, in words that complete "read ..." ("": nothing).
+
+Raises ValueError where it knows no way."""
+
+Scorer: TypeAlias = Callable[[Any], float]
+"""A valid value to its quality, from 0 (worthless) to 1 (as good as it gets)."""
+
+TYPE_KEYWORD: Final = "x-type"
+"""The keyword that names a registered type in a JSON schema of ours; it is removed from what providers get."""
+
+
+@dataclass(frozen=True, slots=True)
+class TypeMark:
+    """Metadata of an annotation: it stands for the registered type ``name``."""
+
+    name: str
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {**handler(core), TYPE_KEYWORD: self.name}
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredType:
+    """One entry of the registry. ``annotation`` is what stands behind a colon; it carries a ``TypeMark``."""
+
+    name: str
+    annotation: Any
+    coerce: Coercer | None
+    quality: Scorer | None
+
+
+class TypeRegistry:
+    """Types by name.
+
+    Invariant: an entry's annotation is ``Annotated[..., TypeMark(name)]`` and is what ``register`` returned.
+    """
+
+    def __init__(self) -> None:
+        self._types: dict[str, RegisteredType] = {}
+
+    def register(
+        self,
+        name: str,
+        annotation: Any,
+        *,
+        coerce: Coercer | None = None,
+        quality: Scorer | None = None,
+        replace: bool = False,
+    ) -> Any:
+        """Make ``annotation`` known as ``name``; return the annotation to use in the class form.
+
+        Raises:
+            SignatureError: The name is taken and ``replace`` is not set, or it is no identifier.
+        """
+        if not name.isidentifier():
+            raise SignatureError(
+                f"register_type: {name!r} cannot name a type", hint="Use a Python identifier, such as `Money`."
+            )
+        if name in self._types and not replace:
+            raise SignatureError(
+                f"register_type: there is a type `{name}` already",
+                hint="Choose another name, or pass replace=True to stand in for it.",
+            )
+        marked = _annotated(_without_mark(annotation), TypeMark(name))
+        self._types[name] = RegisteredType(name, marked, coerce, quality)
+        return marked
+
+    def get(self, name: str) -> RegisteredType | None:
+        """The entry of this name, if there is one."""
+        return self._types.get(name)
+
+    def annotations(self) -> Mapping[str, Any]:
+        """Every registered annotation by name."""
+        return {name: each.annotation for name, each in self._types.items()}
+
+    def __iter__(self) -> Iterator[RegisteredType]:
+        return iter(tuple(self._types.values()))
+
+
+def _without_mark(annotation: Any) -> Any:
+    if get_origin(annotation) is not Annotated:
+        return annotation
+    bare, *metadata = get_args(annotation)
+    kept = tuple(each for each in metadata if not isinstance(each, TypeMark))
+    return _annotated(bare, *kept) if kept else bare
+
+
+def _annotated(*parts: Any) -> Any:
+    form: Any = Annotated  # mypy reads a subscripted Annotated as a type expression
+    return form[parts]
