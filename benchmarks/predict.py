@@ -57,10 +57,9 @@ async def raw_client(url: str, stack: AsyncExitStack) -> Call:
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=120))
     )
     predict = rp.Predict(SIGNATURE)
-    adapter = JSONAdapter(predict.compiled)
-    messages = (adapter.system_message(None), adapter.question_message({"article": ARTICLE}))
+    messages = JSONAdapter().format(predict.compiled, (), {"article": ARTICLE})
     request = LMRequest(messages, response_schema=predict.compiled.output_schema)
-    body = openai_chat.encode(request, "mock", supports_schema=True)
+    body = openai_chat.encode(request, "mock", constrains=True)
     headers = {"Content-Type": "application/json"}
 
     async def call() -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from repertory.runtime.config import RuntimeConfig, load_config
     from repertory.runtime.deployment import Deployment, Run
     from repertory.runtime.runtime import Runtime
-    from repertory.signatures import InputField, OutputField, Signature
+    from repertory.signatures import InputField, OutputField, Signature, check
 
 __version__ = "0.1.0"
 
@@ -43,6 +43,7 @@ _HOMES = {
     "Runtime": "repertory.runtime.runtime",
     "RuntimeConfig": "repertory.runtime.config",
     "Signature": "repertory.signatures",
+    "check": "repertory.signatures",
     "load_config": "repertory.runtime.config",
 }
 
@@ -63,6 +64,7 @@ __all__ = [
     "Runtime",
     "RuntimeConfig",
     "Signature",
+    "check",
     "load_config",
 ]
 

@@ -278,14 +278,18 @@ class ReplyError(RepertoryError):
     Args:
         field: The output field that is missing or wrong; "" if the reply could not be read at all.
         reply: The raw reply, whole.
+        trace: What was found in it and in the replies before it, as in a prediction's ``trace``.
     """
 
     code = "reply_unparsable"
 
-    def __init__(self, message: str, *, field: str, reply: str, hint: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, field: str, reply: str, hint: str | None = None, trace: tuple[object, ...] = ()
+    ) -> None:
         super().__init__(message, hint=hint)
         self.field = field
         self.reply = reply
+        self.trace = trace
 
 
 # --- runs ----------------------------------------------------------------------------------------------------

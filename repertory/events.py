@@ -212,6 +212,24 @@ class LocalModelExited(Event):
     status: int  # exit code, or minus the signal's number
 
 
+@dataclass(frozen=True, slots=True)
+class ReplyMended(Event):
+    """A reply was not as asked for, but could be read without asking again."""
+
+    path: str
+    repairs: int  # of the JSON text
+    coercions: int  # of values to other types; the values themselves are in the prediction's trace, not in events
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyRefused(Event):
+    """A reply could not be used."""
+
+    path: str
+    field: str  # the output that was wrong; "" for the reply as a whole, or a check
+    asked_again: bool
+
+
 # --- runs ----------------------------------------------------------------------------------------------------
 
 

@@ -7,7 +7,7 @@ from itertools import count
 from typing import TypeAlias
 
 from repertory.errors import LMRequestRejected
-from repertory.providers.messages import LMRequest, LMResponse, Usage
+from repertory.providers.messages import LMRequest, LMResponse, SchemaDialect, Usage
 
 Answer: TypeAlias = str | LMResponse | Exception
 
@@ -88,7 +88,7 @@ class ScriptedLM:
         script: The answers in order, or a function from the request to its answer. An answer is the reply's
             text, a whole ``LMResponse``, or an exception to raise.
         name: What events and errors call it.
-        supports_schema: Whether it claims to follow response schemas.
+        schema_dialect: The subset of JSON Schema it claims to follow; None for none.
 
     A list that has run out answers with ``LMRequestRejected``. Usage counts words as tokens.
 
@@ -103,10 +103,10 @@ class ScriptedLM:
         script: Iterable[Answer] | Callable[[LMRequest], Answer],
         *,
         name: str = "scripted",
-        supports_schema: bool = True,
+        schema_dialect: SchemaDialect | None = "json_schema",
     ) -> None:
         self.name = name
-        self.supports_schema = supports_schema
+        self.schema_dialect = schema_dialect
         self.requests: list[LMRequest] = []
         self.closed = False
         self._answer = script if callable(script) else _in_order(iter(script))

@@ -11,9 +11,9 @@ import orjson
 from pydantic_core import to_jsonable_python
 
 from repertory.errors import ConfigError, StoreError
-from repertory.modules.json_text import dump_json
 from repertory.runtime.batch import Answered, Failed, Outcome
 from repertory.runtime.rows import Reject
+from repertory.signatures.json_text import dump_json
 
 
 class OutputDirectory:

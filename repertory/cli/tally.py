@@ -13,9 +13,9 @@ from repertory.errors import ProgramError
 from repertory.evaluation import Accuracy
 from repertory.events import ActorRestarted, Event, LMCallFinished
 from repertory.modules import Module
-from repertory.modules.json_text import dump_json
 from repertory.runtime.batch import Answered, Failed, Outcome
 from repertory.runtime.rows import Reject, Row
+from repertory.signatures.json_text import dump_json
 
 SAMPLES = 8  # answered rows kept to be shown
 KINDS = 100  # different reasons counted; rows that fail each in their own way must not fill the memory

@@ -1,8 +1,8 @@
 """Modules: how a model is asked for what a signature says, and how such questions compose into programs."""
 
+from repertory.modules.adapters import Adapter, ChatAdapter, JSONAdapter
 from repertory.modules.chain_of_thought import ChainOfThought
 from repertory.modules.example import Example
-from repertory.modules.json_adapter import JSONAdapter
 from repertory.modules.module import Module
 from repertory.modules.nearest import NearestExamples
 from repertory.modules.parameters import Parameters
@@ -10,7 +10,9 @@ from repertory.modules.predict import Predict
 from repertory.modules.prediction import Prediction
 
 __all__ = [
+    "Adapter",
     "ChainOfThought",
+    "ChatAdapter",
     "Example",
     "JSONAdapter",
     "Module",

@@ -1,7 +1,7 @@
 """Chain of thought: ask for the reasoning before the answer (Wei et al. 2022, arXiv:2201.11903)."""
 
 from repertory.modules.predict import Predict
-from repertory.signatures import Signature
+from repertory.signatures import OutputField, Signature
 
 
 class ChainOfThought(Predict):
@@ -9,4 +9,4 @@ class ChainOfThought(Predict):
 
     @staticmethod
     def _asked(signature: type[Signature]) -> type[Signature]:
-        return signature.prepend_output("reasoning", desc="think step by step")
+        return signature.prepend("reasoning", OutputField(desc="think step by step"))

@@ -14,6 +14,7 @@ class Parameters(BaseModel):
         lm: Name of the language model among those of the runtime.
         temperature: Sampling temperature; None leaves it to the endpoint.
         max_tokens: Most tokens a reply may have; None leaves it to the endpoint.
+        corrections: Most times a reply that cannot be used is sent back with what is wrong with it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -23,3 +24,4 @@ class Parameters(BaseModel):
     lm: str = "default"
     temperature: float | None = Field(default=None, ge=0)
     max_tokens: int | None = Field(default=None, ge=1)
+    corrections: int = Field(default=1, ge=0)

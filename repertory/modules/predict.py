@@ -1,4 +1,4 @@
-"""Predict: one question to a language model."""
+"""Predict: one question to a language model, asked again where the reply cannot be used."""
 
 import reprlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,13 +8,15 @@ from typing import Any
 from pydantic import ValidationError
 
 from repertory.errors import ConfigError, ProgramError
+from repertory.modules.adapters import Adapter, adapter_for, adapter_named, correction
 from repertory.modules.dispatch import current_dispatcher
-from repertory.modules.json_adapter import JSONAdapter
+from repertory.modules.judging import Accepted, judge
 from repertory.modules.module import Module
 from repertory.modules.parameters import Parameters
 from repertory.modules.prediction import Prediction
+from repertory.modules.trace import AskedAgain, TraceEntry
 from repertory.providers.lm import LM
-from repertory.providers.messages import LMRequest, Message
+from repertory.providers.messages import LMRequest, Message, SchemaDialect, Usage
 from repertory.signatures import CompiledSignature, Signature, compile_signature
 
 
@@ -23,8 +25,8 @@ class _Preamble:
     """What comes before the question, for one snapshot of parameters."""
 
     parameters: Parameters
-    system: Message
-    demos: tuple[Message, ...]
+    adapter: Adapter
+    messages: tuple[Message, ...]
 
 
 class Predict(Module):
@@ -41,6 +43,9 @@ class Predict(Module):
         lm: A language model to ask, or the name of one of the runtime's.
         temperature: Sampling temperature; None leaves it to the endpoint.
         max_tokens: Most tokens a reply may have; None leaves it to the endpoint.
+        corrections: Most times a reply that cannot be used is sent back with what is wrong with it.
+        adapter: How the question is worded and the reply read: ``"auto"`` (JSON where the endpoint constrains
+            replies to a schema, else chat), ``"chat"``, ``"json"``, or an `Adapter`.
 
     Raises SignatureError if the signature cannot be compiled, ConfigError if another argument cannot be used.
     """
@@ -54,10 +59,12 @@ class Predict(Module):
         lm: LM | str | None = None,
         temperature: float | None = None,
         max_tokens: int | None = None,
+        corrections: int = 1,
+        adapter: Adapter | str = "auto",
     ) -> None:
         self._signature = self._asked(Signature.parse(signature) if isinstance(signature, str) else signature)
         self.compiled: CompiledSignature = compile_signature(self._signature)
-        self.adapter = JSONAdapter(self.compiled)
+        self.adapter = None if adapter == "auto" else adapter_named(adapter)
         self.lm = lm if not isinstance(lm, str) else None
         try:
             self.parameters = Parameters(
@@ -66,12 +73,13 @@ class Predict(Module):
                 lm=lm if isinstance(lm, str) else "default",
                 temperature=temperature,
                 max_tokens=max_tokens,
+                corrections=corrections,
             )
         except ValidationError as error:
             fault = error.errors(include_url=False)[0]
             where = ".".join(map(str, fault["loc"]))
             raise ConfigError(f"Predict: {where} = {fault['input']!r}", hint=f"{fault['msg']}.") from None
-        self._preamble: _Preamble | None = None
+        self._made: _Preamble | None = None
 
     @staticmethod
     def _asked(signature: type[Signature]) -> type[Signature]:
@@ -117,22 +125,35 @@ class Predict(Module):
         *,
         deadline: float | None = None,
     ) -> Prediction:
-        """Make the one call: validated ``inputs`` to a prediction. Raises as ``__call__``.
+        """Ask ``lm``: validated ``inputs`` to a prediction. Raises as ``__call__``.
 
         Args:
             deadline: Point on the clock's ``monotonic()`` after which nobody waits for the answer.
         """
-        preamble = self._preamble_for(parameters)
-        shown = preamble.demos if demos is None else self.adapter.demo_messages(demos)
-        request = LMRequest(
-            messages=(preamble.system, *shown, self.adapter.question_message(inputs)),
-            response_schema=self.compiled.output_schema if lm.supports_schema else None,
-            temperature=parameters.temperature,
-            max_tokens=parameters.max_tokens,
-            deadline=deadline,
-        )
-        response = await lm.complete(request)
-        return Prediction(self.adapter.parse(response), usage=response.usage, lm_calls=1)
+        adapter = self.adapter or adapter_for(lm.schema_dialect)
+        schema = adapter.response_schema(self.compiled, lm.schema_dialect)
+        messages = self._messages(adapter, parameters, inputs, demos)
+        asked, usage = 0, Usage()
+        trace: tuple[TraceEntry, ...] = ()
+        while True:
+            request = LMRequest(
+                messages=messages,
+                response_schema=schema,
+                temperature=parameters.temperature,
+                max_tokens=parameters.max_tokens,
+                deadline=deadline,
+            )
+            response = await lm.complete(request)
+            asked, usage = asked + 1, usage + response.usage
+            verdict = judge(adapter, self.compiled, inputs, response)
+            trace += verdict.trace
+            if isinstance(verdict, Accepted):
+                return Prediction(verdict.outputs, usage=usage, lm_calls=asked, trace=trace)
+            if verdict.feedback is None or asked > parameters.corrections:
+                verdict.error.trace = trace
+                raise verdict.error
+            trace += (AskedAgain(verdict.error.field, verdict.feedback, response.text),)
+            messages += (Message("assistant", response.text), correction(verdict.feedback))
 
     def _checked(self, number: int, demo: object) -> dict[str, Any]:
         """A demonstration that shows something: at least one input and one output."""
@@ -146,10 +167,33 @@ class Predict(Module):
         assert isinstance(demo, Mapping)
         return dict(demo)
 
-    def _preamble_for(self, parameters: Parameters) -> _Preamble:
-        preamble = self._preamble
-        if preamble is None or preamble.parameters is not parameters:
-            system = self.adapter.system_message(parameters.instructions)
-            demos = self.adapter.demo_messages(parameters.demos)
-            preamble = self._preamble = _Preamble(parameters, system, demos)
-        return preamble
+    def messages(
+        self,
+        inputs: Mapping[str, Any],
+        *,
+        demos: Sequence[Mapping[str, Any]] | None = None,
+        dialect: SchemaDialect | None = None,
+    ) -> tuple[Message, ...]:
+        """What a model would be asked.
+
+        Args:
+            inputs: Validated inputs.
+            demos: Examples to show, instead of the predictor's own.
+            dialect: How the model's endpoint constrains replies, by which ``auto`` picks the adapter.
+        """
+        return self._messages(self.adapter or adapter_for(dialect), self.parameters, inputs, demos)
+
+    def _messages(
+        self,
+        adapter: Adapter,
+        parameters: Parameters,
+        inputs: Mapping[str, Any],
+        demos: Sequence[Mapping[str, Any]] | None,
+    ) -> tuple[Message, ...]:
+        if demos is not None:
+            return adapter.format(self.compiled, demos, inputs, instructions=parameters.instructions)
+        made = self._made
+        if made is None or made.parameters is not parameters or made.adapter is not adapter:
+            preamble = adapter.preamble(self.compiled, parameters.demos, instructions=parameters.instructions)
+            made = self._made = _Preamble(parameters, adapter, preamble)
+        return (*made.messages, *adapter.question(self.compiled, inputs))

@@ -5,6 +5,7 @@ from types import MappingProxyType
 from typing import Any
 
 from repertory.modules.record import Record
+from repertory.modules.trace import TraceEntry
 from repertory.providers.messages import Usage
 
 
@@ -16,9 +17,12 @@ class Prediction(Record):
         lm_calls: Calls to language models made for it.
         parameters_version: Version of the predictor's parameters that were used; 0 outside a runtime, for what
             a program makes of several predictions, and for runs read back from the journal.
+        trace: What happened between the question and these outputs, in order: each repair of the reply, each value
+            read as another type, each failed check, each time the model was asked again. Empty where
+            ``parameters_version`` is 0 for lack of one question of its own.
     """
 
-    __slots__ = ("lm_calls", "parameters_version", "usage")
+    __slots__ = ("lm_calls", "parameters_version", "trace", "usage")
 
     def __init__(
         self,
@@ -28,12 +32,14 @@ class Prediction(Record):
         usage: Usage | None = None,
         lm_calls: int = 0,
         parameters_version: int = 0,
+        trace: tuple[TraceEntry, ...] = (),
         **more: Any,
     ) -> None:
         super().__init__({**values, **more})
         self.usage = usage or Usage()
         self.lm_calls = lm_calls
         self.parameters_version = parameters_version
+        self.trace = trace
 
     @property
     def outputs(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from repertory.events import CircuitChanged, Hooks, LMCallFinished, LMRetrySched
 from repertory.providers import openai_chat
 from repertory.providers.breaker import BreakerSettings, BreakerSnapshot, CircuitBreaker, State
 from repertory.providers.limits import Limits
-from repertory.providers.messages import LMRequest, LMResponse, Usage
+from repertory.providers.messages import LMRequest, LMResponse, SchemaDialect, Usage
 from repertory.providers.retry import RetryPolicy
 from repertory.providers.transport import BaseURL, HttpTransport
 
@@ -31,7 +31,7 @@ class EndpointSettings:
             at each attempt, None while the endpoint is not up.
         api_key: Sent as a bearer token; None sends none.
         api_key_env: The environment variable the key came from, named in remedies.
-        supports_schema: Whether it constrains replies to a JSON Schema.
+        schema_dialect: The subset of JSON Schema it constrains replies with; None if it does not constrain them.
         timeout: Most seconds one attempt may take. A call's deadline bounds all of its attempts; a call without
             one has ``timeout * attempts``, waits included.
         connect_timeout: Seconds to open a connection.
@@ -49,7 +49,7 @@ class EndpointSettings:
     base_url: BaseURL
     api_key: SecretStr | None = None
     api_key_env: str = ""
-    supports_schema: bool = True
+    schema_dialect: SchemaDialect | None = "openai_strict"
     timeout: float = 60.0
     connect_timeout: float = 10.0
     attempts: int = 3
@@ -147,9 +147,9 @@ class Endpoint:
         return self.settings.name
 
     @property
-    def supports_schema(self) -> bool:
+    def schema_dialect(self) -> SchemaDialect | None:
         """Whether replies are constrained to ``LMRequest.response_schema``."""
-        return self.settings.supports_schema
+        return self.settings.schema_dialect
 
     async def complete(self, request: LMRequest) -> LMResponse:
         """Return the model's reply; see ``LM.complete`` for what it raises."""
@@ -157,7 +157,7 @@ class Endpoint:
         deadline = request.deadline
         if deadline is None:
             deadline = self._clock.monotonic() + settings.timeout * settings.attempts
-        body = openai_chat.encode(request, settings.model, supports_schema=settings.supports_schema)
+        body = openai_chat.encode(request, settings.model, constrains=settings.schema_dialect is not None)
         self._calls += 1
         self._in_flight += 1
         try:

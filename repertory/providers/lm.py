@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from repertory.providers.messages import LMRequest, LMResponse
+from repertory.providers.messages import LMRequest, LMResponse, SchemaDialect
 
 
 class LM(Protocol):
@@ -14,8 +14,8 @@ class LM(Protocol):
         ...
 
     @property
-    def supports_schema(self) -> bool:
-        """Whether replies are constrained to ``LMRequest.response_schema``."""
+    def schema_dialect(self) -> SchemaDialect | None:
+        """The subset of JSON Schema that replies are constrained with; None if they are not."""
         ...
 
     async def complete(self, request: LMRequest) -> LMResponse:

@@ -1,18 +1,41 @@
 """What is asked of a language model and what comes back, independent of any wire protocol."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 Role: TypeAlias = Literal["system", "user", "assistant"]
 
+SchemaDialect: TypeAlias = Literal["openai_strict", "anthropic", "google", "json_schema", "llama_cpp"]
+"""Which subset of JSON Schema an endpoint constrains replies with."""
+
+
+@dataclass(frozen=True, slots=True)
+class MediaPart:
+    """A picture, a recording or a document that goes with a message.
+
+    Attributes:
+        kind: What it is.
+        mime: Its media type, such as ``image/png``; "" where only the URL is known.
+        data: Its bytes; None where it is at ``url``.
+        url: Where the provider finds it; None where it is in ``data``.
+        name: Its file name, "" if it has none.
+    """
+
+    kind: Literal["image", "audio", "file"]
+    mime: str = ""
+    data: bytes | None = field(default=None, repr=False)
+    url: str | None = None
+    name: str = ""
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a conversation."""
+    """One turn of a conversation; ``content`` is the text, which the ``media`` follow in order."""
 
     role: Role
     content: str
+    media: tuple[MediaPart, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +44,8 @@ class LMRequest:
 
     Args:
         messages: The conversation, oldest turn first.
-        response_schema: JSON Schema that the reply must follow; endpoints that cannot constrain their output
-            ignore it (``LM.supports_schema``).
+        response_schema: JSON Schema that the reply must follow, in the dialect of the endpoint
+            (``LM.schema_dialect``); endpoints that cannot constrain their output ignore it.
         schema_name: What the schema is called on the wire: letters, digits, ``_`` and ``-``.
         temperature: Sampling temperature; None leaves it to the endpoint, as for the next three.
         max_tokens: Most tokens the reply may have.

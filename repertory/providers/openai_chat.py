@@ -5,8 +5,10 @@ gateways speak the same format.
 """
 
 import math
+from base64 import b64encode
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
+from types import MappingProxyType
 
 import orjson
 from pydantic import SecretStr
@@ -20,21 +22,33 @@ from repertory.errors import (
     LMServerError,
     LMTimeout,
 )
-from repertory.providers.messages import LMRequest, LMResponse, Usage
+from repertory.providers.messages import LMRequest, LMResponse, MediaPart, Message, Usage
 
 PATH = "/chat/completions"
 MOST_TOKENS = 2**53  # a count above is nonsense, and no float or JSON reader would keep it exactly
+AUDIO_FORMATS = MappingProxyType(
+    {"audio/wav": "wav", "audio/x-wav": "wav", "audio/mpeg": "mp3", "audio/mp3": "mp3"}
+)
 EXCERPT = 500  # characters of the peer's own words that an error quotes at most
 LONGEST_HINT = 86_400.0  # seconds; a peer that asks for more than a day is taken to mean a day
 
 
-def encode(request: LMRequest, model: str, *, supports_schema: bool) -> bytes:
-    """Return the body that asks ``model`` for a reply to ``request``."""
+def encode(request: LMRequest, model: str, *, constrains: bool) -> bytes:
+    """Return the body that asks ``model`` for a reply to ``request``.
+
+    Args:
+        request: What is asked.
+        model: The model's name on the wire.
+        constrains: Whether the endpoint follows a response schema; if not, none is sent.
+
+    Raises:
+        LMRequestRejected: It holds media that this protocol cannot carry.
+    """
     body: dict[str, object] = {
         "model": model,
-        "messages": [{"role": turn.role, "content": turn.content} for turn in request.messages],
+        "messages": [{"role": turn.role, "content": _content(turn)} for turn in request.messages],
     }
-    if request.response_schema is not None and supports_schema:
+    if request.response_schema is not None and constrains:
         body["response_format"] = {
             "type": "json_schema",
             "json_schema": {"name": request.schema_name, "strict": True, "schema": request.response_schema},
@@ -144,6 +158,36 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
         except (ValueError, OverflowError):
             return None
     return min(wait, LONGEST_HINT)
+
+
+def _content(turn: Message) -> str | list[dict[str, object]]:
+    if not turn.media:
+        return turn.content
+    return [{"type": "text", "text": turn.content}, *map(_media, turn.media)]
+
+
+def _media(part: MediaPart) -> dict[str, object]:
+    # https://platform.openai.com/docs/api-reference/chat/create: image_url, input_audio and file parts.
+    match part:
+        case MediaPart(kind="image", url=str(url)):
+            return {"type": "image_url", "image_url": {"url": url}}
+        case MediaPart(kind="image", data=bytes(data)):
+            return {"type": "image_url", "image_url": {"url": _data_uri(part.mime, data)}}
+        case MediaPart(kind="audio", data=bytes(data)) if part.mime in AUDIO_FORMATS:
+            recording = {"data": b64encode(data).decode(), "format": AUDIO_FORMATS[part.mime]}
+            return {"type": "input_audio", "input_audio": recording}
+        case MediaPart(kind="file", data=bytes(data)):
+            name = part.name or "document"
+            return {"type": "file", "file": {"filename": name, "file_data": _data_uri(part.mime, data)}}
+    what = f"{part.kind} by URL" if part.data is None else f"{part.kind} of type {part.mime}"
+    raise LMRequestRejected(
+        f"OpenAI's chat protocol cannot carry {'an' if what[0] in 'aeiou' else 'a'} {what}",
+        hint=f"Give the bytes themselves; audio as one of: {', '.join(AUDIO_FORMATS)}.",
+    )
+
+
+def _data_uri(mime: str, data: bytes) -> str:
+    return f"data:{mime};base64,{b64encode(data).decode()}"
 
 
 def _parsed(body: bytes) -> object:

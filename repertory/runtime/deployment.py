@@ -16,12 +16,12 @@ from repertory.errors import DeadlineExceeded, InputError, ProgramError, Reperto
 from repertory.events import RunFinished, RunStuck
 from repertory.modules import Module, Parameters, Predict, Prediction
 from repertory.modules.dispatch import current_dispatcher
-from repertory.modules.json_text import load_json
 from repertory.runtime.confined import Overdue, Work, confined
 from repertory.runtime.journal import RecordedRun, json_hash, run_id
 from repertory.runtime.predictor import UpdateParameters
 from repertory.runtime.run import RunContext, Station
 from repertory.signatures import CompiledSignature, compile_signature
+from repertory.signatures.json_text import load_json
 
 if TYPE_CHECKING:
     from repertory.runtime.runtime import Runtime

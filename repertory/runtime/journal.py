@@ -12,9 +12,9 @@ from sqlalchemy.dialects.postgresql import insert  # SQLite understands its clau
 from repertory.clock import Clock
 from repertory.errors import RepertoryError
 from repertory.modules import Prediction
-from repertory.modules.json_text import dump_json, load_json
 from repertory.providers.messages import Usage
 from repertory.runtime.watched_writes import WatchedWrites
+from repertory.signatures.json_text import dump_json, load_json
 from repertory.store import Store
 from repertory.store.tables import runs, steps
 

@@ -28,7 +28,7 @@ def make_endpoint(
             command(local)  # says now, in one line, what is not installed
             settings = replace(
                 endpoint_settings(local, address, name=name, timeout=config.timeout),
-                supports_schema=config.structured_output,
+                schema_dialect="llama_cpp" if config.structured_output else None,
                 connect_timeout=config.connect_timeout,
                 attempts=config.attempts,
                 requests_per_minute=config.limits.requests_per_minute,
@@ -71,7 +71,7 @@ def _remote_settings(name: str, config: LMConfig) -> EndpointSettings:
         base_url=config.base_url,
         api_key=config.api_key(),
         api_key_env=config.api_key_env,
-        supports_schema=config.structured_output,
+        schema_dialect="openai_strict" if config.structured_output else None,
         timeout=config.timeout,
         connect_timeout=config.connect_timeout,
         attempts=config.attempts,

@@ -7,11 +7,13 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict
 
 from repertory.actors import Actor, Message, handles
-from repertory.errors import ProgramError, RepertoryError
-from repertory.events import ParametersChanged
+from repertory.errors import ProgramError, RepertoryError, ReplyError
+from repertory.events import ParametersChanged, ReplyMended, ReplyRefused
 from repertory.modules import Parameters, Predict, Prediction
+from repertory.modules.trace import AskedAgain
 from repertory.providers.lm import LM
 from repertory.runtime.journal import json_hash
+from repertory.signatures.changes import Change
 
 
 class VersionedParameters(BaseModel):
@@ -63,7 +65,8 @@ class ParameterKeeper(Actor[VersionedParameters]):
 
     async def started(self) -> None:
         """Take over what the code declares, if that is new."""
-        declared = json_hash(self._declared.model_dump(mode="json"))
+        # Defaults left out: a parameter that a later release adds is no change of the declaration.
+        declared = json_hash(self._declared.model_dump(mode="json", exclude_defaults=True))
         if declared != self.state.declared:
             await self._change(self._declared, declared)
         self._publish(self.state)
@@ -103,10 +106,27 @@ class Predictor(Actor[None]):
             prediction = await self._predict.complete(
                 lm, versioned.parameters, message.inputs, message.demos, deadline=message.deadline
             )
+        except ReplyError as error:
+            self._tell(error.trace)
+            if hooks := self.system.hooks:
+                hooks.emit(ReplyRefused(self.path, error.field, asked_again=False))
+            raise
         except RepertoryError:
             raise
         except Exception as error:
             # A validator's or a foreign model's mishap concerns this prediction, not those beside it.
             raise ProgramError(f"{self.path}: {type(error).__name__}: {error}") from error
         prediction.parameters_version = versioned.version
+        self._tell(prediction.trace)
         return prediction
+
+    def _tell(self, trace: tuple[object, ...]) -> None:
+        hooks = self.system.hooks
+        if not (trace and hooks):
+            return
+        for entry in trace:
+            if isinstance(entry, AskedAgain):
+                hooks.emit(ReplyRefused(self.path, entry.field, asked_again=True))
+        kinds = [entry.kind for entry in trace if isinstance(entry, Change)]
+        if kinds:
+            hooks.emit(ReplyMended(self.path, kinds.count("repair"), kinds.count("coercion")))

@@ -16,9 +16,9 @@ from typing import Any, BinaryIO, Literal, TypeAlias
 import anyio.to_thread
 
 from repertory.errors import ConfigError, InputError
-from repertory.modules.json_text import load_json
 from repertory.runtime.records import MAX_RECORD_BYTES, CSVSplitter, LineSplitter, Record
 from repertory.signatures import CompiledSignature
+from repertory.signatures.json_text import load_json
 
 Format: TypeAlias = Literal["jsonl", "csv"]
 

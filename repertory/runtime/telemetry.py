@@ -35,6 +35,7 @@ LEVELS: Final[Mapping[type[Event], Level]] = MappingProxyType(
         events.ReminderFailed: "error",
         events.HookFailed: "error",
         events.LMCallFinished: "debug",
+        events.ReplyMended: "debug",
         events.LocalModelExited: "warning",
         events.RunFinished: "debug",
         events.RunStuck: "error",
@@ -162,6 +163,8 @@ class PrometheusHook:
         self._retries = counter("lm_retries", "Attempts that will be repeated.", "endpoint")
         self._restarts = counter("actor_restarts", "Actors restarted after an end, by branch.", "branch")
         self._dropped = counter("messages_dropped", "Messages that were never handled.", "reason")
+        self._mended = counter("replies_mended", "Replies read although not as asked for.", "program")
+        self._refused = counter("replies_refused", "Replies that could not be used.", "program", "asked_again")
         self._circuit = Gauge(
             "repertory_circuit_state",
             "State of an endpoint's circuit: 0 closed, 1 half open, 2 open.",
@@ -186,6 +189,11 @@ class PrometheusHook:
                 self._circuit.labels(self._endpoint(event.endpoint)).set(_CIRCUIT_VALUES[event.after])
             case events.ActorRestarted():
                 self._restarts.labels(_branch(event.path)).inc()
+            case events.ReplyMended():
+                self._mended.labels(self._program(_program(event.path))).inc()
+            case events.ReplyRefused():
+                asked_again = "yes" if event.asked_again else "no"
+                self._refused.labels(self._program(_program(event.path)), asked_again).inc()
             case events.MessageDropped():
                 self._dropped.labels(self._reason(event.reason)).inc()
             case _:
@@ -220,6 +228,15 @@ class _BoundedLabel:
                 return "other"
             self._known.add(value)
         return value
+
+
+def _program(path: str) -> str:
+    """The program that the actor at ``path`` belongs to."""
+    match path.split("/"):
+        case ["root", "programs", name, *_]:
+            return name
+        case _:
+            return "other"
 
 
 def _branch(path: str) -> str:

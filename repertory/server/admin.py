@@ -10,13 +10,13 @@ from aiohttp import web
 
 from repertory import __version__
 from repertory.actors.info import ActorInfo
-from repertory.modules.json_text import dump_json
 from repertory.runtime.runtime import Runtime
 from repertory.server.admin_socket import reserved
 from repertory.server.app import observing
 from repertory.server.connections import Bounds
 from repertory.server.cutoff import Cutoff
 from repertory.server.listening import make_runner
+from repertory.signatures.json_text import dump_json
 
 TREE: Final = "/v1/tree"
 OPERATORS: Final = 16  # connections at a time

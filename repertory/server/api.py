@@ -11,13 +11,13 @@ from pydantic_core import to_jsonable_python
 
 from repertory.errors import InputError
 from repertory.modules import Predict
-from repertory.modules.json_text import dump_json
 from repertory.runtime.config import ServerConfig
 from repertory.runtime.deployment import Deployment, Run
 from repertory.runtime.runtime import Runtime
 from repertory.server.cutoff import Cutoff
 from repertory.server.problems import Problem, input_problem, retry_after
 from repertory.server.reading import read_inputs, read_timeout
+from repertory.signatures.json_text import dump_json
 
 
 @dataclass(frozen=True, slots=True)

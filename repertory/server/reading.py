@@ -7,8 +7,8 @@ from typing import Any, Final
 from aiohttp import hdrs, web
 
 from repertory.errors import InputError
-from repertory.modules.json_text import load_json
 from repertory.server.problems import Problem, input_problem
+from repertory.signatures.json_text import load_json
 
 TIMEOUT_HEADER: Final = "X-Timeout-Seconds"
 

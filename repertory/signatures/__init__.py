@@ -1,7 +1,18 @@
 """Signatures: typed inputs and outputs of a question to a language model, compiled to validators and schemas."""
 
-from repertory.signatures.compiled import CompiledSignature, FieldSpec, compile_signature
+from repertory.signatures.checks import Check, check
+from repertory.signatures.compiled import CompiledSignature, FieldSpec, compile_cache_stats, compile_signature
 from repertory.signatures.fields import InputField, OutputField
 from repertory.signatures.signature import Signature
 
-__all__ = ["CompiledSignature", "FieldSpec", "InputField", "OutputField", "Signature", "compile_signature"]
+__all__ = [
+    "Check",
+    "CompiledSignature",
+    "FieldSpec",
+    "InputField",
+    "OutputField",
+    "Signature",
+    "check",
+    "compile_cache_stats",
+    "compile_signature",
+]

@@ -6,20 +6,26 @@ from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, Final, TypeVar, cast
 
 from pydantic import ValidationError
-from pydantic_core import from_json
 
 from repertory.errors import InputError, OutputsInvalid, RepertoryError, SignatureError
 from repertory.signatures.annotations import annotation_choices, annotation_text
+from repertory.signatures.cache import BoundedCache, CacheStats
+from repertory.signatures.checks import Check
+from repertory.signatures.content import ContentKey, content_key
 from repertory.signatures.faults import Fault, first_fault
 from repertory.signatures.fields import MISSING, DeclaredField
+from repertory.signatures.reading import OutputReader
 from repertory.signatures.records import Record, Values
 from repertory.signatures.schemas import JsonSchema, closed_schema, open_schema, schema_in_words
 from repertory.signatures.signature import Signature
+from repertory.signatures.type_registry import TYPES
 
 _Error = TypeVar("_Error", bound=RepertoryError)
+_Derived = TypeVar("_Derived")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +53,8 @@ class CompiledSignature:
         outputs: The outputs, in order.
         input_schema: JSON Schema of the inputs as one object; those with a default are not required.
         output_schema: JSON Schema of the outputs as one object: self-contained, closed, everything required.
+        reader: Reads what a model wrote as the outputs.
+        checks: What outputs must pass beside their types.
         fingerprint: SHA-256 (hex) over instructions, field names, schemas (types, constraints, defaults) and
             descriptions; the same in every process. Treat the schemas as immutable.
     """
@@ -58,12 +66,14 @@ class CompiledSignature:
     input_schema: JsonSchema = field(repr=False)
     output_schema: JsonSchema = field(repr=False)
     fingerprint: str
+    reader: OutputReader = field(repr=False)
+    checks: tuple[Check, ...]
     _defaults: Mapping[str, object] = field(repr=False)
     _read_inputs: Callable[[object], Values] = field(repr=False)
     _read_outputs: Callable[[object], Values] = field(repr=False)
-    _read_outputs_json: Callable[[str], Values] = field(repr=False)
     _write_inputs: Callable[[Mapping[str, object]], Values] = field(repr=False)
     _write_outputs: Callable[[Mapping[str, object]], Values] = field(repr=False)
+    _derived: dict[object, object] = field(repr=False, default_factory=dict)
 
     def validate_inputs(self, values: Mapping[str, object]) -> Values:
         """The inputs of one call: defaults filled in, values coerced as from JSON ("3" is an int, a list a set).
@@ -85,18 +95,18 @@ class CompiledSignature:
         try:
             return self._read_outputs(values)
         except ValidationError as error:
-            raise self._outputs_error(first_fault(error, values)) from None
+            raise _outputs_error(first_fault(error, values), self.outputs) from None
 
-    def validate_outputs_json(self, text: str) -> Values:
-        """The outputs in the JSON object ``text``, as ``validate_outputs`` returns them.
+    def derived(self, make: Callable[["CompiledSignature"], _Derived]) -> _Derived:
+        """``make(self)``, made on the first call and kept as long as this compiled form: an adapter's wording,
+        say.
 
-        Raises:
-            OutputsInvalid: Naming the field; "" if ``text`` is not a JSON object at all.
+        ``make`` is a class or a function; it is also the name by which what it made is found again.
         """
-        try:
-            return self._read_outputs_json(text)
-        except ValidationError as error:
-            raise self._outputs_error(first_fault(error, _decoded(text))) from None
+        made = self._derived.get(make)
+        if made is None:
+            made = self._derived.setdefault(make, make(self))
+        return cast("_Derived", made)
 
     def dump_inputs(self, values: Mapping[str, object]) -> Values:
         """Validated inputs (all or some) as JSON-able Python: models to dicts, dates to text.
@@ -130,23 +140,33 @@ class CompiledSignature:
             return InputError(fault.field, f"is not an input of {self.name}", hint=hint)
         return InputError(fault.field, fault.reason, hint=_expected(fault.field, self.inputs))
 
-    def _outputs_error(self, fault: Fault) -> OutputsInvalid:
-        return OutputsInvalid(fault.field, fault.reason, hint=_expected(fault.field, self.outputs))
+
+# The one mutable object of a module here: it memoises a pure function, as functools.lru_cache does. Bound to a
+# Runtime, it could not serve predictors, which are made before there is one.
+_COMPILED: Final = BoundedCache[ContentKey, CompiledSignature](limit=10_000)
 
 
-def compile_signature(signature: type[Signature]) -> CompiledSignature:
-    """The compiled form of ``signature``, made on the first call and kept on the class.
+def compile_signature(
+    signature: type[Signature], cache: BoundedCache[ContentKey, CompiledSignature] = _COMPILED
+) -> CompiledSignature:
+    """The compiled form of ``signature``, found in ``cache`` by the signature's content, or made.
 
     Raises:
         SignatureError: Naming the field whose type, constraint or default cannot be used.
     """
-    if signature._compiled is None:
+    key = signature._key
+    if key is None:
         if signature is Signature:
             raise SignatureError(
                 "Signature has no fields", hint='Subclass it, or write Signature.parse("a -> b").'
             )
-        signature._compiled = _compile(signature)
-    return signature._compiled
+        key = signature._key = content_key(signature)
+    return cache.get(key, lambda: _compile(signature))
+
+
+def compile_cache_stats() -> CacheStats:
+    """How often compiled signatures were found in this process's cache, and how many it holds."""
+    return _COMPILED.stats()
 
 
 def _compile(signature: type[Signature]) -> CompiledSignature:
@@ -159,18 +179,21 @@ def _compile(signature: type[Signature]) -> CompiledSignature:
     for each, default in defaults.items():
         input_schema["properties"][each]["default"] = default.dumped
     output_schema = closed_schema(outputs.schema)
+    output_specs = _specs(signature.outputs, outputs.schema)
+    output_defaults = {each: default.dumped for each, default in _defaults(name, signature.outputs).items()}
     return CompiledSignature(
         name=name,
         instructions=instructions,
         inputs=_specs(signature.inputs, inputs.schema),
-        outputs=_specs(signature.outputs, outputs.schema),
+        outputs=output_specs,
         input_schema=input_schema,
         output_schema=output_schema,
         fingerprint=_fingerprint(signature, input_schema, output_schema),
+        checks=signature.checks,
+        reader=OutputReader(outputs, output_defaults, TYPES, partial(_outputs_error, specs=output_specs)),
         _defaults={each: default.value for each, default in defaults.items()},
         _read_inputs=inputs.read,
         _read_outputs=outputs.read,
-        _read_outputs_json=outputs.read_json,
         _write_inputs=inputs.write,
         _write_outputs=outputs.write,
     )
@@ -236,13 +259,6 @@ def _filled(values: object, defaults: Mapping[str, object]) -> object:
     return {**values, **missing}
 
 
-def _decoded(text: str) -> object:
-    try:
-        return from_json(text)
-    except (ValueError, TypeError):  # TypeError: lone surrogates
-        return None
-
-
 def _dumped(
     write: Callable[[Mapping[str, object]], Values],
     values: Mapping[str, object],
@@ -257,6 +273,10 @@ def _dumped(
             except ValueError:
                 raise error_type(name, f"JSON cannot hold a {type(value).__name__}") from error
         raise
+
+
+def _outputs_error(fault: Fault, specs: tuple[FieldSpec, ...]) -> OutputsInvalid:
+    return OutputsInvalid(fault.field, fault.reason, hint=_expected(fault.field, specs))
 
 
 def _expected(path: str, specs: tuple[FieldSpec, ...]) -> str | None:

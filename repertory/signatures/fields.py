@@ -1,7 +1,7 @@
 """What a signature's author writes about one field: its role, description, default and constraints."""
 
 import keyword
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, time, timedelta
 from decimal import Decimal
@@ -18,7 +18,7 @@ RESERVED_INPUTS: Final = MappingProxyType({"demos": "a predictor takes `demos=` 
 
 
 RESERVED_OUTPUTS: Final = frozenset(
-    {"get", "items", "keys", "lm_calls", "outputs", "parameters_version", "usage", "values"}
+    {"get", "items", "keys", "lm_calls", "outputs", "parameters_version", "trace", "usage", "values"}
 )
 """What predictions have as attributes of their own."""
 
@@ -40,6 +40,7 @@ class FieldMark:
     desc: str = ""
     default: object = MISSING
     constraints: Mapping[str, object] = field(default_factory=dict)
+    examples: tuple[object, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,7 @@ def InputField(
     max_length: int | None = None,
     pattern: str | None = None,
     multiple_of: float | Decimal | None = None,
+    examples: Iterable[object] = (),
 ) -> Any:
     """Declare an input of a signature.
 
@@ -76,6 +78,7 @@ def InputField(
         min_length: Fewest characters or items; ``max_length``: most.
         pattern: A regular expression that occurs in the string (pydantic's Rust dialect).
         multiple_of: What the number is a multiple of.
+        examples: Values such as may be expected, for the model.
 
     Returns:
         A mark the signature collects; typed ``Any`` so that ``article: str = InputField()`` type-checks.
@@ -90,12 +93,13 @@ def InputField(
         pattern=pattern,
         multiple_of=multiple_of,
     )
-    return FieldMark("input", desc, default, constraints)
+    return FieldMark("input", desc, default, constraints, tuple(examples))
 
 
 def OutputField(
     *,
     desc: str = "",
+    default: object = MISSING,
     gt: Bound | None = None,
     ge: Bound | None = None,
     lt: Bound | None = None,
@@ -104,10 +108,11 @@ def OutputField(
     max_length: int | None = None,
     pattern: str | None = None,
     multiple_of: float | Decimal | None = None,
+    examples: Iterable[object] = (),
 ) -> Any:
     """Declare an output of a signature. The arguments mean what they mean for ``InputField``.
 
-    An output has no default: the model always answers it.
+    An output with a default may be left out by the model; that its value is the default is then in the trace.
     """
     constraints = _stated(
         gt=gt,
@@ -119,7 +124,7 @@ def OutputField(
         pattern=pattern,
         multiple_of=multiple_of,
     )
-    return FieldMark("output", desc, MISSING, constraints)
+    return FieldMark("output", desc, default, constraints, tuple(examples))
 
 
 def check_name(name: str, role: Role) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, Final, Literal, TypeAlias, cast
 
 from pydantic import ConfigDict, Field, TypeAdapter
@@ -38,7 +39,8 @@ class Record:
 
     schema: JsonSchema
     read: Callable[[object], Values]
-    read_json: Callable[[str], Values]
+    read_json: Callable[[str | bytes], Values]
+    read_json_strict: Callable[[str | bytes], Values]
     write: Callable[[Mapping[str, object]], Values]
 
     @classmethod
@@ -76,8 +78,14 @@ class Record:
             written: Values = sort_sets(write(values), schema, schema.get("$defs", {}))
             return written
 
-        read, read_json = adapter.validator.validate_python, adapter.validator.validate_json
-        return cls(schema, read, read_json, write_sorted if has_sets(schema) else write)
+        validator = adapter.validator
+        return cls(
+            schema,
+            read=validator.validate_python,
+            read_json=validator.validate_json,
+            read_json_strict=partial(validator.validate_json, strict=True),
+            write=write_sorted if has_sets(schema) else write,
+        )
 
 
 def _annotated(declared: DeclaredField) -> Any:

@@ -13,12 +13,14 @@ from typing import Any, Final, TypeAlias
 from pydantic.errors import PydanticInvalidForJsonSchema
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaWarningKind
 
+from repertory.signatures.type_registry import TYPE_KEYWORD
+
 JsonSchema: TypeAlias = dict[str, Any]  # as pydantic types it: JSON is not typed further
 
 _NAMED_SCHEMAS: Final = frozenset({"properties", "patternProperties", "$defs"})
 _ONE_SCHEMA: Final = frozenset({"items", "additionalProperties", "contains", "not"})
 _MANY_SCHEMAS: Final = frozenset({"anyOf", "oneOf", "allOf", "prefixItems"})
-_REF_PREFIX: Final = "#/$defs/"
+REF_PREFIX: Final = "#/$defs/"
 
 _FORMATS: Final = MappingProxyType(
     {
@@ -108,7 +110,7 @@ class _Tidy:
     def __init__(self, definitions: Mapping[str, JsonSchema], *, closed: bool) -> None:
         self._definitions = definitions
         self._closed = closed
-        self._dropped = {"title", "default", "discriminator"} if closed else {"title"}
+        self._dropped = {"title", TYPE_KEYWORD, *(("default", "discriminator") if closed else ())}
 
     def walk(self, node: Any) -> Any:
         if not isinstance(node, dict):
@@ -116,7 +118,7 @@ class _Tidy:
         kept = {key: value for key, value in node.items() if key not in self._dropped}
         if self._closed and len(kept) > 1 and "$ref" in kept:
             # A description beside a $ref: the definition is copied here, what it refers to stays shared.
-            return self.walk({**self._definitions[kept.pop("$ref").removeprefix(_REF_PREFIX)], **kept})
+            return self.walk({**self._definitions[kept.pop("$ref").removeprefix(REF_PREFIX)], **kept})
         tidied = {key: self._value(key, value) for key, value in kept.items()}
         if self._closed and "properties" in tidied:
             tidied["required"] = list(tidied["properties"])
@@ -138,7 +140,7 @@ def _refs(node: Any) -> set[str]:
         return {name for item in node for name in _refs(item)}
     if not isinstance(node, dict):
         return set()
-    own = {node["$ref"].removeprefix(_REF_PREFIX)} if isinstance(node.get("$ref"), str) else set()
+    own = {node["$ref"].removeprefix(REF_PREFIX)} if isinstance(node.get("$ref"), str) else set()
     return own.union(*map(_refs, node.values()))
 
 
@@ -152,7 +154,7 @@ def schema_in_words(schema: JsonSchema, definitions: Mapping[str, JsonSchema]) -
 
 def _words(schema: JsonSchema, definitions: Mapping[str, JsonSchema], above: frozenset[str]) -> str:
     if "$ref" in schema:
-        name = schema["$ref"].removeprefix(_REF_PREFIX)
+        name = schema["$ref"].removeprefix(REF_PREFIX)
         return name if name in above else _words(definitions[name], definitions, above | {name})
     if "const" in schema:
         return json.dumps(schema["const"], ensure_ascii=False)

@@ -53,6 +53,12 @@ class TypeRegistry:
 
     def __init__(self) -> None:
         self._types: dict[str, RegisteredType] = {}
+        self._version = 0
+
+    @property
+    def version(self) -> int:
+        """Counts changes: what was worked out under another version may be out of date."""
+        return self._version
 
     def register(
         self,
@@ -79,6 +85,7 @@ class TypeRegistry:
             )
         marked = _annotated(_without_mark(annotation), TypeMark(name))
         self._types[name] = RegisteredType(name, marked, coerce, quality)
+        self._version += 1
         return marked
 
     def get(self, name: str) -> RegisteredType | None:
@@ -89,8 +96,17 @@ class TypeRegistry:
         """Every registered annotation by name."""
         return {name: each.annotation for name, each in self._types.items()}
 
+    def coercers(self) -> Mapping[str, Coercer]:
+        """The coercers of the types that have one, by the type's name."""
+        return {name: each.coerce for name, each in self._types.items() if each.coerce is not None}
+
     def __iter__(self) -> Iterator[RegisteredType]:
         return iter(tuple(self._types.values()))
+
+
+# Like the table of codecs, it belongs to the process: a type's name means the same in every signature.
+TYPES: Final = TypeRegistry()
+"""The types known by name in every signature of this process."""
 
 
 def _without_mark(annotation: Any) -> Any:

@@ -25,7 +25,7 @@ async def test_it_asks_once_and_answers_typed_outputs() -> None:
 
 
 async def test_an_lm_that_cannot_follow_a_schema_gets_none() -> None:
-    lm = ScriptedLM(['{"b": "x"}'], supports_schema=False)
+    lm = ScriptedLM(['{"b": "x"}'], schema_dialect=None)
     await Predict("a -> b", lm=lm)(a="1")
     assert lm.requests[0].response_schema is None
 

@@ -26,8 +26,8 @@ NOW = 1_700_000_000.0
 ASK = LMRequest((Message("system", "Be brief."), Message("user", "Tag?")))
 
 
-def sent(request: LMRequest, *, supports_schema: bool = True) -> dict[str, Any]:
-    body: dict[str, Any] = orjson.loads(encode(request, "m-1", supports_schema=supports_schema))
+def sent(request: LMRequest, *, constrains: bool = True) -> dict[str, Any]:
+    body: dict[str, Any] = orjson.loads(encode(request, "m-1", constrains=constrains))
     return body
 
 
@@ -54,7 +54,7 @@ def test_a_schema_becomes_a_strict_response_format_where_it_is_supported() -> No
             "schema": {"type": "object", "properties": {"tag": {"type": "string"}}},
         },
     }
-    assert "response_format" not in sent(request, supports_schema=False)
+    assert "response_format" not in sent(request, constrains=False)
 
 
 def test_a_completion_is_read_whole() -> None:

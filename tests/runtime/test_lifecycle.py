@@ -16,7 +16,7 @@ from repertory.errors import (
     RuntimeClosed,
 )
 from repertory.events import ActorRestarted, RunFinished, SupervisorGaveUp
-from repertory.providers.messages import LMRequest, LMResponse, Usage
+from repertory.providers.messages import LMRequest, LMResponse, SchemaDialect, Usage
 from repertory.runtime.runtime import Runtime
 from repertory.testing import ScriptedLM
 from tests.endpoint import Hang, Hold, ScriptedEndpoint
@@ -218,7 +218,7 @@ async def test_a_worker_that_crashes_each_time_fails_the_run_after_three() -> No
 async def test_a_model_with_a_bug_fails_the_run_not_the_runtime() -> None:
     class Buggy:
         name = "buggy"
-        supports_schema = True
+        schema_dialect: SchemaDialect | None = "json_schema"
 
         async def complete(self, request: LMRequest) -> LMResponse:
             if "good" in request.messages[-1].content:

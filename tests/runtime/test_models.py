@@ -25,7 +25,7 @@ async def test_every_provider_heeds_the_common_settings(model: str) -> None:
     )
     endpoint, child = make_endpoint("m", config, clock=SystemClock(), hooks=Hooks(), rng=Random(0))
     settings: EndpointSettings = endpoint.settings
-    assert (settings.name, settings.supports_schema, settings.timeout) == ("m", False, 7)
+    assert (settings.name, settings.schema_dialect, settings.timeout) == ("m", None, 7)
     assert (settings.connect_timeout, settings.attempts) == (3, 2)
     assert (settings.requests_per_minute, settings.max_concurrency) == (5, 1)
     assert (child is not None) == (model == "local")

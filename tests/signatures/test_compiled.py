@@ -84,7 +84,7 @@ BASE = with_input(int, desc="d", ge=1, default=2)
         with_input(int, desc="d", ge=1, default=3),
         with_input(int, desc="d", ge=1),
         BASE.with_instructions("Other."),
-        BASE.prepend_output("more"),
+        BASE.prepend("more", OutputField()),
     ],
 )
 def test_the_fingerprint_tells_different_questions_apart(other: type[Signature]) -> None:

@@ -118,7 +118,7 @@ def test_fields_called_like_schema_keywords_survive() -> None:
     ],
 )
 def test_a_type_in_words(annotation: Any, words: str) -> None:
-    compiled = compile_signature(Signature.parse("a -> b").prepend_output("probe", annotation))
+    compiled = compile_signature(Signature.parse("a -> b").prepend("probe", OutputField(), annotation))
     assert compiled.outputs[0].type_hint == words
 
 

@@ -97,8 +97,8 @@ def test_with_instructions_changes_only_the_instructions() -> None:
     assert Topic.instructions.startswith("Assign")
 
 
-def test_prepend_output_leads_the_outputs_and_leaves_the_original() -> None:
-    other = Topic.prepend_output("reasoning", desc="step by step")
+def test_prepend_leads_the_outputs_and_leaves_the_original() -> None:
+    other = Topic.prepend("reasoning", OutputField(desc="step by step"))
     assert [(field.name, field.mark.desc) for field in other.outputs] == [
         ("reasoning", "step by step"),
         ("topic", ""),
@@ -108,7 +108,7 @@ def test_prepend_output_leads_the_outputs_and_leaves_the_original() -> None:
 
 
 def test_instructions_made_of_field_names_follow_a_prepended_output() -> None:
-    assert Signature.parse("a -> b").prepend_output("r").instructions == "Given `a`, produce `r` and `b`."
+    assert Signature.parse("a -> b").prepend("r", OutputField()).instructions == "Given `a`, produce `r` and `b`."
 
 
 def fails(error: pytest.ExceptionInfo[SignatureError], message: str, hint: str) -> None:
@@ -119,8 +119,8 @@ def fails(error: pytest.ExceptionInfo[SignatureError], message: str, hint: str) 
 
 def test_prepending_a_name_that_is_taken_is_refused() -> None:
     with pytest.raises(SignatureError) as error:
-        Topic.prepend_output("article")
-    fails(error, "Topic already has a field `article`", "Rename")
+        Topic.prepend("article", OutputField())
+    fails(error, "Topic already has a field `article`", "Choose another name")
 
 
 def test_an_annotated_attribute_that_is_no_field_is_refused() -> None:

@@ -100,7 +100,7 @@ def test_a_huge_unfit_value_is_not_repeated_in_the_error() -> None:
 
 
 def test_outputs_are_read_from_json_or_from_python() -> None:
-    assert TASK.validate_outputs_json(json.dumps(REPLY)) == READ
+    assert TASK.reader.from_json(json.dumps(REPLY)).outputs == READ
     assert TASK.validate_outputs(REPLY) == READ
 
 
@@ -113,7 +113,7 @@ def test_what_a_model_says_beyond_the_outputs_is_left_out() -> None:
     [
         ({"mood": "fine"}, "mood", "'good' or 'bad', got 'fine'", 'one of "good", "bad"'),
         ({"score": 1.5}, "score", "less than or equal to 1", "at most 1"),
-        ({"score": float("nan")}, "score", "finite number, got nan", "number"),
+        ({"score": float("nan")}, "score", "finite number, got", "number"),
         ({"who": {"name": "Ann", "boss": {}}}, "who.boss.name", "is missing", '"name" (string)'),
         ({"where": "here"}, "where", " / Input should be a", "list of integer"),
         ({"where": [1, "b"]}, "where.1", "valid integer", "list of integer"),
@@ -126,7 +126,7 @@ def test_unfit_outputs_name_field_reason_and_type(
     with pytest.raises(OutputsInvalid) as from_python:
         TASK.validate_outputs(reply)
     with pytest.raises(OutputsInvalid) as from_json:
-        TASK.validate_outputs_json(json.dumps(reply))
+        TASK.reader.from_json(json.dumps(reply))
     for error in (from_python.value, from_json.value):
         assert error.field == field
         assert reason.lower() in error.reason.lower()
@@ -142,16 +142,14 @@ def test_a_missing_output_is_named() -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("I think it is good.", "Invalid JSON"),
-        ('{"mood": "good"', "Invalid JSON"),
+        ("I think it is good.", "there is no JSON"),
         ("[1]", "object, got [1]"),
-        ("", "Invalid JSON"),
-        ("\ud800", "unicode"),
+        ("", "is empty"),
     ],
 )
 def test_text_that_is_no_json_object_has_no_field_to_name(text: str, reason: str) -> None:
     with pytest.raises(OutputsInvalid) as error:
-        TASK.validate_outputs_json(text)
+        TASK.reader.from_json(text)
     assert error.value.field == ""
     assert reason in error.value.reason
     assert "mood, day, who, where, score" in (error.value.hint or "")
@@ -217,4 +215,4 @@ def test_outputs_survive_being_written_and_read_again(values: dict[str, object])
     wide = compile_signature(Wide)
     outputs = wide.validate_outputs(values)
     assert outputs == values
-    assert wide.validate_outputs_json(json.dumps(wide.dump_outputs(outputs))) == outputs
+    assert wide.reader.from_json(json.dumps(wide.dump_outputs(outputs))).outputs == outputs
