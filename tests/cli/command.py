@@ -42,7 +42,8 @@ def answer_text(seen: Seen) -> str:
 
 def asked(seen: Seen) -> str:
     """The row a request is about."""
-    return seen.last_message.partition(": ")[2]
+    question: str = seen.body["messages"][1]["content"]  # what follows are replies that were sent back
+    return question.partition(": ")[2]
 
 
 def echo(_: Seen) -> Step:

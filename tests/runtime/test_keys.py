@@ -71,8 +71,8 @@ async def test_programs_of_string_signatures_do_not_share_a_name() -> None:
 async def test_a_call_that_was_repeated_within_a_run_is_not_paid_for_again(tmp_path: Path) -> None:
     class Insists(rp.Module):
         def __init__(self) -> None:
-            self.ask = rp.Predict("text -> answer")
-            self.then = rp.Predict("text -> more")
+            self.ask = rp.Predict("text -> answer", corrections=0)
+            self.then = rp.Predict("text -> more", corrections=0)
 
         async def forward(self, text: str) -> rp.Prediction:
             try:
@@ -81,7 +81,12 @@ async def test_a_call_that_was_repeated_within_a_run_is_not_paid_for_again(tmp_p
                 await self.ask(text=text)
             return await self.then(text=text)
 
-    script: list[Step] = [Reply("no JSON"), Reply('{"answer": "a"}'), Reply('{"more": 1}'), Reply('{"more": "m"}')]
+    script: list[Step] = [
+        Reply("no JSON"),
+        Reply('{"answer": "a"}'),
+        Reply('{"more": null}'),
+        Reply('{"more": "m"}'),
+    ]
     async with ScriptedEndpoint(script) as server, runtime_for(server, tmp_path / "s.db") as runtime:
         insists = await runtime.start(Insists())
         with pytest.raises(ReplyError):

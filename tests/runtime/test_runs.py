@@ -103,7 +103,7 @@ async def test_wrong_inputs_are_refused_before_anything_is_kept(tmp_path: Path) 
 
 
 async def test_failures_are_passed_on_as_they_are() -> None:
-    script: list[Step] = [Reply("no JSON"), Status(401, "who are you")]
+    script: list[Step] = [Reply("no JSON"), Reply("no JSON"), Status(401, "who are you")]
     async with ScriptedEndpoint(script) as server, runtime_for(server) as runtime:
         two = await runtime.start(Two())
         with pytest.raises(ReplyError) as caught:

@@ -31,6 +31,8 @@ EVERY_EVENT: list[Event] = [
     events.ReminderFailed("root/sessions/1", "tidy", OSError("disk full")),
     events.MessageDropped("root/programs", dict, "full"),
     events.LMCallFinished("default", 0.5, None, 11, 7),
+    events.ReplyMended("root/programs/qa/self/1", 1, 2),
+    events.ReplyRefused("root/programs/qa/self/1", "answer", True),
     events.LMRetryScheduled("default", 1, 0.2, "lm_timeout"),
     events.CircuitChanged("default", "closed", "open"),
     events.LocalModelStarted("default", 42, "http://127.0.0.1:1"),
@@ -92,6 +94,7 @@ def test_incidents_are_louder_than_routine() -> None:
         "actor_stopped",
         "actor_passivated",
         "lm_call_finished",
+        "reply_mended",
         "run_finished",
     }
 
@@ -207,6 +210,17 @@ def test_calls_are_counted_with_their_tokens() -> None:
     assert metrics["lm_tokens_total", {"endpoint": "default", "direction": "input"}] == 11
     assert metrics["lm_tokens_total", {"endpoint": "default", "direction": "output"}] == 7
     assert metrics["lm_retries_total", {"endpoint": "default"}] == 1
+
+
+def test_replies_that_were_mended_or_refused_are_counted_by_program() -> None:
+    metrics = Metrics(
+        events.ReplyMended("root/programs/mail/self/1", 1, 2),
+        events.ReplyRefused("root/programs/mail/self/1", "answer", True),
+        events.ReplyRefused("root/programs/mail/self/1", "answer", False),
+    )
+    assert metrics["replies_mended_total", {"program": "mail"}] == 1
+    assert metrics["replies_refused_total", {"program": "mail", "asked_again": "yes"}] == 1
+    assert metrics["replies_refused_total", {"program": "mail", "asked_again": "no"}] == 1
 
 
 @pytest.mark.parametrize(("state", "value"), [("closed", 0), ("half_open", 1), ("open", 2)])

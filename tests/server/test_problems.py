@@ -69,7 +69,7 @@ async def test_retry_after_is_what_the_failing_side_said_in_whole_seconds() -> N
 
 
 async def test_an_unusable_reply_names_the_output() -> None:
-    async with serving(ScriptedLM(['{"label": "eggs"}'])) as service:
+    async with serving(ScriptedLM(lambda _: '{"label": "eggs"}')) as service:
         status, _, problem = await service.predict()
     assert (status, problem["code"], problem["field"]) == (502, "reply_unparsable", "label")
 
