@@ -17,6 +17,9 @@ from repertory.signatures.type_registry import TYPE_KEYWORD, Coercer
 DEEPEST: Final = 100
 """How deep a value is looked into; replies have a handful of levels."""
 
+MOST_STEPS: Final = 100_000
+"""How many values are looked at. Unions within unions are tried in every combination, which only this bounds."""
+
 
 @dataclass(frozen=True, slots=True)
 class Coerced:
@@ -37,15 +40,25 @@ def coerce_json(
         definitions: What its ``$ref``s name.
         coercers: By the name of a registered type, which stands in the schema under `TYPE_KEYWORD`.
     """
-    walk = _Walk(definitions, coercers)
+    walk = _Walk(definitions, coercers, _Steps(MOST_STEPS))
     fitted = walk.fit(walk.unwrapped(value, schema), schema, "", 0)
     return Coerced(fitted, tuple(walk.changes))
 
 
+@dataclass(slots=True)
+class _Steps:
+    """How many values may still be looked at, over all that is tried."""
+
+    left: int
+
+
 class _Walk:
-    def __init__(self, definitions: Mapping[str, JsonSchema], coercers: Mapping[str, Coercer]) -> None:
+    def __init__(
+        self, definitions: Mapping[str, JsonSchema], coercers: Mapping[str, Coercer], steps: _Steps
+    ) -> None:
         self._definitions = definitions
         self._coercers = coercers
+        self._steps = steps
         self.changes: list[Change] = []
 
     def unwrapped(self, value: object, schema: JsonSchema) -> object:
@@ -69,7 +82,8 @@ class _Walk:
 
     def fit(self, value: object, schema: JsonSchema, path: str, depth: int) -> object:
         schema = self._resolved(schema)
-        if depth > DEEPEST:
+        self._steps.left -= 1
+        if depth > DEEPEST or self._steps.left < 0:
             return value
         coercer = self._coercers.get(schema.get(TYPE_KEYWORD, ""))
         if coercer is not None:
@@ -112,7 +126,7 @@ class _Walk:
         return value
 
     def _attempt(self, value: object, member: JsonSchema, path: str, depth: int) -> tuple[object, list[Change]]:
-        trial = _Walk(self._definitions, self._coercers)
+        trial = _Walk(self._definitions, self._coercers, self._steps)
         fitted = trial.fit(value, member, path, depth + 1)
         return fitted, trial.changes
 

@@ -23,8 +23,8 @@ _BRACES: Final = re.compile(r"\{{3,}")  # nobody means three
 _THOUGHT: Final = re.compile(r"<(/?)(think|thinking|thought|reasoning|reflection|scratchpad)>", re.IGNORECASE)
 _ESCAPED_OBJECT: Final = re.compile(r'[{\[]\s{0,20}(?:\\[nrt]\s{0,20}){0,4}(?:[{\[]\s{0,20}){0,4}\\"')
 _FIRST_KEY: Final = re.compile(r"""(?<![\w"'“])(["'“]?)([^\W\d][\w-]{0,60})["'”]?\s*[:=]""")
-_FENCE: Final = re.compile(r"\s*(?:```|~~~)[^\S\n]*[\w+-]*\s*\Z")
-_FENCE_END: Final = re.compile(r"\s*(?:```|~~~)\s*\Z")
+_FENCE: Final = re.compile(r"(?:```|~~~)[^\S\n]{0,20}[\w+-]{0,20}\Z")
+_FENCES: Final = ("```", "~~~")
 _PATIENCE: Final = 200  # brackets that open nothing: each may cost a look at all that follows
 _LEVELS: Final = 3  # JSON in a text in JSON: how far to look
 
@@ -109,9 +109,12 @@ class _Search:
 
     def _single(self) -> Repaired:
         """The text as one number, literal or quoted text."""
-        text = _FENCE_END.sub("", re.sub(r"\A\s*(?:```|~~~)[^\S\n]*[\w+-]*\n", "", self._text)).strip(
-            "\ufeff \t\r\n"
-        )
+        text = self._text.strip("\ufeff \t\r\n")
+        if text.startswith(_FENCES):
+            text = text.partition("\n")[2]
+        if text.endswith(_FENCES):
+            text = text[:-3]
+        text = text.strip("\ufeff \t\r\n")
         if not text:
             raise Unreadable("the reply is empty")
         nowhere = Place(False, "", "", frozenset(), False)
@@ -217,19 +220,21 @@ class _Search:
 
     def _note_surroundings(self, best: Reading, readings: list[Reading]) -> None:
         text = self._text
-        before, after = text[: best.start], text[best.end :]
-        if _FENCE.match(before) or (_FENCE_END.match(after) and not before.strip()):
+        before, after = text[: best.start].strip(), text[best.end :].strip()
+        opened = _FENCE.search(before, max(0, len(before) - 45))
+        if (opened and opened.start() == 0) or (after in _FENCES and not before):
             self._note("a code fence as the edge of the value")
-            before = _FENCE.sub("", before)
-            after = _FENCE_END.sub("", after)
+        if opened:
+            before = before[: opened.start()].rstrip()
+            after = after.removesuffix("```").removesuffix("~~~").rstrip()
         others = sum(1 for each in readings if self._rank(each)[:3] == self._rank(best)[:3])
         if others > 1:
             self._note(f"the last of {others} values")
         elif len(readings) > 1:
             self._note(f"one of {len(readings)} values, the one that fits")
-        if before.strip():
+        if before:
             self._note("past the words before the value")
-        if after.strip():
+        if after:
             self._note("past the words after the value")
 
     def _note(self, reason: str) -> None:

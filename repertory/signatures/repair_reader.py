@@ -198,7 +198,10 @@ class Reader:
         if prefix:
             self._note(f"past `{prefix.group()}` before a quote")
             self._at = prefix.end()
-        quoted = bool(prefix) or char in QUOTES or text.startswith('\\"', at)
+        if text.startswith('\\"', at):
+            self._note("an escaped quote as a quote")
+            self._at += 1
+        quoted = text[self._at] in QUOTES
         token = self._source.quoted(self._at, self._place()) if quoted else self._source.word(at, self._place())
         if token.value == "" and not quoted:
             self._lost = True  # a character that begins nothing

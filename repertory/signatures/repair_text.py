@@ -273,10 +273,16 @@ class Source:
         return floor + separator.start() if sure else 0
 
     def word(self, start: int, place: Place) -> Token:
-        """What stands unquoted at ``start``: a number, a literal, or words that are a text without quotes."""
+        """What stands unquoted at ``start``: a number, a literal, or words that are a text without quotes.
+
+        Raises:
+            Unreadable: The text was gone through too often without finding JSON.
+        """
         if plain := _PLAIN_WORD.match(self.text, start):
             return _plain(plain[1], plain.end(1))
         end = self._word_end(start, place)
+        if not self._affords(end - start):
+            raise Unreadable("too much of it is no JSON")
         written = self.text[start:end].strip()
         whole = end < len(self.text)
         if written in _LITERALS or _NUMBER.fullmatch(written):

@@ -174,6 +174,38 @@ def test_what_is_no_json_is_said_to_be_none(text: str) -> None:
         repair_json(text)
 
 
+HOSTILE = ['\\"', "{[1,", '{\\"[1,', " ", "\n\t", "```", "<think>", '{"a":"', "[ ", "\\", "(", "a: ", '"a" ']
+
+
+@pytest.mark.parametrize("piece", HOSTILE)
+@pytest.mark.parametrize("before", ["", '{"a": ', '{"a": "'])
+def test_hostile_text_is_read_or_refused_and_nothing_else(piece: str, before: str) -> None:
+    text = before + piece * (200_000 // len(piece))  # hangs where the work is not linear in the length
+    try:
+        repaired = repair_json(text, expected=["a", "b"])
+    except Unreadable:
+        return
+    assert repaired.changes
+
+
+class Left(BaseModel):
+    kind: int
+    child: "Left | Right | None" = None
+
+
+class Right(BaseModel):
+    kind: float
+    child: "Left | Right | None" = None
+
+
+def test_unions_within_unions_are_not_tried_without_end() -> None:
+    tree: dict[str, Any] = {"kind": "neither"}
+    for _ in range(60):
+        tree = {"kind": "neither", "child": tree}
+    schema = compile_signature(Signature.parse("q -> tree: Tree", types={"Tree": Left | Right})).output_schema
+    assert coerce_json({"tree": tree}, schema, schema["$defs"], {}).value == {"tree": tree}
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda below: st.lists(below, max_size=4) | st.dictionaries(st.text(max_size=8), below, max_size=4),
