@@ -32,7 +32,8 @@ _Derived = TypeVar("_Derived")
 class FieldSpec:
     """One field, ready to be put into a prompt.
 
-    ``type_hint`` tells the type in words, such as ``integer, at least 1`` or ``one of "business", "sports"``.
+    ``desc`` is what its author says about it, with the examples given; ``type_hint`` tells the type in words:
+    ``integer, at least 1`` or ``one of "business", "sports"``.
     """
 
     name: str
@@ -179,12 +180,12 @@ def _compile(signature: type[Signature]) -> CompiledSignature:
     for each, default in defaults.items():
         input_schema["properties"][each]["default"] = default.dumped
     output_schema = closed_schema(outputs.schema)
-    output_specs = _specs(signature.outputs, outputs.schema)
+    output_specs = _specs(name, signature.outputs, outputs.schema)
     output_defaults = {each: default.dumped for each, default in _defaults(name, signature.outputs).items()}
     return CompiledSignature(
         name=name,
         instructions=instructions,
-        inputs=_specs(signature.inputs, inputs.schema),
+        inputs=_specs(name, signature.inputs, inputs.schema),
         outputs=output_specs,
         input_schema=input_schema,
         output_schema=output_schema,
@@ -210,8 +211,12 @@ def _defaults(name: str, fields: tuple[DeclaredField, ...]) -> dict[str, _Defaul
 
 
 def _default(name: str, declared: DeclaredField) -> _Default:
+    return _fitted(name, declared, declared.mark.default, "default")
+
+
+def _fitted(name: str, declared: DeclaredField, stated: object, what: str) -> _Default:
     alone = Record.unchecked(name, (declared,), "ignore")
-    given = {declared.name: declared.mark.default}
+    given = {declared.name: stated}
     try:
         value = alone.read(given)
         dumped = alone.write(value)[declared.name]
@@ -219,21 +224,21 @@ def _default(name: str, declared: DeclaredField) -> _Default:
     except (ValueError, TypeError, RecursionError) as error:
         reason = first_fault(error, given).reason if isinstance(error, ValidationError) else "JSON cannot hold it"
         raise SignatureError(
-            f"{name}.{declared.name}: the default does not fit {annotation_text(declared.annotation)}: {reason}",
-            hint="Change the default or widen the type, such as `int | None`.",
+            f"{name}.{declared.name}: the {what} does not fit {annotation_text(declared.annotation)}: {reason}",
+            hint=f"Change the {what} or widen the type, such as `int | None`.",
         ) from error
     if isinstance(value[declared.name], set | frozenset) and isinstance(dumped, list):
         dumped.sort(key=repr)  # the order of a set differs between processes
     return _Default(value[declared.name], dumped)
 
 
-def _specs(fields: Iterable[DeclaredField], schema: JsonSchema) -> tuple[FieldSpec, ...]:
+def _specs(name: str, fields: Iterable[DeclaredField], schema: JsonSchema) -> tuple[FieldSpec, ...]:
     definitions = schema.get("$defs", {})
     return tuple(
         FieldSpec(
             name=each.name,
             annotation=each.annotation,
-            desc=each.mark.desc,
+            desc=_described(name, each),
             required=each.mark.default is MISSING,
             type_hint=schema_in_words(schema["properties"][each.name], definitions),
         )
@@ -241,10 +246,19 @@ def _specs(fields: Iterable[DeclaredField], schema: JsonSchema) -> tuple[FieldSp
     )
 
 
+def _described(name: str, declared: DeclaredField) -> str:
+    examples = [_fitted(name, declared, example, "example").dumped for example in declared.mark.examples]
+    if not examples:
+        return declared.mark.desc
+    told = "such as " + ", ".join(json.dumps(example, ensure_ascii=False) for example in examples)
+    return f"{declared.mark.desc}; {told}" if declared.mark.desc else told
+
+
 def _fingerprint(signature: type[Signature], input_schema: JsonSchema, output_schema: JsonSchema) -> str:
     # Some constraints, such as the earliest date, have no place in a JSON schema.
     constraints = [
         [each.name, sorted((key, repr(value)) for key, value in each.mark.constraints.items())]
+        + ([[repr(example) for example in each.mark.examples]] if each.mark.examples else [])
         for each in (*signature.inputs, *signature.outputs)
     ]
     # Not sort_keys: the order of fields is part of the question, and pydantic's order of keys is fixed.
