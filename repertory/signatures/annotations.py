@@ -4,27 +4,15 @@ import types
 from enum import EnumType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+from repertory.signatures.type_writer import TypeWriter
+
 
 def annotation_text(annotation: Any) -> str:
-    """``annotation`` in the notation of the string form; a custom type by its bare name."""
-    if annotation is Any:
-        return "Any"
-    if annotation is types.NoneType:
-        return "None"
-    if annotation is Ellipsis:
-        return "..."
-    if isinstance(annotation, list):  # the parameters of a Callable
-        return f"[{', '.join(map(annotation_text, annotation))}]"
-    origin, arguments = get_origin(annotation), get_args(annotation)
-    if origin is Annotated:
-        return annotation_text(arguments[0])
-    if origin is Literal:
-        return f"Literal[{', '.join(map(repr, arguments))}]"
-    if origin in (Union, types.UnionType):
-        return " | ".join(map(annotation_text, arguments))
-    if arguments:
-        return f"{annotation_text(origin)}[{', '.join(map(annotation_text, arguments))}]"
-    return getattr(annotation, "__name__", None) or repr(annotation)
+    """``annotation`` in the notation of the string form; a custom type by its bare name.
+
+    Metadata that text cannot hold, such as a validator, is left out.
+    """
+    return TypeWriter().text(annotation)
 
 
 def annotation_choices(annotation: Any) -> tuple[object, ...] | None:

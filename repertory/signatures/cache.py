@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from threading import Lock
+from threading import RLock
 from typing import Generic, TypeVar
 
 from repertory.errors import ConfigError
@@ -33,7 +33,9 @@ class CacheStats:
 class _Making:
     """A value that one thread makes, and how many want it."""
 
-    lock: Lock = field(default_factory=Lock)
+    lock: RLock = field(
+        default_factory=RLock
+    )  # re-entrant: whoever needs itself runs out of stack, not into a wait
     waiting: int = 0
 
 
@@ -53,7 +55,9 @@ class BoundedCache(Generic[K, V]):
         self._limit = limit
         self._values: OrderedDict[K, V] = OrderedDict()
         self._making: dict[K, _Making] = {}
-        self._lock = Lock()  # over everything below, and never held while a value is made
+        # Over everything else, and never held while a value is made. Re-entrant: what the garbage collector
+        # destroys, at any moment, may look up a value.
+        self._lock = RLock()
         self._hits = self._misses = self._evictions = 0
 
     def get(self, key: K, make: Callable[[], V]) -> V:
@@ -75,7 +79,8 @@ class BoundedCache(Generic[K, V]):
                     self._misses += 1
                 value = make()
                 with self._lock:
-                    self._keep(key, value)
+                    evicted = self._keep(key, value)
+                del evicted  # outside the lock: destroying it may run anybody's code
                 return value
         finally:
             with self._lock:
@@ -94,8 +99,9 @@ class BoundedCache(Generic[K, V]):
             self._values.move_to_end(key)
         return value
 
-    def _keep(self, key: K, value: V) -> None:
+    def _keep(self, key: K, value: V) -> V | None:
         self._values[key] = value
-        if len(self._values) > self._limit:
-            self._values.popitem(last=False)
-            self._evictions += 1
+        if len(self._values) <= self._limit:
+            return None
+        self._evictions += 1
+        return self._values.popitem(last=False)[1]

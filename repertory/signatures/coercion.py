@@ -81,11 +81,12 @@ class _Walk:
         return value
 
     def fit(self, value: object, schema: JsonSchema, path: str, depth: int) -> object:
+        named = schema.get(TYPE_KEYWORD)  # beside a reference, or in what it refers to
         schema = self._resolved(schema)
         self._steps.left -= 1
         if depth > DEEPEST or self._steps.left < 0:
             return value
-        coercer = self._coercers.get(schema.get(TYPE_KEYWORD, ""))
+        coercer = self._coercers.get(named or schema.get(TYPE_KEYWORD, ""))
         if coercer is not None:
             try:
                 value, reason = coercer(value)

@@ -15,7 +15,7 @@ from repertory.errors import InputError, OutputsInvalid, RepertoryError, Signatu
 from repertory.signatures.annotations import annotation_choices, annotation_text
 from repertory.signatures.cache import BoundedCache, CacheStats
 from repertory.signatures.checks import Check
-from repertory.signatures.content import ContentKey, content_key
+from repertory.signatures.content import ContentKey
 from repertory.signatures.faults import Fault, first_fault
 from repertory.signatures.fields import MISSING, DeclaredField
 from repertory.signatures.reading import OutputReader
@@ -43,7 +43,7 @@ class FieldSpec:
     type_hint: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class CompiledSignature:
     """What the rest of the system uses of a signature. Two with the same ``fingerprint`` ask the same question.
 
@@ -161,7 +161,7 @@ def compile_signature(
             raise SignatureError(
                 "Signature has no fields", hint='Subclass it, or write Signature.parse("a -> b").'
             )
-        key = signature._key = content_key(signature)
+        key = signature._content_key()
     return cache.get(key, lambda: _compile(signature))
 
 

@@ -1,15 +1,16 @@
 """What a signature's author writes about one field: its role, description, default and constraints."""
 
 import keyword
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from types import MappingProxyType
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, cast
 
 from repertory.errors import SignatureError
+from repertory.signatures.source import clipped
 
 Role: TypeAlias = Literal["input", "output"]
 Bound: TypeAlias = float | Decimal | date | time | timedelta
@@ -21,6 +22,10 @@ RESERVED_OUTPUTS: Final = frozenset(
     {"get", "items", "keys", "lm_calls", "outputs", "parameters_version", "trace", "usage", "values"}
 )
 """What predictions have as attributes of their own."""
+
+
+CONSTRAINTS: Final = ("gt", "ge", "lt", "le", "min_length", "max_length", "pattern", "multiple_of")
+"""The constraints a field can be declared with, by pydantic's names."""
 
 
 class Missing(Enum):
@@ -47,7 +52,7 @@ class FieldMark:
 class DeclaredField:
     """One field of a signature as declared, its annotation resolved to a type.
 
-    ``constraints`` are keyword arguments of ``pydantic.Field``; ``default`` is not yet validated.
+    ``constraints`` are keyword arguments of ``pydantic.Field``; the default and examples are not validated.
     """
 
     name: str
@@ -59,6 +64,7 @@ def InputField(
     *,
     desc: str = "",
     default: object = MISSING,
+    examples: Sequence[object] = (),
     gt: Bound | None = None,
     ge: Bound | None = None,
     lt: Bound | None = None,
@@ -67,21 +73,23 @@ def InputField(
     max_length: int | None = None,
     pattern: str | None = None,
     multiple_of: float | Decimal | None = None,
-    examples: Iterable[object] = (),
 ) -> Any:
     """Declare an input of a signature.
 
     Args:
         desc: What the input is, for the model.
         default: The value of a call that leaves it out; without one, it must be given.
+        examples: Values it can have, to show what is meant.
         gt: Exclusive lower bound; ``ge``: inclusive; ``lt``, ``le``: the upper ones.
         min_length: Fewest characters or items; ``max_length``: most.
         pattern: A regular expression that occurs in the string (pydantic's Rust dialect).
         multiple_of: What the number is a multiple of.
-        examples: Values such as may be expected, for the model.
 
     Returns:
         A mark the signature collects; typed ``Any`` so that ``article: str = InputField()`` type-checks.
+
+    Raises:
+        SignatureError: The examples are no list.
     """
     constraints = _stated(
         gt=gt,
@@ -93,13 +101,14 @@ def InputField(
         pattern=pattern,
         multiple_of=multiple_of,
     )
-    return FieldMark("input", desc, default, constraints, tuple(examples))
+    return FieldMark("input", desc, copied(default), constraints, _examples(examples))
 
 
 def OutputField(
     *,
     desc: str = "",
     default: object = MISSING,
+    examples: Sequence[object] = (),
     gt: Bound | None = None,
     ge: Bound | None = None,
     lt: Bound | None = None,
@@ -108,11 +117,13 @@ def OutputField(
     max_length: int | None = None,
     pattern: str | None = None,
     multiple_of: float | Decimal | None = None,
-    examples: Iterable[object] = (),
 ) -> Any:
     """Declare an output of a signature. The arguments mean what they mean for ``InputField``.
 
     An output with a default may be left out by the model; that its value is the default is then in the trace.
+
+    Raises:
+        SignatureError: The examples are no list.
     """
     constraints = _stated(
         gt=gt,
@@ -124,7 +135,7 @@ def OutputField(
         pattern=pattern,
         multiple_of=multiple_of,
     )
-    return FieldMark("output", desc, default, constraints, tuple(examples))
+    return FieldMark("output", desc, copied(default), constraints, _examples(examples))
 
 
 def check_name(name: str, role: Role) -> None:
@@ -135,13 +146,13 @@ def check_name(name: str, role: Role) -> None:
     """
     if not name.isidentifier() or keyword.iskeyword(name):
         raise SignatureError(
-            f"`{name}` cannot name a field: it is not a Python identifier",
+            f"`{clipped(name)}` cannot name a field: it is not a Python identifier",
             hint="Use letters, digits and underscores, not starting with a digit, and no Python keyword.",
         )
     if name.startswith("_"):
         raise SignatureError(
-            f"`{name}` cannot name a field: it starts with an underscore",
-            hint=f"Call it `{name.strip('_') or 'value'}`.",
+            f"`{clipped(name)}` cannot name a field: it starts with an underscore",
+            hint=f"Call it `{clipped(name.strip('_')) or 'value'}`.",
         )
     if role == "input" and name in RESERVED_INPUTS:
         raise SignatureError(
@@ -156,3 +167,38 @@ def check_name(name: str, role: Role) -> None:
 
 def _stated(**constraints: object) -> Mapping[str, object]:
     return MappingProxyType({name: value for name, value in constraints.items() if value is not None})
+
+
+def copied(value: object) -> object:
+    """``value`` with lists, dicts and sets of its own: a signature does not change with what it was made of."""
+    try:
+        return _copied(value, {})
+    except RecursionError:  # compilation refuses it
+        return value
+
+
+def _copied(value: object, made: dict[int, object]) -> object:
+    if id(value) in made:
+        return made[id(value)]  # it contains itself: compilation refuses that
+    kind = type(value)
+    if kind is list:
+        items: list[object] = []
+        made[id(value)] = items
+        items.extend(_copied(item, made) for item in cast("list[object]", value))
+        return items
+    if kind is dict:
+        pairs: dict[object, object] = {}
+        made[id(value)] = pairs
+        pairs.update((key, _copied(item, made)) for key, item in cast("dict[object, object]", value).items())
+        return pairs
+    if kind is tuple:
+        return tuple(_copied(item, made) for item in cast("tuple[object, ...]", value))
+    return set(cast("set[object]", value)) if kind is set else value
+
+
+def _examples(examples: Sequence[object]) -> tuple[object, ...]:
+    if not isinstance(examples, list | tuple):
+        raise SignatureError(
+            f"examples are a list of values, got {type(examples).__name__}", hint="Write `examples=[...]`."
+        )
+    return tuple(map(copied, examples))

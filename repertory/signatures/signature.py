@@ -3,53 +3,34 @@
 import inspect
 import sys
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from difflib import get_close_matches
-from types import MappingProxyType, SimpleNamespace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NoReturn, cast, get_type_hints
 
 from repertory.errors import SignatureError
 from repertory.signatures.annotations import annotation_text
 from repertory.signatures.cache import BoundedCache
 from repertory.signatures.checks import Check
-from repertory.signatures.content import content_key, frozen
-from repertory.signatures.fields import MISSING, DeclaredField, FieldMark, check_name
+from repertory.signatures.class_body import Body, own_fields, unresolved
+from repertory.signatures.content import content_key, frozen_type, same_content
+from repertory.signatures.document import Parts, read_document, write_document
+from repertory.signatures.fields import MISSING, DeclaredField, FieldMark
 from repertory.signatures.grammar import parse_fields
+from repertory.signatures.operations import declared, exchanged, inserted, without
+from repertory.signatures.plain_values import value_text
+from repertory.signatures.scope import Scope
 from repertory.signatures.type_registry import TYPES
 
 if TYPE_CHECKING:
     from repertory.signatures.content import ContentKey
 
 
-class _Body(dict[str, object]):
-    """The namespace of a signature's class body, which keeps the field marks and the checks apart.
-
-    A mark never becomes a class attribute: so ``date: date = InputField()`` still finds the type, a field may be
-    called like a method of ``Signature``, and the second declaration of a name is seen.
-    """
-
-    def __init__(self) -> None:
-        self.marks: dict[str, FieldMark] = {}
-        self.checks: dict[str, Check] = {}
-
-    def __setitem__(self, name: str, value: object) -> None:
-        if isinstance(value, Check):
-            self.checks[name] = value
-            return
-        if name in self.marks:
-            earlier = self.marks[name].role
-            later = value.role if isinstance(value, FieldMark) else "plain attribute"
-            raise SignatureError(
-                f"`{name}` is declared twice: as {earlier} and as {later}",
-                hint="Remove one, or give it another name.",
-            )
-        if isinstance(value, FieldMark):
-            self.marks[name] = value
-        else:
-            super().__setitem__(name, value)
+_OPERATIONS: Final = "Make another one: with_instructions, with_fields, append, insert, delete, with_checks."
 
 
 class SignatureType(type):
     """The class of signatures. What a signature can do lives here, out of the way of its fields' names.
+
+    Signatures are values: once made, one does not change. Each operation returns another.
 
     Invariant: ``_fields`` holds every field, inherited ones first, names unique, at least one input and one
     output; ``Signature`` itself has none.
@@ -61,19 +42,19 @@ class SignatureType(type):
     _key: "ContentKey | None"  # made when it is first compiled
 
     @classmethod
-    def __prepare__(mcls, name: str, bases: tuple[type, ...], /, **_kwargs: object) -> _Body:
-        return _Body()
+    def __prepare__(mcls, name: str, bases: tuple[type, ...], /, **_kwargs: object) -> Body:
+        return Body()
 
-    def __new__(mcls, name: str, bases: tuple[type, ...], body: _Body) -> "SignatureType":
+    def __new__(mcls, name: str, bases: tuple[type, ...], body: Body) -> "SignatureType":
         cls = super().__new__(mcls, name, bases, dict(body))
         parents = [base for base in reversed(cls.__mro__[1:]) if isinstance(base, SignatureType)]
         if not parents:
-            cls._fields, cls._stated, cls._checks, cls._key = (), None, (), None
+            cls._keep(_fields=(), _stated=None, _checks=(), _key=None)
             return cls
         # The frame of the class statement: types made inside a function can be named in string annotations.
         visible = {**sys._getframe(1).f_locals, **body}
         fields = {field.name: field for parent in parents for field in parent._fields}
-        for field in _own_fields(cls, body.marks, visible):
+        for field in own_fields(cls, body.marks, visible):
             inherited = fields.get(field.name)
             if inherited and inherited.mark.role != field.mark.role:
                 raise SignatureError(
@@ -89,15 +70,33 @@ class SignatureType(type):
         return cls
 
     def _complete(cls, fields: Iterable[DeclaredField], stated: str | None, checks: Iterable[Check]) -> None:
-        cls._fields, cls._stated, cls._checks, cls._key = tuple(fields), stated, tuple(checks), None
-        names = [field.name for field in cls._fields]
-        for check in cls._checks:
-            check.require_fields(cls.__name__, names)
+        cls._keep(_fields=tuple(fields), _stated=stated, _checks=tuple(checks), _key=None)
         for role in ("input", "output"):
             if not any(field.mark.role == role for field in cls._fields):
                 raise SignatureError(
                     f"{cls.__name__} has no {role}", hint=f"Declare one: `name: str = {role.capitalize()}Field()`."
                 )
+        names = [field.name for field in cls._fields]
+        for check in cls._checks:
+            check.require_fields(cls.__name__, names)
+
+    def _keep(cls, **attributes: object) -> None:
+        for name, value in attributes.items():
+            super().__setattr__(name, value)
+
+    def _content_key(cls) -> "ContentKey":
+        """What the signature is compiled by: computed once, for it cannot change."""
+        if cls._key is None:
+            cls._keep(_key=content_key(cls))
+        return cast("ContentKey", cls._key)
+
+    def __setattr__(cls, name: str, value: object) -> NoReturn:
+        raise SignatureError(f"{cls.__name__}.{name} cannot be set: a signature does not change", hint=_OPERATIONS)
+
+    def __delattr__(cls, name: str) -> NoReturn:
+        raise SignatureError(
+            f"{cls.__name__}.{name} cannot be removed: a signature does not change", hint=_OPERATIONS
+        )
 
     def __call__(cls, *_args: object, **_kwargs: object) -> NoReturn:
         remedy = (
@@ -142,17 +141,24 @@ class SignatureType(type):
     ) -> "type[Signature]":
         """Read the string form, such as ``"article -> topic: Literal['sports', 'business'], score: float"``.
 
+        The same text is the same class, as long as it is among those read most recently.
+
         Args:
-            text: Inputs, ``->``, outputs. A field is ``name``, ``name: type`` or, for inputs,
-                ``name: type = default``; the type is ``str`` where none is given.
+            text: Inputs, ``->``, outputs. A field is ``name``, ``name: type`` or ``name: type = default``; the
+                type is ``str`` where none is given.
             instructions: The task in words; without, a sentence made of the fields' names.
-            types: Your own types, by the name ``text`` uses.
+            types: Your own types, by the name ``text`` uses; they come before the built-in and registered ones. A
+                module or a class stands for the types in it: ``types={"shop": shop}`` for ``shop.Order``.
 
         Raises:
             SignatureError: Showing the text with a caret under the column at fault.
         """
-        key = (text, instructions, frozen(types), TYPES.version)
-        return _PARSED.get(key, lambda: _parsed(text, instructions, types))
+        if instructions is not None:
+            _require_text(instructions)
+        if type(text) is not str or len(text) > _REMEMBERED:
+            return _parsed(text, instructions, types)
+        own = tuple(sorted((name, frozen_type(each)) for name, each in types.items())) if types else ()
+        return _PARSED.get((text, instructions, own, TYPES.version), lambda: _parsed(text, instructions, types))
 
     def of_call(cls, name: str, function: Callable[..., Any]) -> "type[Signature]":
         """The inputs that ``function`` takes, as those of a signature whose one output is ``prediction``.
@@ -163,7 +169,7 @@ class SignatureType(type):
         try:
             hints = get_type_hints(function, include_extras=True)
         except NameError as error:
-            raise _unresolved(f"a parameter of {name}", error) from None
+            raise unresolved(f"a parameter of {name}", error) from None
         fields = []
         for parameter in inspect.signature(function).parameters.values():
             if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
@@ -179,6 +185,7 @@ class SignatureType(type):
 
     def with_instructions(cls, text: str) -> "type[Signature]":
         """The same fields with ``text`` as instructions, verbatim."""
+        _require_text(text)
         return cls._with(stated=text)
 
     def with_checks(cls, *checks: Check) -> "type[Signature]":
@@ -186,23 +193,40 @@ class SignatureType(type):
         place.
 
         Raises:
-            SignatureError: A check looks at what is no field.
+            SignatureError: One is no check, or looks at what is no field.
         """
+        for check in checks:
+            if not isinstance(check, Check):
+                raise SignatureError(
+                    f"{check!r} is not a check", hint="Make it one: put @check(message) above the function."
+                )
         return cls._with(checks={check.name: check for check in (*cls._checks, *checks)}.values())
 
-    def with_fields(cls, **fields: Any) -> "type[Signature]":
+    def without_checks(cls, *names: str) -> "type[Signature]":
+        """The signature without the checks called ``names``.
+
+        Raises:
+            SignatureError: There is no such check.
+        """
+        known = [check.name for check in cls._checks]
+        for name in names:
+            if name not in known:
+                raise SignatureError(
+                    f"{cls.__name__} has no check `{name}`", hint=f"It has: {', '.join(known) or 'none'}."
+                )
+        return cls._with(checks=[check for check in cls._checks if check.name not in names])
+
+    def with_fields(cls, /, **fields: Any) -> "type[Signature]":
         """The signature with some fields exchanged, each in its place, or added after those of its side.
 
         Args:
             fields: By name: what ``InputField`` or ``OutputField`` returned, a type, or both as ``(type, mark)``.
+                What is not said stays as it is; the type of a new field is ``str``.
 
         Raises:
-            SignatureError: A field is added without a mark, changes its side, or cannot have its name.
+            SignatureError: A field is added without a mark, changes its side, or cannot have its name or type.
         """
-        known = {field.name: field for field in cls._fields}
-        for name, given in fields.items():
-            known[name] = _exchanged(cls.__name__, known.get(name), name, given)
-        return cls._with(fields=known.values())
+        return cls._with(fields=exchanged(cls.__name__, cls._fields, fields))
 
     def prepend(cls, name: str, field: Any, annotation: Any = str) -> "type[Signature]":
         """The signature with a further field before those of its side.
@@ -222,16 +246,10 @@ class SignatureType(type):
         return cls.insert(len(cls._fields), name, field, annotation)
 
     def insert(cls, index: int, name: str, field: Any, annotation: Any = str) -> "type[Signature]":
-        """The signature with a further field at ``index`` of its side, as for ``list.insert``; see ``prepend``."""
-        if any(each.name == name for each in cls._fields):
-            raise SignatureError(
-                f"{cls.__name__} already has a field `{name}`",
-                hint=f"Choose another name, or exchange it: with_fields({name}=...).",
-            )
-        added = _declared(name, annotation, field)
-        sides = {"input": list(cls.inputs), "output": list(cls.outputs)}
-        sides[added.mark.role].insert(index, added)
-        return cls._with(fields=[*sides["input"], *sides["output"]])
+        """The signature with a further field at ``index`` of its side, as for ``list.insert``: -1 is before the
+        last. Else as ``prepend``."""
+        added = declared(name, annotation, field)
+        return cls._with(fields=inserted(cls.__name__, cls._fields, index, added))
 
     def delete(cls, *names: str) -> "type[Signature]":
         """The signature without the fields ``names``.
@@ -239,17 +257,52 @@ class SignatureType(type):
         Raises:
             SignatureError: There is no such field, it is the last of its side, or a check looks at it.
         """
-        known = [field.name for field in cls._fields]
-        for name in names:
-            if name not in known:
-                near = get_close_matches(name, known, n=1)
-                hint = f"Did you mean `{near[0]}`?" if near else f"It has: {', '.join(known)}."
-                raise SignatureError(f"{cls.__name__} has no field `{name}`", hint=hint)
-        return cls._with(fields=[field for field in cls._fields if field.name not in names])
+        kept = without(cls.__name__, cls._fields, names)
+        for check in cls._checks:
+            if looked_at := set(check.parameters).intersection(names):
+                raise SignatureError(
+                    f"{cls.__name__}: check {check.name} looks at `{min(looked_at)}`",
+                    hint=f'Take the check away first: without_checks("{check.name}").',
+                )
+        return cls._with(fields=kept)
 
-    def equals(cls, other: "type[Signature]") -> bool:
-        """Whether both ask the same: instructions, checks, and fields with types, marks and order."""
-        return content_key(cls, named=False) == content_key(other, named=False)
+    def equals(cls, other: object) -> bool:
+        """Whether both ask the same: instructions, checks, and fields with types, marks and order. Names of
+        signatures do not count."""
+        return isinstance(other, SignatureType) and same_content(cls, other)
+
+    def to_json(cls, *, types: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
+        """The signature as a document that ``json.dumps`` takes, and ``from_json`` makes an equal one of.
+
+        Own types go by name and with a digest of their JSON schema, checks by name: both must be handed back.
+
+        Args:
+            types: Names for types that have none, such as ``Annotated`` ones with a validator.
+
+        Raises:
+            SignatureError: Naming the field whose type, default, constraint or example cannot be written.
+        """
+        return write_document(Parts(cls.__name__, cls._stated, cls._fields, cls._checks), types)
+
+    def from_json(
+        cls,
+        document: object,
+        *,
+        types: Mapping[str, Any] = MappingProxyType({}),
+        checks: Mapping[str, Check] = MappingProxyType({}),
+    ) -> "type[Signature]":
+        """The signature that ``to_json`` wrote.
+
+        Args:
+            document: What ``to_json`` returned, as read from JSON.
+            types: The own types in it, by name; registered ones need not be given.
+            checks: Its checks, by name.
+
+        Raises:
+            SignatureError: Naming the place in the document, or the type or check that is missing or has changed.
+        """
+        parts = read_document(document, types, checks)
+        return _assembled(parts.name, __name__, parts.fields, parts.instructions, parts.checks)
 
     def _with(
         cls,
@@ -284,12 +337,20 @@ class Signature(metaclass=SignatureType):
 
 
 # As the cache of compiled signatures: whoever writes a string form for every request gets the same class each
-# time.
+# time. Long texts are read again, for the cache is bounded in number, not in bytes.
 _PARSED: Final = BoundedCache[Hashable, type[Signature]](limit=10_000)
+_REMEMBERED: Final = 10_000  # characters
 
 
 def _parsed(text: str, instructions: str | None, types: Mapping[str, Any]) -> type[Signature]:
-    return _assembled("Signature", __name__, parse_fields(text, types), instructions, ())
+    return _assembled("Signature", __name__, parse_fields(text, Scope(types)), instructions, ())
+
+
+def _require_text(instructions: object) -> None:
+    if not isinstance(instructions, str):
+        raise SignatureError(
+            f"instructions are text, got {type(instructions).__name__}", hint="Say in words what is to be done."
+        )
 
 
 def _assembled(
@@ -304,72 +365,8 @@ def _assembled(
     return cast("type[Signature]", cls)
 
 
-def _declared(name: str, annotation: Any, mark: object) -> DeclaredField:
-    if not isinstance(mark, FieldMark):
-        raise SignatureError(
-            f"`{name}` is given {mark!r} for a field", hint="Give it InputField(...) or OutputField(...)."
-        )
-    check_name(name, mark.role)
-    return DeclaredField(name, annotation, mark)
-
-
-def _exchanged(owner: str, present: DeclaredField | None, name: str, given: Any) -> DeclaredField:
-    """The field ``name`` as ``given``, what is not said taken from the ``present`` one."""
-    match given:
-        case FieldMark():
-            annotation, mark = present.annotation if present else str, given
-        case (annotation, FieldMark() as mark):
-            pass
-        case _ if present is not None:
-            annotation, mark = given, present.mark
-        case _:
-            raise SignatureError(
-                f"{owner} has no field `{name}` to take the rest from",
-                hint=f"Say which side it is on: with_fields({name}=({given!r}, OutputField())).",
-            )
-    if present is not None and present.mark.role != mark.role:
-        raise SignatureError(
-            f"{owner}.{name} is an {present.mark.role} and cannot become an {mark.role}",
-            hint="Delete it, then append it on the other side.",
-        )
-    return _declared(name, annotation, mark)
-
-
-def _own_fields(
-    cls: type, marks: Mapping[str, FieldMark], visible: Mapping[str, object]
-) -> Iterable[DeclaredField]:
-    try:
-        annotations = inspect.get_annotations(cls)
-    except NameError as error:  # Python 3.14 evaluates annotations here
-        raise _unresolved(f"{cls.__name__}.{error.name}", error) from None
-    for name in annotations:
-        if name not in marks:
-            raise SignatureError(
-                f"{cls.__name__}.{name} is neither an input nor an output",
-                hint=f"Write `{name}: ... = InputField()` or `= OutputField()`, or remove the annotation.",
-            )
-    for name, mark in marks.items():
-        check_name(name, mark.role)
-        yield DeclaredField(name, _resolved(cls, name, annotations.get(name, str), visible), mark)
-
-
-def _resolved(cls: type, name: str, annotation: object, visible: Mapping[str, object]) -> Any:
-    module = sys.modules.get(cls.__module__)
-    holder = SimpleNamespace(__annotations__={name: annotation})
-    try:
-        return get_type_hints(holder, vars(module) if module else {}, dict(visible), include_extras=True)[name]
-    except (NameError, AttributeError, SyntaxError, TypeError, RecursionError) as error:
-        raise _unresolved(f"{cls.__name__}.{name}", error) from None
-
-
-def _unresolved(field: str, error: Exception) -> SignatureError:
-    return SignatureError(
-        f"the type of {field} cannot be resolved: {error}", hint="Import or define the type above the signature."
-    )
-
-
 def _field_text(field: DeclaredField) -> str:
-    default = "" if field.mark.default is MISSING else f" = {field.mark.default!r}"
+    default = "" if field.mark.default is MISSING else f" = {value_text(field.mark.default)}"
     return f"{field.name}: {annotation_text(field.annotation)}{default}"
 
 

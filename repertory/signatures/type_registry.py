@@ -27,9 +27,10 @@ TYPE_KEYWORD: Final = "x-type"
 
 @dataclass(frozen=True, slots=True)
 class TypeMark:
-    """Metadata of an annotation: it stands for the registered type ``name``."""
+    """Metadata of an annotation: it stands for the registered type ``name``, given these ``arguments``."""
 
     name: str
+    arguments: tuple[str | int, ...] = ()
 
     def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         return {**handler(core), TYPE_KEYWORD: self.name}

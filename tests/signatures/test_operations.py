@@ -1,227 +1,228 @@
-"""Operations on signatures, checks, and the cache of compiled forms."""
+"""Operations: each makes another signature of one."""
 
-import gc
-import threading
-import weakref
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import pytest
-from pydantic import Field
+from hypothesis import given
+from hypothesis import strategies as st
 
-from repertory.errors import ConfigError, SignatureError
-from repertory.signatures import (
-    InputField,
-    OutputField,
-    Signature,
-    check,
-    compile_cache_stats,
-    compile_signature,
-)
-from repertory.signatures.cache import BoundedCache
-
-ANSWER = Signature.parse("question, context: list[str] -> answer, score: float")
+from repertory.errors import SignatureError
+from repertory.signatures import InputField, OutputField, Signature, check, compile_signature
 
 
-def names(signature: type[Signature]) -> list[str]:
-    return [field.name for field in (*signature.inputs, *signature.outputs)]
+class Answer(Signature):
+    """Answer from the context."""
 
-
-def test_fields_are_put_on_their_side_and_the_original_stays() -> None:
-    assert names(ANSWER.prepend("id", InputField(), int)) == ["id", "question", "context", "answer", "score"]
-    assert names(ANSWER.append("why", OutputField())) == ["question", "context", "answer", "score", "why"]
-    assert names(ANSWER.insert(1, "why", OutputField())) == ["question", "context", "answer", "why", "score"]
-    assert names(ANSWER.insert(-1, "id", InputField())) == ["question", "id", "context", "answer", "score"]
-    assert names(ANSWER.delete("context", "score")) == ["question", "answer"]
-    assert names(ANSWER) == ["question", "context", "answer", "score"]
-
-
-def test_with_fields_exchanges_in_place_and_adds_at_the_end() -> None:
-    other = ANSWER.with_fields(answer=OutputField(desc="one word"), score=int, why=(str, OutputField()))
-    assert str(other) == "question: str, context: list[str] -> answer: str, score: int, why: str"
-    assert other.outputs[0].mark.desc == "one word"
-
-
-@pytest.mark.parametrize(
-    ("operation", "says"),
-    [
-        (lambda: ANSWER.append("answer", OutputField()), "already has a field `answer`"),
-        (lambda: ANSWER.append("class", OutputField()), "`class` cannot name a field"),
-        (lambda: ANSWER.append("more", "text"), "`more` is given 'text' for a field"),
-        (lambda: ANSWER.delete("anser"), "Did you mean `answer`"),
-        (lambda: ANSWER.delete("answer", "score"), "has no output"),
-        (lambda: ANSWER.with_fields(more=int), "has no field `more` to take the rest from"),
-        (lambda: ANSWER.with_fields(answer=InputField()), "is an output and cannot become an input"),
-        (lambda: ANSWER.with_checks(check("wrong")(lambda other: True)), "looks at `other`, which is no field"),
-    ],
-)
-def test_what_makes_no_signature_is_refused(operation: Any, says: str) -> None:
-    with pytest.raises(SignatureError, match=says.replace("(", "\\(")):
-        operation()
-
-
-def test_signatures_are_equal_by_content_and_order() -> None:
-    assert ANSWER.append("why", OutputField()).delete("why").equals(ANSWER)
-    assert not ANSWER.with_instructions("Be brief.").equals(ANSWER)
-    assert not Signature.parse("a -> b: int | str").equals(Signature.parse("a -> b: str | int"))
-    assert not Signature.parse("a -> b: Literal[1]").equals(Signature.parse("a -> b: Literal[True]"))
-    assert not Signature.parse("a: int = 1 -> b").equals(Signature.parse("a: int = True -> b"))
-
-    def bounded(most: int) -> type[Signature]:
-        return Signature.parse("a -> b").with_fields(b=Annotated[int, Field(le=most)])
-
-    assert bounded(3).equals(bounded(3))
-    assert not bounded(3).equals(bounded(4))
-
-
-class Short(Signature):
-    """Say it briefly."""
-
-    text: str = InputField()
-    brief: str = OutputField()
-    words: int = OutputField()
-
-    @check("must be shorter than the text")
-    def is_shorter(brief: str, text: str) -> bool:  # a check has no self
-        return len(brief) < len(text)
-
-    @check("the words are miscounted")
-    def is_counted(outputs: Mapping[str, Any]) -> str | None:
-        counted = len(outputs["brief"].split())
-        return None if counted == outputs["words"] else f"there are {counted} words"
-
-
-def failures(signature: type[Signature], brief: str, words: int) -> list[str | None]:
-    outputs = {"brief": brief, "words": words}
-    return [each.failure({"text": "Some words"}, outputs) for each in signature.checks]
-
-
-def test_checks_look_at_the_fields_their_parameters_name() -> None:
-    assert failures(Short, "Words", 1) == [None, None]
-    assert failures(Short, "Too many words", 2) == ["must be shorter than the text", "there are 3 words"]
-
-
-def test_checks_are_inherited_and_one_of_the_same_name_takes_the_place() -> None:
-    class Lenient(Short):
-        @check("must not be twice as long")
-        def is_shorter(brief: str, text: str) -> bool:
-            return len(brief) < 2 * len(text)
-
-    assert [each.message for each in Lenient.checks] == ["must not be twice as long", "the words are miscounted"]
-    assert failures(Lenient, "Too many words", 3) == [None, None]
-    assert not Lenient.equals(Short)
-
-
-def test_a_check_may_raise_value_error_but_not_fail_itself() -> None:
-    @check("no number")
-    def is_number(b: str) -> bool:
-        return int(b) > 0
+    question: str = InputField(desc="what is asked")
+    answer: str = OutputField()
+    context: list[str] = InputField(default=[])
+    score: float = OutputField(ge=0, le=1)
 
     @check("too long")
-    def is_short(b: str) -> bool:
-        return b.missing  # type: ignore[attr-defined, no-any-return]  # the defect under test
+    def is_short(answer: str, question: str) -> bool:
+        return len(answer) < len(question)
 
-    assert "no number: invalid literal" in (is_number.failure({}, {"b": "x"}) or "")
-    with pytest.raises(SignatureError, match="check is_short failed itself: AttributeError"):
-        is_short.failure({}, {"b": "x"})
+
+TEXT = "question: str, context: list[str] = [] -> answer: str, score: float"
 
 
 @pytest.mark.parametrize(
-    ("make", "says"),
+    ("made", "text"),
     [
-        (lambda: check(" "), "has no message"),
-        (lambda: check("m")(lambda: True), "takes nothing"),
-        (lambda: check("m")(lambda *fields: True), "takes \\*fields"),
+        (Answer.prepend("why", OutputField()), "question, context: list[str] = [] -> why, answer, score: float"),
+        (
+            Answer.prepend("hint", InputField(), int),
+            "hint: int, question, context: list[str] = [] -> answer, score: float",
+        ),
+        (
+            Answer.append("why", OutputField(), list[str]),
+            "question, context: list[str] = [] -> answer, score: float, why: list[str]",
+        ),
+        (Answer.append("hint", InputField()), "question, context: list[str] = [], hint -> answer, score: float"),
+        (Answer.insert(1, "why", OutputField()), "question, context: list[str] = [] -> answer, why, score: float"),
+        (
+            Answer.insert(-1, "why", OutputField()),
+            "question, context: list[str] = [] -> answer, why, score: float",
+        ),
+        (
+            Answer.insert(-9, "why", OutputField()),
+            "question, context: list[str] = [] -> why, answer, score: float",
+        ),
+        (Answer.insert(9, "why", OutputField()), "question, context: list[str] = [] -> answer, score: float, why"),
+        (
+            Answer.append("why", OutputField(), None),
+            "question, context: list[str] = [] -> answer, score: float, why: None",
+        ),
+        (Answer.delete("score", "context"), "question -> answer"),
+        (Answer.delete(), "question, context: list[str] = [] -> answer, score: float"),
+        (Answer.with_fields(answer=int), "question, context: list[str] = [] -> answer: int, score: float"),
+        (Answer.with_fields(context=InputField()), "question, context: list[str] -> answer, score: float"),
+        (
+            Answer.with_fields(why=OutputField(), n=(int, InputField())),
+            "question, context: list[str] = [], n: int -> answer, score: float, why",
+        ),
+        (
+            Answer.with_fields(answer=(int | None, OutputField())),
+            "question, context: list[str] = [] -> answer: int | None, score: float",
+        ),
     ],
 )
-def test_what_can_be_no_check_is_refused(make: Any, says: str) -> None:
-    with pytest.raises(SignatureError, match=says):
-        make()
+def test_an_operation_gives_another_signature(made: type[Signature], text: str) -> None:
+    assert str(made) == str(Signature.parse(text))
+    assert (made.__name__, made.__module__, made.instructions) == ("Answer", __name__, "Answer from the context.")
+    assert [each.name for each in made.checks] == ["is_short"]
+    assert str(Answer) == TEXT
 
 
-def test_a_field_that_a_check_looks_at_cannot_be_deleted() -> None:
-    with pytest.raises(SignatureError, match="check is_shorter looks at `brief`"):
-        Short.delete("brief")
+def test_what_with_fields_does_not_say_stays() -> None:
+    made = Answer.with_fields(question=list[str], score=OutputField(desc="how sure"))
+    question, score = made.inputs[0], made.outputs[1]
+    assert (question.annotation, question.mark.desc) == (list[str], "what is asked")
+    assert (score.annotation, score.mark.desc, dict(score.mark.constraints)) == (float, "how sure", {})
 
 
-def test_equal_signatures_share_one_compiled_form() -> None:
-    text = "unusual_question -> unusual_answer: Literal['yes', 'no']"
-    before = compile_cache_stats()
-    compiled = compile_signature(Signature.parse(text))
-    again = compile_signature(Signature.parse("x_y -> z").delete().append("more", OutputField()).delete("more"))
-    assert again is compile_signature(Signature.parse("x_y -> z"))
-    assert compile_signature(Signature.parse(text)) is compiled
-    after = compile_cache_stats()
-    assert (after.misses - before.misses, after.hits - before.hits) == (2, 2)
+def test_generated_instructions_follow_the_fields() -> None:
+    assert Signature.parse("a -> b").append("c", OutputField()).instructions == "Given `a`, produce `b` and `c`."
 
 
-def test_two_names_do_not_share_one_form() -> None:
-    class Other(Short):
-        """Say it briefly."""
-
-    assert Other.equals(Short)
-    assert compile_signature(Other).name == "Other"
-    assert compile_signature(Short).name == "Short"
+def test_a_field_may_be_called_cls_or_self() -> None:
+    assert str(Signature.parse("a -> b").with_fields(cls=OutputField(), self=InputField())) == (
+        "a: str, self: str -> b: str, cls: str"
+    )
 
 
-class Value:
-    """Something a weak reference can point to."""
+@pytest.mark.parametrize(
+    ("operation", "message", "hint"),
+    [
+        (
+            lambda: Answer.append("answer", OutputField()),
+            "Answer already has a field `answer`",
+            "with_fields(answer=...)",
+        ),
+        (lambda: Answer.append("demos", InputField()), "`demos` cannot name an input", "given_demos"),
+        (lambda: Answer.append("why", str), "`why` is given <class 'str'> for a field", "OutputField(...)"),
+        (
+            lambda: Answer.append("why", OutputField(), "list[str]"),
+            "`why` is given 'list[str]' for a type",
+            "Write a type",
+        ),
+        (lambda: Answer.append("why", OutputField(), 3), "`why` is given 3 for a type", "Write a type"),
+        (lambda: Answer.delete("scor"), "Answer has no field `scor`", "Did you mean `score`?"),
+        (lambda: Answer.delete("zzz"), "Answer has no field `zzz`", "It has: question, answer, context, score."),
+        (
+            lambda: Answer.without_checks("is_short").delete("answer", "score"),
+            "Answer without `answer`, `score` has no output",
+            "Append another output",
+        ),
+        (
+            lambda: Answer.delete("question"),
+            "Answer: check is_short looks at `question`",
+            'without_checks("is_short")',
+        ),
+        (lambda: Answer.with_fields(why=str), "Answer has no field `why` to take the rest from", "OutputField()"),
+        (lambda: Answer.with_fields(answer="str"), "`answer` is given 'str' for a type", "Write a type"),
+        (
+            lambda: Answer.with_fields(answer=InputField()),
+            "Answer.answer is an output and cannot become an input",
+            "Delete it",
+        ),
+        (lambda: Answer.with_fields(keys=OutputField()), "`keys` cannot name an output", "the_keys"),
+        (lambda: Answer.with_instructions(None), "instructions are text, got NoneType", "in words"),  # type: ignore[arg-type]
+        (lambda: Signature.parse("a -> b", 3), "instructions are text, got int", "in words"),  # type: ignore[arg-type]
+    ],
+)
+def test_what_cannot_be_done_is_refused_with_a_remedy(operation: Any, message: str, hint: str) -> None:
+    with pytest.raises(SignatureError) as error:
+        operation()
+    assert message in error.value.message
+    assert hint in (error.value.hint or "")
 
 
-def test_the_cache_forgets_what_was_used_longest_ago_and_keeps_nothing_of_it() -> None:
-    cache = BoundedCache[str, Value](limit=2)
-    first = weakref.ref(cache.get("a", Value))
-    cache.get("b", Value)
-    cache.get("a", Value)
-    cache.get("c", Value)  # b goes
-    assert first() is cache.get("a", Value)
-    cache.get("b", Value)  # c goes
-    stats = cache.stats()
-    assert (stats.hits, stats.misses, stats.evictions, stats.size, stats.limit) == (2, 4, 2, 2, 2)
-    assert stats.hit_rate == pytest.approx(1 / 3)
-    cache.get("d", Value)
-    cache.get("e", Value)
-    gc.collect()
-    assert first() is None
+def test_deleting_a_field_that_no_check_looks_at_keeps_the_checks() -> None:
+    assert [each.name for each in Answer.delete("score").checks] == ["is_short"]
 
 
-def test_one_thread_makes_what_many_ask_for_and_other_keys_do_not_wait() -> None:
-    cache = BoundedCache[str, object](limit=10)
-    begun, finish = threading.Event(), threading.Event()
-    made: list[object] = []
-
-    def slow() -> object:
-        begun.set()
-        assert finish.wait(30)
-        made.append(object())
-        return made[-1]
-
-    got: list[object] = []
-    threads = [threading.Thread(target=lambda: got.append(cache.get("slow", slow))) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    assert begun.wait(30)
-    assert cache.get("other", lambda: 1) == 1  # while the slow one is still being made
-    finish.set()
-    for thread in threads:
-        thread.join(30)
-    assert got == made * 4
-    assert len(made) == 1
+@pytest.mark.parametrize("name", ["_fields", "_key", "__doc__", "anything"])
+def test_a_signature_cannot_be_changed(name: str) -> None:
+    with pytest.raises(SignatureError, match=f"Answer.{name} cannot be set: a signature does not change") as error:
+        setattr(Answer, name, "x")
+    assert "with_instructions" in (error.value.hint or "")
+    with pytest.raises(SignatureError, match=f"Answer.{name} cannot be removed"):
+        delattr(Answer, name)
 
 
-def test_what_could_not_be_made_is_not_remembered() -> None:
-    cache = BoundedCache[str, int](limit=1)
-    with pytest.raises(ZeroDivisionError):
-        cache.get("a", lambda: 1 // 0)
-    assert cache.get("a", lambda: 7) == 7
-    with pytest.raises(ConfigError, match="cache limit = 0"):
-        BoundedCache[str, int](limit=0)
+def test_signatures_are_keys_by_identity() -> None:
+    twin = Answer.with_instructions(Answer.instructions)
+    assert twin.equals(Answer)
+    assert len({Answer, twin}) == 2
 
 
-def test_types_of_one_name_do_not_share_a_form() -> None:
-    def made(*choices: str) -> type[Signature]:
-        kind: Any = Literal
-        return Signature.parse("a -> b: Kind", types={"Kind": kind[choices]})
+A = Signature.parse("a: int, b -> c: float", "Do.")
 
-    assert compile_signature(made("x")) is not compile_signature(made("y"))
-    assert compile_signature(made("x")) is compile_signature(made("x"))
+
+@pytest.mark.parametrize(
+    ("other", "equal"),
+    [
+        (Signature.parse(" a:int,b->c:float ", "Do."), True),
+        (A.append("d", OutputField()).delete("d"), True),
+        (A.with_fields(a=InputField()), True),
+        (A.with_instructions("Do it."), False),
+        (Signature.parse("a: int, b -> c: float"), False),
+        (Signature.parse("b, a: int -> c: float", "Do."), False),
+        (A.with_fields(a=InputField(desc="x")), False),
+        (A.with_fields(a=InputField(ge=1)), False),
+        (A.with_fields(a=InputField(default=1)), False),
+        (A.with_fields(a=InputField(examples=[1])), False),
+        (A.with_fields(a=bool), False),
+        (A.append("d", OutputField()), False),
+        (A.with_checks(Answer.checks[0].__class__("n", "n", bool, ("a",))), False),
+        ("a: int, b -> c: float", False),
+        (None, False),
+    ],
+)
+def test_equals_compares_all_but_the_name(other: Any, equal: bool) -> None:
+    assert A.equals(other) is equal
+
+
+def test_equals_tells_apart_what_python_calls_equal() -> None:
+    def of(default: object) -> type[Signature]:
+        return A.with_fields(b=(Any, InputField(default=default)))
+
+    for one, other in (
+        (1, True),
+        (1, 1.0),
+        ([1], [True]),
+        ({"a": 0.0}, {"a": -0.0}),
+        ({"a": 1, "b": 2}, {"b": 2, "a": 1}),
+    ):
+        assert not of(one).equals(of(other))
+        assert of(one).equals(of(one))
+    assert not A.with_fields(a=int | str).equals(A.with_fields(a=str | int))
+
+
+def test_what_a_default_was_made_of_may_change_without_the_signature() -> None:
+    given, examples = {"a": [1]}, [[2]]
+    made = A.with_fields(b=(dict[str, list[int]], InputField(default=given, examples=[examples])))
+    given["a"].append(2)
+    examples[0].append(3)
+    assert (made.inputs[1].mark.default, made.inputs[1].mark.examples) == ({"a": [1]}, ([[2]],))
+
+
+@given(st.lists(st.tuples(st.integers(-4, 4), st.sampled_from(["input", "output"])), max_size=8))
+def test_inserting_agrees_with_list_insert_on_each_side(steps: list[tuple[int, str]]) -> None:
+    signature = Signature.parse("first -> last")
+    sides = {"input": ["first"], "output": ["last"]}
+    for number, (index, role) in enumerate(steps):
+        mark = InputField() if role == "input" else OutputField()
+        signature = signature.insert(index, f"f{number}", mark)
+        sides[role].insert(index, f"f{number}")
+    assert [field.name for field in signature.inputs] == sides["input"]
+    assert [field.name for field in signature.outputs] == sides["output"]
+    added = [f"f{number}" for number in range(len(steps))]
+    assert signature.delete(*added).equals(Signature.parse("first -> last"))
+
+
+def test_an_operation_s_result_compiles() -> None:
+    compiled = compile_signature(Answer.prepend("why", OutputField(desc="step by step")))
+    assert [spec.name for spec in compiled.outputs] == ["why", "answer", "score"]
+    assert [each.name for each in compiled.checks] == ["is_short"]

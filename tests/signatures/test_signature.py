@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 from enum import Enum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import pytest
 from pydantic import Field
@@ -209,3 +209,34 @@ def test_a_signature_has_no_instances(signature: Any, hint: str) -> None:
     with pytest.raises(SignatureError) as error:
         signature("a -> b")
     fails(error, f"{signature.__name__} is a signature", hint)
+
+
+def test_class_variables_private_names_and_methods_are_no_fields() -> None:
+    class Holding(Signature):
+        limit: ClassVar[int] = 3
+        _secret: str = "x"
+        question: str = InputField()
+        answer: str = OutputField()
+
+        @staticmethod
+        def doubled(n: int) -> int:
+            return 2 * n
+
+    assert str(Holding) == "question: str -> answer: str"
+    assert (Holding.limit, Holding._secret, Holding.doubled(2)) == (3, "x", 4)
+
+
+def test_an_output_may_have_a_default_and_each_field_examples() -> None:
+    class Shown(Signature):
+        a: str = InputField(examples=["x", "y"])
+        b: int = OutputField(default=3, examples=(1,))
+
+    assert Shown.inputs[0].mark.examples == ("x", "y")
+    assert (Shown.outputs[0].mark.default, Shown.outputs[0].mark.examples) == (3, (1,))
+
+
+@pytest.mark.parametrize("mark", [InputField, OutputField])
+def test_examples_that_are_no_list_are_refused(mark: Any) -> None:
+    with pytest.raises(SignatureError) as error:
+        mark(examples="xy")
+    fails(error, "examples are a list of values, got str", "examples=[...]")
