@@ -1,6 +1,17 @@
 """Modules: how a model is asked for what a signature says, and how such questions compose into programs."""
 
-from repertory.modules.adapters import Adapter, ChatAdapter, JSONAdapter
+from repertory.modules.adapters import (
+    Adapter,
+    BAMLAdapter,
+    ChatAdapter,
+    FieldDelta,
+    FieldDone,
+    FieldEvent,
+    JSONAdapter,
+    ReplyStream,
+    TwoStepAdapter,
+    XMLAdapter,
+)
 from repertory.modules.chain_of_thought import ChainOfThought
 from repertory.modules.example import Example
 from repertory.modules.module import Module
@@ -11,13 +22,20 @@ from repertory.modules.prediction import Prediction
 
 __all__ = [
     "Adapter",
+    "BAMLAdapter",
     "ChainOfThought",
     "ChatAdapter",
     "Example",
+    "FieldDelta",
+    "FieldDone",
+    "FieldEvent",
     "JSONAdapter",
     "Module",
     "NearestExamples",
     "Parameters",
     "Predict",
     "Prediction",
+    "ReplyStream",
+    "TwoStepAdapter",
+    "XMLAdapter",
 ]

@@ -42,7 +42,7 @@ def judge(
         reading = adapter.parse(compiled, response.text)
     except OutputsInvalid as fault:
         return _unreadable(fault, response)
-    if reading.truncated:
+    if reading.truncated or (reading.open_ended and response.finish_reason == "length"):
         return _unreadable(OutputsInvalid("", "the reply ends in the midst of a value"), response)
     trace: list[TraceEntry] = list(reading.changes)
     for check in compiled.checks:
@@ -60,6 +60,16 @@ def judge(
         hint="The raw reply is in `reply`. Raise `corrections`, or make the check `required=False`.",
     )
     return Refused(error, told, tuple(trace))
+
+
+def require_whole(answer: LMResponse) -> None:
+    """Refuse an answer in the model's own words that is cut off, or none.
+
+    Raises:
+        ReplyError: With the reason and the remedy.
+    """
+    if answer.finish_reason in ("length", "refusal") or not answer.text.strip():
+        raise _unreadable(OutputsInvalid("", "the model gave no whole answer"), answer).error
 
 
 def _unreadable(fault: OutputsInvalid, response: LMResponse) -> Refused:

@@ -3,14 +3,15 @@
 import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from pydantic import ValidationError
 
 from repertory.errors import ConfigError, ProgramError
-from repertory.modules.adapters import Adapter, adapter_for, adapter_named, correction
+from repertory.modules.adapters import Adapter, TwoStepAdapter, adapter_for, adapter_named, correction
 from repertory.modules.dispatch import current_dispatcher
-from repertory.modules.judging import Accepted, judge
+from repertory.modules.judging import Accepted, judge, require_whole
 from repertory.modules.module import Module
 from repertory.modules.parameters import Parameters
 from repertory.modules.prediction import Prediction
@@ -45,7 +46,8 @@ class Predict(Module):
         max_tokens: Most tokens a reply may have; None leaves it to the endpoint.
         corrections: Most times a reply that cannot be used is sent back with what is wrong with it.
         adapter: How the question is worded and the reply read: ``"auto"`` (JSON where the endpoint constrains
-            replies to a schema, else chat), ``"chat"``, ``"json"``, or an `Adapter`.
+            replies to a schema, else chat), ``"chat"``, ``"json"``, ``"xml"``, ``"baml"``, ``"two_step"``, or
+            an `Adapter`.
 
     Raises SignatureError if the signature cannot be compiled, ConfigError if another argument cannot be used.
     """
@@ -135,21 +137,23 @@ class Predict(Module):
         messages = self._messages(adapter, parameters, inputs, demos)
         asked, usage = 0, Usage()
         trace: tuple[TraceEntry, ...] = ()
+        ask = partial(
+            LMRequest, temperature=parameters.temperature, max_tokens=parameters.max_tokens, deadline=deadline
+        )
+        if isinstance(adapter, TwoStepAdapter):
+            answer = await lm.complete(ask(messages))
+            asked, usage = 1, answer.usage
+            require_whole(answer)
+            lm, messages = adapter.reader or lm, adapter.extraction(self.compiled, answer.text)
+        first = asked
         while True:
-            request = LMRequest(
-                messages=messages,
-                response_schema=schema,
-                temperature=parameters.temperature,
-                max_tokens=parameters.max_tokens,
-                deadline=deadline,
-            )
-            response = await lm.complete(request)
+            response = await lm.complete(ask(messages, response_schema=schema))
             asked, usage = asked + 1, usage + response.usage
             verdict = judge(adapter, self.compiled, inputs, response)
             trace += verdict.trace
             if isinstance(verdict, Accepted):
                 return Prediction(verdict.outputs, usage=usage, lm_calls=asked, trace=trace)
-            if verdict.feedback is None or asked > parameters.corrections:
+            if verdict.feedback is None or asked - first > parameters.corrections:
                 verdict.error.trace = trace
                 raise verdict.error
             trace += (AskedAgain(verdict.error.field, verdict.feedback, response.text),)

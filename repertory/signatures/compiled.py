@@ -74,6 +74,7 @@ class CompiledSignature:
     _read_outputs: Callable[[object], Values] = field(repr=False)
     _write_inputs: Callable[[Mapping[str, object]], Values] = field(repr=False)
     _write_outputs: Callable[[Mapping[str, object]], Values] = field(repr=False)
+    _read_alone: Callable[[str], OutputReader] = field(repr=False)
     _derived: dict[object, object] = field(repr=False, default_factory=dict)
 
     def validate_inputs(self, values: Mapping[str, object]) -> Values:
@@ -108,6 +109,13 @@ class CompiledSignature:
         if made is None:
             made = self._derived.setdefault(make, make(self))
         return cast("_Derived", made)
+
+    def reader_of(self, name: str) -> OutputReader:
+        """The reader of output ``name`` alone, made on first use: for a reply that is still coming."""
+        made = self._derived.get(name)
+        if made is None:
+            made = self._derived.setdefault(name, self._read_alone(name))
+        return cast("OutputReader", made)
 
     def dump_inputs(self, values: Mapping[str, object]) -> Values:
         """Validated inputs (all or some) as JSON-able Python: models to dicts, dates to text.
@@ -182,6 +190,12 @@ def _compile(signature: type[Signature]) -> CompiledSignature:
     output_schema = closed_schema(outputs.schema)
     output_specs = _specs(name, signature.outputs, outputs.schema)
     output_defaults = {each: default.dumped for each, default in _defaults(name, signature.outputs).items()}
+    refuse = partial(_outputs_error, specs=output_specs)
+    declared = {each.name: each for each in signature.outputs}
+
+    def read_alone(output: str) -> OutputReader:
+        return OutputReader(Record.unchecked(name, (declared[output],), "ignore"), {}, TYPES, refuse)
+
     return CompiledSignature(
         name=name,
         instructions=instructions,
@@ -191,12 +205,13 @@ def _compile(signature: type[Signature]) -> CompiledSignature:
         output_schema=output_schema,
         fingerprint=_fingerprint(signature, input_schema, output_schema),
         checks=signature.checks,
-        reader=OutputReader(outputs, output_defaults, TYPES, partial(_outputs_error, specs=output_specs)),
+        reader=OutputReader(outputs, output_defaults, TYPES, refuse),
         _defaults={each: default.value for each, default in defaults.items()},
         _read_inputs=inputs.read,
         _read_outputs=outputs.read,
         _write_inputs=inputs.write,
         _write_outputs=outputs.write,
+        _read_alone=read_alone,
     )
 
 

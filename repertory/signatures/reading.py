@@ -37,11 +37,13 @@ class Reading:
         outputs: Typed values by name, all of them.
         changes: What was changed in order to read them, in order; empty for a reply as it was asked for.
         truncated: Whether the reply ended in the midst of a value.
+        open_ended: Whether nothing in the reply says that it is whole: it may have ended anywhere.
     """
 
     outputs: Values
     changes: tuple[Change, ...] = ()
     truncated: bool = False
+    open_ended: bool = False
 
 
 class OutputReader:

@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
+from repertory.modules.adapters.stream import ReplyStream
 from repertory.providers.messages import Message, SchemaDialect
 from repertory.signatures import CompiledSignature
 from repertory.signatures.reading import Reading
@@ -38,6 +39,10 @@ class Prompt(ABC):
     @abstractmethod
     def read(self, reply: str) -> Reading:
         """The outputs that ``reply`` gives. Raises OutputsInvalid naming the field."""
+
+    @abstractmethod
+    def stream(self) -> ReplyStream:
+        """A reader of one reply that comes in pieces."""
 
 
 class Adapter(ABC):
@@ -102,6 +107,10 @@ class Adapter(ABC):
             OutputsInvalid: Naming the output that is missing or wrong.
         """
         return self.prompt(compiled).read(reply)
+
+    def stream(self, compiled: CompiledSignature) -> ReplyStream:
+        """A reader of one reply that comes in pieces; in the end it says what ``parse`` says of the whole."""
+        return self.prompt(compiled).stream()
 
     def response_schema(self, compiled: CompiledSignature, dialect: SchemaDialect | None) -> JsonSchema | None:
         """The schema to constrain the reply to; None where the endpoint does not, or the reply is not JSON."""

@@ -4,18 +4,23 @@ The markers are DSPy's, so that demonstrations and replies interchange with it; 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, Final
 
 from repertory.modules.adapters.adapter import Adapter, Prompt
-from repertory.modules.adapters.field_text import field_text
-from repertory.signatures import CompiledSignature, FieldSpec
+from repertory.modules.adapters.field_text import described, field_text
+from repertory.modules.adapters.stream import FieldEvent, ReplyStream, Section
+from repertory.signatures import CompiledSignature
 from repertory.signatures.changes import Change
 from repertory.signatures.reading import Reading
 
 COMPLETED: Final = "completed"
-_MARKER: Final = re.compile(r"\[\[[ \t]*##[ \t]*(\w+)[ \t]*##[ \t]*\]\]")
+_SPACE: Final = r"[ \t]{0,8}"
+_BEGUN: Final = re.compile(  # what may yet become a marker
+    rf"\[(?:\[{_SPACE}(?:#(?:#{_SPACE}(?:\w+{_SPACE}(?:#(?:#{_SPACE}\]?)?)?)?)?)?)?\Z"
+)
+_FRAME: Final = 40  # characters of a marker beside the name, at most
 
 
 def marker(name: str) -> str:
@@ -28,8 +33,10 @@ class ChatPrompt(Prompt):
 
     def __init__(self, compiled: CompiledSignature) -> None:
         super().__init__(compiled)
-        self._names = frozenset(field.name for field in compiled.outputs)
-        outputs = [f"{marker(field.name)}\n{{{_described(field)}}}" for field in compiled.outputs]
+        self.names = tuple(field.name for field in compiled.outputs)
+        listed = "|".join(map(re.escape, (*self.names, COMPLETED)))
+        self.marker: Final = re.compile(rf"\[\[{_SPACE}##{_SPACE}({listed}){_SPACE}##{_SPACE}\]\]")
+        outputs = [f"{marker(field.name)}\n{{{described(field)}}}" for field in compiled.outputs]
         self._form = "\n\n".join([*outputs, marker(COMPLETED)])
         self._inputs = "".join(f"\n{marker(field.name)}: {field.desc}" for field in compiled.inputs if field.desc)
 
@@ -49,8 +56,8 @@ class ChatPrompt(Prompt):
         """The sections of ``reply``; of two of one name the first. Without any, the JSON object that it holds."""
         texts: dict[str, str] = {}
         changes: list[Change] = []
-        markers = [found for found in _MARKER.finditer(reply) if found[1] in self._names or found[1] == COMPLETED]
-        if not any(found[1] in self._names for found in markers):
+        markers = list(self.marker.finditer(reply))
+        if all(found[1] == COMPLETED for found in markers):
             return self._read_without_markers(reply)
         if reply[: markers[0].start()].strip():
             changes.append(Change("repair", "", "past the words before the first field"))
@@ -63,17 +70,58 @@ class ChatPrompt(Prompt):
                 texts[name] = text
             elif text:
                 changes.append(Change("repair", name, "the first of several values"))
-        return self.compiled.reader.from_texts(texts, tuple(changes))
+        reading = self.compiled.reader.from_texts(texts, tuple(changes))
+        return reading if markers[-1][1] == COMPLETED else replace(reading, open_ended=True)
+
+    def stream(self) -> ReplyStream:
+        """Reads one reply as it comes."""
+        return _ChatStream(self)
 
     def _read_without_markers(self, reply: str) -> Reading:
         reader = self.compiled.reader
-        if "{" in reply or len(self._names) > 1:
+        if "{" in reply or len(self.names) > 1:
             told = Change("repair", "", "JSON in place of marked fields")
             reading = reader.from_json(reply)
             return replace(reading, changes=(told, *reading.changes))
-        (name,) = self._names
+        (name,) = self.names
         text = reply.replace(marker(COMPLETED), "").strip()
-        return reader.from_texts({name: text}, (Change("repair", name, "the whole reply as the one output"),))
+        reading = reader.from_texts({name: text}, (Change("repair", name, "the whole reply as the one output"),))
+        return replace(reading, open_ended=True)
+
+
+class _ChatStream(ReplyStream):
+    """Invariant: ``_rest`` is the end of the text so far that may yet be part of a marker."""
+
+    def __init__(self, prompt: ChatPrompt) -> None:
+        super().__init__(prompt.compiled)
+        self._prompt = prompt
+        self._rest = ""
+        self._section: Section | None = None
+        self._seen: set[str] = set()
+        self._held = _FRAME + max(map(len, (*prompt.names, COMPLETED)))
+
+    def _told(self, text: str) -> Iterable[FieldEvent]:
+        text, at = self._rest + text, 0
+        for found in self._prompt.marker.finditer(text):
+            yield from self._ended(text[at : found.start()])
+            if found[1] != COMPLETED and found[1] not in self._seen:
+                self._section = Section(found[1])
+                self._seen.add(found[1])
+            at = found.end()
+        begun = _BEGUN.search(text, max(at, len(text) - self._held))
+        rest = len(text) if begun is None else begun.start()
+        if self._section is not None:
+            yield from self._section.add(text[at:rest])
+        self._rest = text[rest:]
+
+    def _ended(self, text: str) -> Iterable[FieldEvent]:
+        if self._section is not None:
+            yield from self._section.add(text)
+            yield from self._section.end(self._compiled)
+            self._section = None
+
+    def _read(self, reply: str) -> Reading:
+        return self._prompt.read(reply)
 
 
 class ChatAdapter(Adapter):
@@ -81,7 +129,3 @@ class ChatAdapter(Adapter):
 
     name: ClassVar[str] = "chat"
     prompt_type: ClassVar[type[Prompt]] = ChatPrompt
-
-
-def _described(field: FieldSpec) -> str:
-    return f"{field.type_hint}: {field.desc}" if field.desc else field.type_hint

@@ -1,17 +1,23 @@
 """Choosing an adapter: by name, or by what an endpoint can do."""
 
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
 from repertory.errors import ConfigError
 from repertory.modules.adapters.adapter import Adapter
+from repertory.modules.adapters.baml import BAMLAdapter
 from repertory.modules.adapters.chat import ChatAdapter
 from repertory.modules.adapters.json_object import JSONAdapter
+from repertory.modules.adapters.two_step import TwoStepAdapter
+from repertory.modules.adapters.xml import XMLAdapter
 from repertory.providers.messages import SchemaDialect
 
 _CHAT: Final = ChatAdapter()
 _JSON: Final = JSONAdapter()
-_BY_NAME: Final = MappingProxyType({each.name: each for each in (_CHAT, _JSON)})
+_BY_NAME: Final[Mapping[str, Adapter]] = MappingProxyType(
+    {each.name: each for each in (_CHAT, _JSON, XMLAdapter(), BAMLAdapter(), TwoStepAdapter())}
+)
 
 
 def adapter_for(dialect: SchemaDialect | None) -> Adapter:

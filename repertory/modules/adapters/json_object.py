@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 
 from repertory.modules.adapters.adapter import Adapter, Prompt
 from repertory.modules.adapters.field_text import field_text
+from repertory.modules.adapters.json_stream import JSONStream
+from repertory.modules.adapters.stream import ReplyStream
 from repertory.signatures import CompiledSignature
 from repertory.signatures.json_text import dump_json
 from repertory.signatures.reading import Reading
@@ -23,7 +25,7 @@ class JSONPrompt(Prompt):
             f'"{field.name}": {field.type_hint}' + (f" ({field.desc})" if field.desc else "")
             for field in compiled.outputs
         ]
-        self._form = "Reply with a JSON object: {" + ", ".join(fields) + "}"
+        self._form: str = "Reply with a JSON object: {" + ", ".join(fields) + "}"
 
     def system(self, instructions: str) -> str:
         """The task and the shape of the answer."""
@@ -40,6 +42,10 @@ class JSONPrompt(Prompt):
     def read(self, reply: str) -> Reading:
         """The JSON object in ``reply``; prose or a code fence around it is passed over."""
         return self.compiled.reader.from_json(reply)
+
+    def stream(self) -> ReplyStream:
+        """Reads one reply as it comes."""
+        return JSONStream(self.compiled, self.read)
 
 
 class JSONAdapter(Adapter):
