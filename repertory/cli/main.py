@@ -15,10 +15,12 @@ from repertory import __version__
 from repertory.cli.exit_codes import ExitCode
 from repertory.cli.printable import printable
 from repertory.errors import RepertoryError, RestartLimitReached, RuntimeClosed, StartFailed
+from repertory.providers.messages import SchemaDialect
 
 EPILOGUE = """Examples:
 
   repertory doctor
+  repertory inspect examples/news.py:classify
   repertory run examples/news.py:classify articles.jsonl --workers 8
   repertory run examples/news.py:classify - < articles.jsonl
   repertory serve configs/local.toml
@@ -161,6 +163,36 @@ def ps(
 
     report = TreeReport(socket_of(config, socket), ReportConsole(), json)
     return report.once() if watch is None else report.watch(watch)
+
+
+@app.command
+def inspect(
+    program: str,
+    /,
+    *,
+    dialect: SchemaDialect | None = None,
+    adapter: str | None = None,
+    json: Annotated[bool, Parameter(negative="")] = False,
+    debug: Debug = False,
+) -> ExitCode:
+    """Show what PROGRAM asks, without asking: signatures, prompts, schemas, and advice.
+
+    Parameters
+    ----------
+    program
+        path.py:name or package.module:name of a Module, or of a function that makes one.
+    dialect
+        How the endpoint constrains replies; by it `auto` picks the adapter. Without, it does not.
+    adapter
+        Show this adapter's prompt: chat, json, baml, xml, two_step.
+    json
+        Print the data as JSON.
+    """
+    from rich.console import Console
+
+    from repertory.cli.inspect import inspect_program
+
+    return inspect_program(program, dialect, adapter, json, Console())
 
 
 @app.command
