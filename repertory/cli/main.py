@@ -196,6 +196,44 @@ def inspect(
 
 
 @app.command
+def import_dspy(
+    file: Path,
+    /,
+    *,
+    program: str,
+    check: Annotated[bool, Parameter(negative="")] = False,
+    out: Path | None = None,
+    config: Path | None = None,
+    debug: Debug = False,
+) -> ExitCode:
+    """Show what of a state that DSPy saved takes effect in a program.
+
+    To use it, call program.load_dspy_state(FILE) where the program is made; this command changes nothing.
+
+    Exit status: 0 all taken; 2 arguments, file or program; 3 something was not taken.
+
+    Parameters
+    ----------
+    file
+        A JSON file that dspy.Module.save wrote; no pickle.
+    program
+        path.py:name or package.module:name of a Module, or of a function that makes one.
+    check
+        Show only what was not taken.
+    out
+        Write the state of the loaded program there, as DSPy reads it.
+    config
+        A TOML file: its language models are those of the state with the same address.
+    """
+    from repertory.cli.console import ReportConsole
+    from repertory.cli.import_dspy import ImportOptions
+    from repertory.cli.import_dspy import import_dspy as show_import
+
+    options = ImportOptions(file=file, program=program, check=check, out=out, config=config)
+    return show_import(options, ReportConsole())
+
+
+@app.command
 def doctor(config: Path | None = None, /, *, debug: Debug = False) -> ExitCode:
     """Check the set-up; say what is missing and the command that mends it.
 

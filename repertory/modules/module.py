@@ -12,7 +12,9 @@ class Report(Module):
 ```
 """
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from repertory.errors import ProgramError
@@ -20,6 +22,8 @@ from repertory.modules.prediction import Prediction
 from repertory.signatures import Signature
 
 if TYPE_CHECKING:
+    from repertory.modules.dspy_state.report import DspyReport
+    from repertory.modules.dspy_state.state import DspyFile
     from repertory.modules.predict import Predict
 
 
@@ -41,6 +45,7 @@ class Module:
 
     # A callable and not a method: each subclass's forward takes parameters of its own.
     forward: Callable[..., Awaitable[Prediction]] = _no_forward
+    _dspy: "DspyFile | None" = None  # the state it was loaded from, as far as no predictor carries it
 
     async def __call__(self, **inputs: Any) -> Prediction:
         """Answer ``inputs``."""
@@ -60,12 +65,53 @@ class Module:
         """
         found: dict[str, Predict] = {}
         seen: set[int] = set()
-        for path, predictor in _predictors("", self, seen):
+        for path, predictor in predictors_below("", self, seen):
             found[path or "self"] = predictor
         return found
 
+    def load_dspy_state(
+        self,
+        state: Mapping[str, object] | str | Path,
+        *,
+        strict: bool = True,
+        lms: Mapping[str, str] = MappingProxyType({}),
+    ) -> "DspyReport":
+        """Take over what DSPy's optimizers tuned, before the program is started. All of it, or nothing.
 
-def _predictors(path: str, value: Any, seen: set[int]) -> "Iterator[tuple[str, Predict]]":
+        Demonstrations, instructions, field descriptions, temperature and token limit come into effect; the rest
+        is kept for `dump_dspy_state`. What an earlier call of this took over is undone first.
+
+        Args:
+            state: A file that ``dspy.Module.save`` wrote (JSON), or what ``dump_state`` returned.
+            strict: Refuse a state that does not fit the program; else skip and report what does not.
+            lms: Names of the runtime's language models by their addresses in DSPy, such as
+                ``{"openai/gpt-4.1-mini": "default"}``.
+
+        Raises:
+            ConfigError: Naming the file, the predictor, the place in it, the value and the remedy.
+        """
+        from repertory.modules.dspy_state.state import load_dspy_state
+
+        self._dspy, report = load_dspy_state(self, state, strict=strict, lms=lms, earlier=self._dspy)
+        return report
+
+    def dump_dspy_state(self) -> dict[str, Any]:
+        """The program's state as ``dspy.Module.save`` writes it and ``load`` reads it, ready for JSON.
+
+        A program that was loaded from a state, and not changed since, gives that state.
+
+        Raises:
+            ConfigError: A demonstration cannot be written as JSON, or DSPy has no name for a predictor.
+        """
+        from repertory.modules.dspy_state.state import dump_dspy_state
+
+        return dump_dspy_state(self, self._dspy)
+
+
+def predictors_below(
+    path: str, value: Any, seen: set[int], key_text: Callable[[object], str] = repr
+) -> "Iterator[tuple[str, Predict]]":
+    """The predictors that ``value`` holds, by their paths below ``path``; ``key_text`` writes a dict's keys."""
     from repertory.modules.predict import Predict  # predict.py derives from this module's class
 
     if not isinstance(value, Module | list | tuple | dict) or id(value) in seen:
@@ -75,10 +121,10 @@ def _predictors(path: str, value: Any, seen: set[int]) -> "Iterator[tuple[str, P
         yield path, value
     elif isinstance(value, Module):
         for name, member in vars(value).items():
-            yield from _predictors(f"{path}.{name}" if path else name, member, seen)
+            yield from predictors_below(f"{path}.{name}" if path else name, member, seen, key_text)
     elif isinstance(value, dict):
         for key, member in value.items():
-            yield from _predictors(f"{path}[{key!r}]", member, seen)
+            yield from predictors_below(f"{path}[{key_text(key)}]", member, seen, key_text)
     else:
         for position, member in enumerate(value):
-            yield from _predictors(f"{path}[{position}]", member, seen)
+            yield from predictors_below(f"{path}[{position}]", member, seen, key_text)

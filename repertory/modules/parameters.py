@@ -15,6 +15,7 @@ class Parameters(BaseModel):
         temperature: Sampling temperature; None leaves it to the endpoint.
         max_tokens: Most tokens a reply may have; None leaves it to the endpoint.
         corrections: Most times a reply that cannot be used is sent back with what is wrong with it.
+        dspy: What DSPy saved for this predictor, as it was; only `Module.dump_dspy_state` reads it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -25,3 +26,4 @@ class Parameters(BaseModel):
     temperature: float | None = Field(default=None, ge=0)
     max_tokens: int | None = Field(default=None, ge=1)
     corrections: int = Field(default=1, ge=0)
+    dspy: dict[str, Any] | None = None

@@ -93,6 +93,17 @@ class Predict(Module):
         """What goes in and comes out."""
         return self._signature
 
+    def redefine(self, signature: type[Signature]) -> None:
+        """Ask for ``signature`` from now on, as it is; the parameters stay. Before the program is started.
+
+        Raises:
+            SignatureError: It cannot be compiled.
+        """
+        if signature is not self._signature:
+            self.compiled = compile_signature(signature)
+            self._signature = signature
+            self._made = None
+
     async def __call__(self, *, demos: Sequence[Mapping[str, Any]] | None = None, **inputs: Any) -> Prediction:
         """Ask for the outputs that belong to ``inputs``.
 

@@ -1,0 +1,1 @@
+"""States that DSPy itself wrote, and the programs they belong to."""
