@@ -6,6 +6,7 @@ import sys
 import pytest
 
 import repertory
+from repertory.signatures.type_registry import TYPES
 
 HEAVY = (
     "pydantic",
@@ -36,7 +37,9 @@ def test_the_command_line_does_not_load_the_runtime() -> None:
 
 @pytest.mark.parametrize("name", repertory.__all__)
 def test_every_public_name_is_there(name: str) -> None:
-    assert getattr(repertory, name).__name__ == name
+    found = getattr(repertory, name)
+    entry = TYPES.get(name)
+    assert entry.annotation == found if entry is not None else found.__name__ == name
     assert name in dir(repertory)
 
 

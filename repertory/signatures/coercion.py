@@ -94,7 +94,6 @@ class _Walk:
                 return value
             if reason:
                 self._note(path, reason)
-            return value
         members = schema.get("anyOf") or schema.get("oneOf")
         if members:
             return self._fit_one_of(value, schema, members, path, depth)

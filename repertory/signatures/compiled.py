@@ -19,7 +19,7 @@ from repertory.signatures.content import ContentKey
 from repertory.signatures.faults import Fault, first_fault
 from repertory.signatures.fields import MISSING, DeclaredField
 from repertory.signatures.reading import OutputReader
-from repertory.signatures.records import Record, Values
+from repertory.signatures.records import Context, Record, Values, Writer
 from repertory.signatures.schemas import JsonSchema, closed_schema, open_schema, schema_in_words
 from repertory.signatures.signature import Signature
 from repertory.signatures.type_registry import TYPES
@@ -72,8 +72,8 @@ class CompiledSignature:
     _defaults: Mapping[str, object] = field(repr=False)
     _read_inputs: Callable[[object], Values] = field(repr=False)
     _read_outputs: Callable[[object], Values] = field(repr=False)
-    _write_inputs: Callable[[Mapping[str, object]], Values] = field(repr=False)
-    _write_outputs: Callable[[Mapping[str, object]], Values] = field(repr=False)
+    _write_inputs: Writer = field(repr=False)
+    _write_outputs: Writer = field(repr=False)
     _read_alone: Callable[[str], OutputReader] = field(repr=False)
     _derived: dict[object, object] = field(repr=False, default_factory=dict)
 
@@ -117,19 +117,19 @@ class CompiledSignature:
             made = self._derived.setdefault(name, self._read_alone(name))
         return cast("OutputReader", made)
 
-    def dump_inputs(self, values: Mapping[str, object]) -> Values:
+    def dump_inputs(self, values: Mapping[str, object], context: Context = None) -> Values:
         """Validated inputs (all or some) as JSON-able Python: models to dicts, dates to text.
 
-        Other keys are left out.
+        Other keys are left out. ``context`` is handed to the types' serializers.
 
         Raises:
             InputError: Naming a value that JSON cannot hold, in a field whose type lets it through (``Any``).
         """
-        return _dumped(self._write_inputs, values, InputError)
+        return _dumped(self._write_inputs, values, context, InputError)
 
     def dump_outputs(self, values: Mapping[str, object]) -> Values:
         """Validated outputs (all or some) as JSON-able Python; as ``dump_inputs``, with ``OutputsInvalid``."""
-        return _dumped(self._write_outputs, values, OutputsInvalid)
+        return _dumped(self._write_outputs, values, None, OutputsInvalid)
 
     def choices(self, name: str) -> tuple[object, ...] | None:
         """The values output ``name`` can take if its type lists them (Literal, Enum, bool), else None.
@@ -289,12 +289,13 @@ def _filled(values: object, defaults: Mapping[str, object]) -> object:
 
 
 def _dumped(
-    write: Callable[[Mapping[str, object]], Values],
+    write: Writer,
     values: Mapping[str, object],
+    context: Context,
     error_type: Callable[[str, str], _Error],
 ) -> Values:
     try:
-        return write(values if type(values) is dict else dict(values))
+        return write(values if type(values) is dict else dict(values), context)
     except ValueError as error:  # pydantic_core.PydanticSerializationError
         for name, value in values.items():
             try:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any, Final, Literal, TypeAlias, cast
+from typing import Annotated, Any, Final, Literal, Protocol, TypeAlias, cast
 
 from pydantic import ConfigDict, Field, TypeAdapter
 from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
@@ -17,6 +17,16 @@ from repertory.signatures.schemas import JsonSchema, WholeSchema, constraint_app
 from repertory.signatures.set_order import has_sets, sort_sets
 
 Values: TypeAlias = dict[str, object]
+Context: TypeAlias = dict[str, object] | None
+"""What pydantic hands to serializers: a type may write itself otherwise into a prompt."""
+
+
+class Writer(Protocol):
+    """Validated values, all or some, as JSON-able Python."""
+
+    def __call__(self, values: Mapping[str, object], context: Context = None, /) -> Values: ...
+
+
 Extra: TypeAlias = Literal["forbid", "ignore"]
 
 # What pydantic raises on a type or constraint it cannot use; a type that contains itself runs out of stack.
@@ -41,7 +51,7 @@ class Record:
     read: Callable[[object], Values]
     read_json: Callable[[str | bytes], Values]
     read_json_strict: Callable[[str | bytes], Values]
-    write: Callable[[Mapping[str, object]], Values]
+    write: Writer
 
     @classmethod
     def build(cls, name: str, fields: tuple[DeclaredField, ...], *, extra: Extra) -> "Record":
@@ -70,12 +80,12 @@ class Record:
         schema = adapter.json_schema(schema_generator=WholeSchema)
         serializer = adapter.serializer
 
-        def write(values: Mapping[str, object]) -> Values:
-            written: Values = serializer.to_python(values, mode="json", warnings=False)
+        def write(values: Mapping[str, object], context: Context = None) -> Values:
+            written: Values = serializer.to_python(values, mode="json", warnings=False, context=context)
             return written
 
-        def write_sorted(values: Mapping[str, object]) -> Values:
-            written: Values = sort_sets(write(values), schema, schema.get("$defs", {}))
+        def write_sorted(values: Mapping[str, object], context: Context = None) -> Values:
+            written: Values = sort_sets(write(values, context), schema, schema.get("$defs", {}))
             return written
 
         validator = adapter.validator

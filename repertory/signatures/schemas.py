@@ -110,7 +110,8 @@ class _Tidy:
     def __init__(self, definitions: Mapping[str, JsonSchema], *, closed: bool) -> None:
         self._definitions = definitions
         self._closed = closed
-        self._dropped = {"title", TYPE_KEYWORD, *(("default", "discriminator") if closed else ())}
+        only_open = ("default", "discriminator", "contentMediaType")
+        self._dropped = {"title", TYPE_KEYWORD, *(only_open if closed else ())}
 
     def walk(self, node: Any) -> Any:
         if not isinstance(node, dict):
@@ -183,6 +184,9 @@ def _kind(schema: JsonSchema, definitions: Mapping[str, JsonSchema], above: froz
             return "object with " + ", ".join(members)
         case {"type": "object", "additionalProperties": {} as values} if values:
             return f"object from string to {_grouped(values, definitions, above)}"
+        case {"type": "string", "contentMediaType": str() as media_type}:
+            language = media_type.partition("/x-")[2]
+            return f"{language} code" if language else "code"
         case {"type": "string", "format": str() as form}:
             return _FORMATS.get(form, f"string ({form})")
         case {"type": str() as name}:

@@ -49,7 +49,8 @@ class RegisteredType:
 class TypeRegistry:
     """Types by name.
 
-    Invariant: an entry's annotation is ``Annotated[..., TypeMark(name)]`` and is what ``register`` returned.
+    Invariant: an entry's annotation is what ``register`` returned: ``Annotated[..., TypeMark(name)]``, or a class
+    whose ``registered_as`` is the name, and whose schema says so.
     """
 
     def __init__(self) -> None:
@@ -84,7 +85,9 @@ class TypeRegistry:
                 f"register_type: there is a type `{name}` already",
                 hint="Choose another name, or pass replace=True to stand in for it.",
             )
-        marked = _annotated(_without_mark(annotation), TypeMark(name))
+        # A class that marks its own schema is the same in both forms.
+        itself = getattr(annotation, "registered_as", None) == name
+        marked = annotation if itself else _annotated(_without_mark(annotation), TypeMark(name))
         self._types[name] = RegisteredType(name, marked, coerce, quality)
         self._version += 1
         return marked
@@ -101,6 +104,24 @@ class TypeRegistry:
         """The coercers of the types that have one, by the type's name."""
         return {name: each.coerce for name, each in self._types.items() if each.coerce is not None}
 
+    def quality(self, name: str, value: object) -> float | None:
+        """How good ``value``, valid for the type ``name``, is: from 0 to 1; None if nothing rates that type.
+
+        Raises:
+            SignatureError: There is no such type, or its scorer leaves the scale.
+        """
+        entry = self._types.get(name)
+        if entry is None:
+            raise SignatureError(f"quality: there is no type `{name}`", hint="Register it with register_type.")
+        if entry.quality is None:
+            return None
+        rated = entry.quality(value)
+        if not 0 <= rated <= 1:
+            raise SignatureError(
+                f"quality: the scorer of `{name}` returned {rated!r}", hint="A quality is from 0 to 1."
+            )
+        return rated
+
     def __iter__(self) -> Iterator[RegisteredType]:
         return iter(tuple(self._types.values()))
 
@@ -108,6 +129,32 @@ class TypeRegistry:
 # Like the table of codecs, it belongs to the process: a type's name means the same in every signature.
 TYPES: Final = TypeRegistry()
 """The types known by name in every signature of this process."""
+
+
+def register_type(
+    name: str,
+    annotation: Any,
+    *,
+    coerce: Coercer | None = None,
+    quality: Scorer | None = None,
+    replace: bool = False,
+) -> Any:
+    """Make ``annotation`` known as ``name`` in the string form of every signature of this process.
+
+    Args:
+        name: A Python identifier.
+        annotation: Whatever pydantic validates.
+        coerce: Reads what a model wrote, where it does not validate as it is.
+        quality: Rates a valid value.
+        replace: Whether a type of that name gives way: so a built-in one gets another coercer or scorer.
+
+    Returns:
+        The annotation to use in the class form.
+
+    Raises:
+        SignatureError: The name is taken, or is no identifier.
+    """
+    return TYPES.register(name, annotation, coerce=coerce, quality=quality, replace=replace)
 
 
 def _without_mark(annotation: Any) -> Any:

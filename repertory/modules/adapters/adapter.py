@@ -5,14 +5,16 @@ once, in a `Prompt`, and kept with the compiled signature.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, ClassVar, get_args
 
 from repertory.modules.adapters.stream import ReplyStream
-from repertory.providers.messages import Message, SchemaDialect
+from repertory.providers.messages import MediaPart, Message, SchemaDialect
 from repertory.signatures import CompiledSignature
 from repertory.signatures.reading import Reading
 from repertory.signatures.schemas import JsonSchema
+from repertory.signatures.types import History, Media, MediaCollector
+from repertory.signatures.types.media import COLLECTOR
 
 
 class Prompt(ABC):
@@ -23,6 +25,7 @@ class Prompt(ABC):
 
     def __init__(self, compiled: CompiledSignature) -> None:
         self.compiled = compiled
+        self.histories = tuple(field.name for field in compiled.inputs if _may_be_history(field.annotation))
 
     @abstractmethod
     def system(self, instructions: str) -> str:
@@ -91,9 +94,20 @@ class Adapter(ABC):
         return tuple(messages)
 
     def question(self, compiled: CompiledSignature, inputs: Mapping[str, Any]) -> tuple[Message, ...]:
-        """The inputs as a message."""
+        """The inputs as a message; before it the turns of a `History` among them, as messages of their own."""
+        prompt = self.prompt(compiled)
         known = {field.name: inputs[field.name] for field in compiled.inputs if field.name in inputs}
-        return (Message("user", self.prompt(compiled).question(compiled.dump_inputs(known))),)
+        earlier = [turn for name in prompt.histories for turn in self._turns(compiled, known.pop(name, None))]
+        collector = MediaCollector()
+        text = prompt.question(compiled.dump_inputs(known, {COLLECTOR: collector}))
+        return (*earlier, Message("user", text, tuple(map(_part, collector.media))))
+
+    def _turns(self, compiled: CompiledSignature, history: object) -> Iterator[Message]:
+        for turn in history.messages if isinstance(history, History) else ():
+            if any(field.name in turn for field in compiled.inputs):
+                yield from self.question(compiled, turn)
+            if any(field.name in turn for field in compiled.outputs):
+                yield self.answer(compiled, turn)
 
     def answer(self, compiled: CompiledSignature, values: Mapping[str, Any]) -> Message:
         """The outputs among ``values`` as the model would have replied them."""
@@ -115,6 +129,14 @@ class Adapter(ABC):
     def response_schema(self, compiled: CompiledSignature, dialect: SchemaDialect | None) -> JsonSchema | None:
         """The schema to constrain the reply to; None where the endpoint does not, or the reply is not JSON."""
         return compiled.output_schema if self.constrains and dialect is not None else None
+
+
+def _may_be_history(annotation: Any) -> bool:
+    return annotation is History or any(map(_may_be_history, get_args(annotation)))
+
+
+def _part(medium: Media) -> MediaPart:
+    return MediaPart(medium.kind, medium.media_type, medium.data, medium.url, medium.name)
 
 
 def correction(reason: str) -> Message:
