@@ -19,6 +19,8 @@ def load_json(text: str | bytes) -> Any:
     """What ``text`` says. Raises ValueError."""
     try:
         return from_json(text, allow_inf_nan=False)  # orjson would turn long integers into floats
+    except TypeError:  # pydantic's word for a lone surrogate
+        raise ValueError("holds half of a character") from None
     except ValueError as error:
         if "recursion limit" not in str(error):
             raise

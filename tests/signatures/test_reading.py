@@ -242,3 +242,10 @@ def test_coercing_twice_changes_nothing_more(value: object) -> None:
     definitions = schema.get("$defs", {})
     once = coerce_json(value, schema, definitions, {})
     assert coerce_json(once.value, schema, definitions, {}).changes == ()
+
+
+@pytest.mark.parametrize("kind", ["list[str]", "int", "float | None", "dict[str, int]"])
+def test_half_a_character_in_a_fields_own_text_is_refused(kind: str) -> None:
+    compiled = compile_signature(Signature.parse(f"question -> answer: {kind}"))
+    with pytest.raises(OutputsInvalid):
+        compiled.reader.from_texts({"answer": "\ud800"})

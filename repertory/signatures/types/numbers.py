@@ -22,8 +22,8 @@ Score: TypeAlias = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False), Type
 Similarity: TypeAlias = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False), TypeMark("Similarity")]
 """How alike two things are, from -1 (opposite) to 1 (the same)."""
 
-_NUMBER: Final = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)")
-_OF: Final = re.compile(rf"({_NUMBER.pattern})\s*(?:/|of|out of)\s*({_NUMBER.pattern})")
+_NUMBER: Final = re.compile(r"[-+]?(?:\d{1,20}(?:\.\d{0,20})?|\.\d{1,20})")
+_OF: Final = re.compile(rf"({_NUMBER.pattern}) ?(?:/|of|out of) ?({_NUMBER.pattern})")
 _WORDS: Final = MappingProxyType(
     {
         **dict.fromkeys(("none", "impossible"), 0.0),
