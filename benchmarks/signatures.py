@@ -17,6 +17,8 @@ Method: CPU time of this process; every figure is taken once a round, DSPy's in 
 * ``construct_format_ratio``: making a signature from its string form and wording a question, as in a handler that
   does so for every request: times as fast as DSPy.
 * ``parse_4kb_us``: `JSONAdapter` reads a valid reply of 4 kB, an order of nested models, into typed values.
+* ``repair_rate``, ``silent_wrong``: of 200 damaged replies, the share read as what was intended, and how many were
+  read as something else without a word; see ``benchmarks.damaged_replies``. One set: it is the same every time.
 """
 
 import argparse
@@ -34,6 +36,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from benchmarks.damaged_replies import tally
 from repertory import InputField, OutputField, Predict, Signature
 from repertory.modules import ChatAdapter, JSONAdapter
 from repertory.signatures import compile_signature
@@ -45,8 +48,9 @@ AT_MOST = {
     "format_parse_us": 20.0,
     "demos16_us": 10.0,
     "parse_4kb_us": 150.0,
+    "silent_wrong": 0.0,
 }
-AT_LEAST = {"construct_format_ratio": 10.0}
+AT_LEAST = {"construct_format_ratio": 10.0, "repair_rate": 0.95}
 
 FIVE_FIELDS = (
     "question{0}, context{0}: list[str] -> answer{0}: str, topic{0}: Literal['a', 'b'], confidence{0}: float"
@@ -228,6 +232,9 @@ def main() -> int:
         if peer[0].isdigit():
             dspy_round(number, figures, scale)
         print(f"round {number + 1} of {arguments.rounds}", file=sys.stderr)
+    replies = tally()
+    figures.note("repair_rate", replies.repair_rate)
+    figures.note("silent_wrong", replies.silent_wrong)
     summary = figures.summary()
     failed = missed(summary)
     if not arguments.json:

@@ -18,7 +18,11 @@ _CLOSERS: Final = {"{": "}", "[": "]", "(": ")"}
 _KEY_SIGN: Final = re.compile(r":|=>?")
 _BARE_KEY: Final = re.compile(r"""([^\s"'“”{}\[\]():=,;`][^"'“”{}\[\]():=,;\n`]{0,60}?)["'”’]?\s*(:(?!//)|=>?)""")
 _UNCLOSED_KEY: Final = re.compile(r"""["'“]([^\W\d][\w-]{0,60})\s*:\s""")
-_PLAIN_KEY: Final = re.compile(r"""(["'“”„‘’`«])([^"'“”„‘’`«»\\\n]{0,200})["'”“’`»]\s*(?=:|=)""")
+_PLAIN_KEY: Final = re.compile(
+    r"""(?:(")([^"\\\n]{0,200})"|(')((?:[^'"\\\n]|\\'){0,200})'|([“”„«])([^"“”„«»\\\n]{0,200})["”“»]|(["'“”„‘’`«])([^"'“”„‘’`«»\\\n]{0,200})["'”“’`»])
+    \s*(?=[:=])""",
+    re.VERBOSE,
+)
 _WORDS_BETWEEN: Final = re.compile(r"""[^,;{}\[\]()"'“”\n:]{1,80}(?=[,;}\]\n])""")
 _SET_START: Final = re.compile(r"""(["'])([^"'\\\n]{0,200})\1\s*[,}]""")
 _TEXT_PREFIX: Final = re.compile(r"""[rbufRBUF]{1,2}(?=["'])""")
@@ -122,9 +126,10 @@ class Reader:
             self._note(f"the key `{unclosed[1]}` as if its quote were closed")
             return self._colon(unclosed[1], unclosed.end(1))
         if plain := _PLAIN_KEY.match(text, at):
-            if plain[1] != '"':
-                self._note(f"{plain[1]} as a quote")
-            return self._colon(plain[2], plain.end())
+            quote, key = filter(lambda group: group is not None, plain.groups())
+            if quote != '"':
+                self._note(f"{quote} as a quote")
+            return self._colon(key.replace("\\'", "'"), plain.end())
         if not top.items and (first := _SET_START.match(text, at)):
             self._at = first.end(2) + 1
             return self._set(first[2])

@@ -25,7 +25,9 @@ _BLANK: Final = re.compile(r"[\s\x00-\x1f\xad\u061c\u180e\u200b-\u200f\u202a-\u2
 _REMARK: Final = re.compile(r"#(?![0-9a-fA-F]{3,8}\b)")  # but no colour
 _JSON_BLANK: Final = re.compile(r"[ \t\r\n]*")
 _KEY: Final = re.compile(
-    r"""(?:["“”„`«‘’'](?P<quoted>[^"“”„`«»\\\n:{}]{1,80}?)["”“`»’']|(?P<bare>[^\W\d][\w$-]{0,60})["'”’]?)\s*(?::|=>?)"""
+    r"""(?:(?P<open>["'“”„`«‘’])(?P<quoted>(?:(?!(?P=open))[^"“”„`«»\\\n:{}]|\\['"]){1,80}?)["”“`»’']
+    |(?P<bare>[^\W\d][\w$-]{0,60})["'”’]?)\s*(?::|=>?)""",
+    re.VERBOSE,
 )
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?")
 # A number or literal where it is clear that nothing more belongs to it.
