@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from repertory.signatures.repair_reading import Changes, Reading
-from repertory.signatures.repair_text import QUOTES, Place, Source, Token, Unreadable, folded, shown
+from repertory.signatures.repair_text import QUOTES, Place, Source, Token, Unreadable, folded, shown, unescaped
 
 DEEPEST: Final = 500
 """How many brackets may be open at once; replies have a dozen."""
@@ -19,8 +19,12 @@ _KEY_SIGN: Final = re.compile(r":|=>?")
 _BARE_KEY: Final = re.compile(r"""([^\s"'“”{}\[\]():=,;`][^"'“”{}\[\]():=,;\n`]{0,60}?)["'”’]?\s*(:(?!//)|=>?)""")
 _UNCLOSED_KEY: Final = re.compile(r"""["'“]([^\W\d][\w-]{0,60})\s*:\s""")
 _PLAIN_KEY: Final = re.compile(
-    r"""(?:(")([^"\\\n]{0,200})"|(')((?:[^'"\\\n]|\\'){0,200})'|([“”„«])([^"“”„«»\\\n]{0,200})["”“»]|(["'“”„‘’`«])([^"'“”„‘’`«»\\\n]{0,200})["'”“’`»])
-    \s*(?=[:=])""",
+    r"""(?:
+    (")((?:[^"\\\n]|\\.){0,200})"
+    |(')((?:[^'"\\\n]|\\.){0,200})'
+    |([“”„«])([^"“”„«»\\\n]{0,200})["”“»]
+    |(["'“”„‘’`«])([^"'“”„‘’`«»\\\n]{0,200})["'”“’`»]
+    )\s*(?=[:=])""",
     re.VERBOSE,
 )
 _WORDS_BETWEEN: Final = re.compile(r"""[^,;{}\[\]()"'“”\n:]{1,80}(?=[,;}\]\n])""")
@@ -129,7 +133,7 @@ class Reader:
             quote, key = filter(lambda group: group is not None, plain.groups())
             if quote != '"':
                 self._note(f"{quote} as a quote")
-            return self._colon(key.replace("\\'", "'"), plain.end())
+            return self._colon(unescaped(key)[0], plain.end())
         if not top.items and (first := _SET_START.match(text, at)):
             self._at = first.end(2) + 1
             return self._set(first[2])

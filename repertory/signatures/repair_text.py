@@ -200,9 +200,19 @@ class Source:
         if perhaps and self._affords(len(text) - perhaps.after):
             return perhaps
         tail = _BRACKETS_AT_THE_END.search(text, max(start + 1, len(text) - 2 * len(place.outer) - 60))
-        if count == 0 and tail and "".join(tail[1].split()) == place.outer[::-1] != "":
+        closers = "".join(tail[1].split()) if count == 0 and tail else ""
+        if tail and closers == place.outer[::-1] != "" and not self._opens(start, tail.start(), closers):
             return _End(tail.start(), tail.start(), "a text as ended before the last brackets")
         return None
+
+    def _opens(self, start: int, end: int, closers: str) -> bool:
+        """Whether a bracket opened between two positions is one that ``closers`` close: these are the text's own."""
+        inside = self.text[start + 1 : end]
+        return any(
+            inside.count(opener) > inside.count(closer)
+            for opener, closer in ("{}", "[]", "()")
+            if closer in closers
+        )
 
     def _affords(self, work: int) -> bool:
         self._spare -= work
