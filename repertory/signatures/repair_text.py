@@ -206,7 +206,7 @@ class Source:
         return None
 
     def _opens(self, start: int, end: int, closers: str) -> bool:
-        """Whether a bracket opened between two positions is one that ``closers`` close: these are the text's own."""
+        """Whether ``closers`` close a bracket that was opened between two positions: they are the text's own."""
         inside = self.text[start + 1 : end]
         return any(
             inside.count(opener) > inside.count(closer)
