@@ -12,6 +12,7 @@ from typing_extensions import TypedDict  # pydantic refuses typing's own before 
 
 from repertory.errors import SignatureError
 from repertory.signatures.annotations import annotation_text
+from repertory.signatures.endless import has_finite_value
 from repertory.signatures.fields import DeclaredField, FieldMark
 from repertory.signatures.schemas import JsonSchema, WholeSchema, constraint_applies
 from repertory.signatures.set_order import has_sets, sort_sets
@@ -64,6 +65,13 @@ class Record:
             record = cls.unchecked(name, fields, extra)
         except _UNUSABLE as error:
             raise _unusable(name, fields, error) from error
+        definitions = record.schema.get("$defs", {})
+        for each in fields if definitions else ():
+            if not has_finite_value(record.schema["properties"][each.name], definitions):
+                raise SignatureError(
+                    f"{name}.{each.name}: {annotation_text(each.annotation)} must hold itself, without end",
+                    hint="Where the circle closes, give the field a default, or add `| None`.",
+                )
         for each in fields:
             _check_constraints(name, each, record.schema["properties"][each.name])
         return record

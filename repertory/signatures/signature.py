@@ -18,6 +18,7 @@ from repertory.signatures.grammar import parse_fields
 from repertory.signatures.operations import declared, exchanged, inserted, without
 from repertory.signatures.plain_values import value_text
 from repertory.signatures.scope import Scope
+from repertory.signatures.source import require_characters
 from repertory.signatures.type_registry import TYPES
 
 if TYPE_CHECKING:
@@ -46,6 +47,9 @@ class SignatureType(type):
         return Body()
 
     def __new__(mcls, name: str, bases: tuple[type, ...], body: Body) -> "SignatureType":
+        doc = body.get("__doc__")
+        if isinstance(doc, str):
+            require_characters(f"the docstring of {name}", doc)
         cls = super().__new__(mcls, name, bases, dict(body))
         parents = [base for base in reversed(cls.__mro__[1:]) if isinstance(base, SignatureType)]
         if not parents:
@@ -62,7 +66,6 @@ class SignatureType(type):
                     hint="Give one of them another name.",
                 )
             fields[field.name] = field
-        doc = body.get("__doc__")
         stated = [parent._stated for parent in parents if parent._stated is not None]
         instructions = inspect.cleandoc(doc) if isinstance(doc, str) else stated[-1] if stated else None
         inherited_checks = {check.name: check for parent in parents for check in parent._checks}
@@ -71,6 +74,10 @@ class SignatureType(type):
 
     def _complete(cls, fields: Iterable[DeclaredField], stated: str | None, checks: Iterable[Check]) -> None:
         cls._keep(_fields=tuple(fields), _stated=stated, _checks=tuple(checks), _key=None)
+        if stated is not None:
+            require_characters(f"the instructions of {cls.__name__}", stated)
+        for field in cls._fields:
+            require_characters(f"the description of {cls.__name__}.{field.name}", field.mark.desc)
         for role in ("input", "output"):
             if not any(field.mark.role == role for field in cls._fields):
                 raise SignatureError(

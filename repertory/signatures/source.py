@@ -33,6 +33,21 @@ class Source:
         return SignatureError(f"{problem}{where}\n  {lead}{before}{after}{trail}\n  {caret}", hint=hint)
 
 
+def require_characters(owner: str, text: str) -> None:
+    """Refuse half a surrogate pair in ``owner``: no wire and no file can hold it.
+
+    Raises:
+        SignatureError: Naming the owner, the half and its place.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        half = f"U+{ord(text[error.start]):04X}"
+        raise SignatureError(
+            f"{owner} holds {half}, half of a surrogate pair, at character {error.start}", hint="Remove it."
+        ) from None
+
+
 def clipped(text: str, limit: int = _SHOWN) -> str:
     """``text``, cut in the middle to ``limit`` characters where it is longer, and printable."""
     if len(text) <= limit:

@@ -240,3 +240,12 @@ def test_examples_that_are_no_list_are_refused(mark: Any) -> None:
     with pytest.raises(SignatureError) as error:
         mark(examples="xy")
     fails(error, "examples are a list of values, got str", "examples=[...]")
+
+
+def test_half_a_character_is_refused_wherever_it_is_written() -> None:
+    with pytest.raises(SignatureError, match=r"the instructions of .* holds U\+D800"):
+        Signature.parse("question -> answer", "Say \ud800")
+    with pytest.raises(SignatureError, match=r"the description of Signature\.answer holds U\+DC00"):
+        Signature.parse("question -> answer").with_fields(answer=OutputField(desc="\udc00"))
+    with pytest.raises(SignatureError, match=r"the docstring of Half holds U\+D800, half of a surrogate pair"):
+        exec('class Half(Signature):\n    "x\\ud800"', {"Signature": Signature})
