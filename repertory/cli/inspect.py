@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.text import Text
@@ -14,6 +14,7 @@ from repertory.modules import Module, Predict
 from repertory.modules.adapters import Adapter, adapter_for, adapter_named
 from repertory.providers.messages import Message, SchemaDialect
 from repertory.runtime.loading import load_program
+from repertory.signatures import CompiledSignature
 from repertory.signatures.advice import Advice, advise
 
 
@@ -58,6 +59,8 @@ def _inspected(program: Module, dialect: SchemaDialect | None, adapter: str | No
             "input_schema": compiled.input_schema,
             "output_schema": compiled.output_schema,
             "response_schema": chosen.response_schema(compiled, dialect),
+            "obstacles": _untold(compiled, dialect, "obstacles"),
+            "dropped": _untold(compiled, dialect, "dropped"),
         }
 
 
@@ -65,6 +68,13 @@ def _adapter(predict: Predict, dialect: SchemaDialect | None, asked_for: str | N
     if asked_for is None and predict.adapter is not None:
         return predict.adapter
     return adapter_for(dialect) if asked_for is None or asked_for == "auto" else adapter_named(asked_for)
+
+
+def _untold(
+    compiled: CompiledSignature, dialect: SchemaDialect | None, kind: Literal["obstacles", "dropped"]
+) -> list[str]:
+    """What the dialect has no word for."""
+    return [] if dialect is None else list(map(str, getattr(compiled.provider_schema(dialect), kind)))
 
 
 def _advice(predict: Predict) -> tuple[Advice, ...]:
@@ -94,6 +104,9 @@ def _print(each: dict[str, Any], console: Console) -> None:
     for message in each["prompt"]:
         line(f"--- {message['role']}", "dim")
         line(message["content"])
+    for kind in ("obstacles", "dropped"):
+        for untold in each[kind]:
+            line(f"--- {kind}: {untold}", "dim")
     for name in ("output_schema", "response_schema"):
         if each[name] is not None:
             line(f"--- {name.replace('_', ' ')}", "dim")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from repertory.signatures.compiled import CompiledSignature, compile_signature
+from repertory.signatures.dialects import DIALECTS, Obstacle
 from repertory.signatures.fields import DeclaredField
 from repertory.signatures.schemas import REF_PREFIX, JsonSchema
 from repertory.signatures.signature import Signature
@@ -175,6 +176,20 @@ def _deep_unions(signature: type[Signature], compiled: CompiledSignature) -> Ite
                 break
 
 
+def _unconstrained(signature: type[Signature], compiled: CompiledSignature) -> Iterator[Advice]:
+    told: dict[str, list[tuple[str, Obstacle]]] = {}
+    for dialect in DIALECTS:
+        for obstacle in compiled.provider_schema(dialect).obstacles:
+            told.setdefault(re.split(r"[.\[]", obstacle.path)[0], []).append((dialect, obstacle))
+    for name, obstacles in told.items():
+        first = obstacles[0][1]
+        remedy = f"{first.remedy[:1].upper()}{first.remedy[1:]}; or leave it: replies are validated all the same."
+        dialects = ", ".join(dict.fromkeys(dialect for dialect, _ in obstacles))
+        yield Advice(
+            "unconstrained", name, f"endpoints of {dialects} cannot be held to its type: {first.reason}", remedy
+        )
+
+
 def _outputs(
     signature: type[Signature], compiled: CompiledSignature
 ) -> Iterator[tuple[DeclaredField, JsonSchema]]:
@@ -224,4 +239,5 @@ _RULES: Final[tuple[Callable[[type[Signature], CompiledSignature], Iterator[Advi
     _many_choices,
     _no_choice,
     _deep_unions,
+    _unconstrained,
 )

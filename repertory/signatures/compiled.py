@@ -16,6 +16,7 @@ from repertory.signatures.annotations import annotation_choices, annotation_text
 from repertory.signatures.cache import BoundedCache, CacheStats
 from repertory.signatures.checks import Check
 from repertory.signatures.content import ContentKey
+from repertory.signatures.dialects import ProviderSchema, schema_for
 from repertory.signatures.faults import Fault, first_fault
 from repertory.signatures.fields import MISSING, DeclaredField
 from repertory.signatures.reading import OutputReader
@@ -116,6 +117,18 @@ class CompiledSignature:
         if made is None:
             made = self._derived.setdefault(name, self._read_alone(name))
         return cast("OutputReader", made)
+
+    def provider_schema(self, dialect: str) -> ProviderSchema:
+        """``output_schema`` as ``dialect`` says it, or what keeps it from doing so; made on first use.
+
+        Raises:
+            SignatureError: There is no such dialect.
+        """
+        key = (ProviderSchema, dialect)
+        made = self._derived.get(key)
+        if made is None:
+            made = self._derived.setdefault(key, schema_for(self.output_schema, dialect))
+        return cast("ProviderSchema", made)
 
     def dump_inputs(self, values: Mapping[str, object], context: Context = None) -> Values:
         """Validated inputs (all or some) as JSON-able Python: models to dicts, dates to text.

@@ -56,6 +56,7 @@ def test_the_same_as_json_for_an_endpoint_that_constrains(tmp_path: Path) -> Non
     assert facts["response_schema"]["required"] == ["reasoning", "facts"]
     assert [message["role"] for message in report["prompt"]] == ["system", "user", "assistant", "user"]
     assert report["response_schema"] is None
+    assert facts["obstacles"] == report["dropped"] == []
     assert [advice["code"] for advice in report["advice"]] == ["no-instructions", "open-scale"]
 
 

@@ -21,7 +21,7 @@ async def test_it_asks_once_and_answers_typed_outputs() -> None:
     (request,) = lm.requests
     assert [message.role for message in request.messages] == ["system", "user"]
     assert (request.temperature, request.max_tokens, request.deadline) == (0, 9, None)
-    assert request.response_schema == predict.compiled.output_schema
+    assert request.response_schema == predict.compiled.provider_schema("json_schema").schema
 
 
 async def test_an_lm_that_cannot_follow_a_schema_gets_none() -> None:

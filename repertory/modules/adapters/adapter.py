@@ -127,8 +127,12 @@ class Adapter(ABC):
         return self.prompt(compiled).stream()
 
     def response_schema(self, compiled: CompiledSignature, dialect: SchemaDialect | None) -> JsonSchema | None:
-        """The schema to constrain the reply to; None where the endpoint does not, or the reply is not JSON."""
-        return compiled.output_schema if self.constrains and dialect is not None else None
+        """The schema to constrain the reply to, in the endpoint's dialect.
+
+        None where the endpoint does not constrain, the reply is not JSON, or the dialect cannot say an output's
+        type (``compiled.provider_schema(dialect).obstacles``); the reply is then read and validated all the same.
+        """
+        return compiled.provider_schema(dialect).schema if self.constrains and dialect is not None else None
 
 
 def _may_be_history(annotation: Any) -> bool:
