@@ -13,6 +13,7 @@ from pydantic_core import CoreSchema, core_schema
 from repertory.errors import SignatureError
 from repertory.signatures.coercion_scalars import shown
 from repertory.signatures.type_registry import TYPE_KEYWORD, TYPES, TypeMark
+from repertory.signatures.types.parametrised import Arguments, Parametrised, values_of
 
 _LANGUAGE: Final = re.compile(r"[A-Za-z][\w+#.-]{0,30}")
 _FENCED: Final = re.compile(r"^[ \t]*(```|~~~)[^\n]*\n(.*?)^[ \t]*\1[ \t]*$", re.MULTILINE | re.DOTALL)
@@ -21,7 +22,7 @@ _BRACKETS: Final = str.maketrans("([{", ")]}")
 _MOST_PARSED: Final = 200_000  # characters of source that are looked at for a rating
 
 
-class Code(str):
+class Code(str, Parametrised[Arguments]):
     """Source text. ``Code["python"]`` tells the model which language, and keeps it in ``language``."""
 
     __slots__ = ("language",)
@@ -36,11 +37,12 @@ class Code(str):
         return made
 
     def __class_getitem__(cls, language: object) -> Any:
-        if not isinstance(language, str) or not _LANGUAGE.fullmatch(language):
-            raise SignatureError(
-                f"Code[{language!r}]: its argument is the name of a language", hint='Write Code["python"].'
-            )
-        return Annotated[cls, _Language(language), TypeMark("Code", (language,))]
+        match values_of(language):
+            case [str() as name] if _LANGUAGE.fullmatch(name):
+                return Annotated[cls, _Language(name), TypeMark("Code", (name,))]
+        raise SignatureError(
+            f"Code[{language!r}]: its argument is the name of a language", hint='Write Code["python"].'
+        )
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:

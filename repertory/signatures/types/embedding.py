@@ -12,6 +12,7 @@ from pydantic_core import CoreSchema, core_schema
 from repertory.errors import ConfigError, SignatureError
 from repertory.signatures.coercion_scalars import shown
 from repertory.signatures.type_registry import TYPE_KEYWORD, TYPES, TypeMark
+from repertory.signatures.types.parametrised import Arguments, Parametrised, values_of
 
 if TYPE_CHECKING:
     from numpy import float64
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 MOST_DIMENSIONS: Final = 10_000
 
 
-class Embedding:
+class Embedding(Parametrised[Arguments]):
     """1 to 10,000 finite numbers, not all zero. ``Embedding[768]`` admits this many alone.
 
     Raises ValueError for others.
@@ -93,12 +94,13 @@ class Embedding:
         return view
 
     def __class_getitem__(cls, dimensions: object) -> Any:
-        if not isinstance(dimensions, int) or not 1 <= dimensions <= MOST_DIMENSIONS:
-            raise SignatureError(
-                f"Embedding[{dimensions!r}]: its argument is the number of dimensions",
-                hint=f"Write a whole number from 1 to {MOST_DIMENSIONS:,}, such as Embedding[768].",
-            )
-        return Annotated[cls, _Dimensions(dimensions), TypeMark("Embedding", (dimensions,))]
+        match values_of(dimensions):
+            case [int() as count] if 1 <= count <= MOST_DIMENSIONS:
+                return Annotated[cls, _Dimensions(count), TypeMark("Embedding", (count,))]
+        raise SignatureError(
+            f"Embedding[{dimensions!r}]: its argument is the number of dimensions",
+            hint=f"Write a whole number from 1 to {MOST_DIMENSIONS:,}, such as Embedding[768].",
+        )
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:

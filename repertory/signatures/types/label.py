@@ -11,13 +11,14 @@ from repertory.errors import SignatureError
 from repertory.signatures.coercion_scalars import shown
 from repertory.signatures.type_registry import TYPES, TypeMark
 from repertory.signatures.types.numbers import Probability
+from repertory.signatures.types.parametrised import Arguments, Parametrised, values_of
 from repertory.signatures.types.structure import Structure
 
 _EXACT: Final = 1e-6  # how far from 1 the sum of a distribution may be
 _NEAR: Final = 0.1  # how far it may be to be taken for one that was rounded
 
 
-class Label(Structure):
+class Label(Structure, Parametrised[Arguments]):
     """The class that was chosen. ``Label["spam", "ham"]`` admits these alone.
 
     Attributes:
@@ -49,7 +50,7 @@ class Label(Structure):
         return self.name
 
     def __class_getitem__(cls, names: object) -> Any:
-        given = names if isinstance(names, tuple) else (names,)
+        given = values_of(names)
         if not given or not all(isinstance(name, str) and name for name in given) or len(set(given)) < len(given):
             raise SignatureError(
                 f"Label[{', '.join(map(repr, given))}]: its arguments are the names of classes, each once",

@@ -4,7 +4,7 @@ import json
 import math
 import subprocess
 import sys
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given
@@ -43,6 +43,21 @@ STEP = rp.ReasoningStep(thought="Look.")
 )
 def test_the_string_form_and_the_class_form_are_the_same(text: str, annotation: Any) -> None:
     both_forms(text, annotation)
+
+
+class Checked(rp.Signature):
+    """Do it."""
+
+    question: str = rp.InputField()
+    label: rp.Label[Literal["spam", "ham"]] = rp.OutputField()
+    code: rp.Code[Literal["python"]] = rp.OutputField()
+    vector: rp.Embedding[Literal[3]] = rp.OutputField()
+    any_label: rp.Label = rp.OutputField()
+
+
+def test_arguments_as_type_checkers_want_them() -> None:
+    text = "question -> label: Label['spam', 'ham'], code: Code['python'], vector: Embedding[3], any_label: Label"
+    assert Checked.equals(rp.Signature.parse(text, "Do it."))
 
 
 @pytest.mark.parametrize(
