@@ -148,7 +148,7 @@ def _smart_quotes(text: str, values: Values, random: Random) -> str:
 
 
 def _wrong_escapes(text: str, values: Values, random: Random) -> str:
-    return _in_strings(text, lambda inner: inner.replace("'", "\\'").replace("{", "\\{").replace("_", "\\_"))
+    return _in_strings(text, lambda inner: inner.replace("'", "\\'").replace("_", "\\_"))
 
 
 def _double_encoded(text: str, values: Values, random: Random) -> str:

@@ -134,8 +134,9 @@ class _Walk:
         discriminator = schema.get("discriminator")
         if not isinstance(discriminator, dict) or not isinstance(value, dict):
             return None
-        tag = value.get(discriminator["propertyName"])
-        found = discriminator.get("mapping", {}).get(tag) if isinstance(tag, str) else None
+        by_tag = discriminator.get("mapping", {})
+        tag = _by_spelling(value, discriminator["propertyName"])
+        found = _by_spelling(by_tag, tag) if isinstance(tag, str) else None
         return {"$ref": found} if found is not None else None
 
     def _fit_object(self, value: object, schema: JsonSchema, path: str, depth: int) -> object:
@@ -272,6 +273,14 @@ def _without_bullet(line: str) -> str | None:
 
 def _folded(name: str) -> str:
     return "".join(char for char in name.casefold() if char.isalnum())
+
+
+def _by_spelling(values: Mapping[str, Any], name: str) -> object:
+    """What ``values`` has under ``name``, or else under the one key that is ``name`` but for its spelling."""
+    if name in values:
+        return values[name]
+    near = [key for key in values if _folded(key) == _folded(name)]
+    return values[near[0]] if len(near) == 1 else None
 
 
 def _below(path: str, name: str) -> str:

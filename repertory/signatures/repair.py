@@ -22,6 +22,7 @@ _OPENING: Final = re.compile(r"[{\[]")
 _BRACES: Final = re.compile(r"\{{3,}")  # nobody means three
 _THOUGHT: Final = re.compile(r"<(/?)(think|thinking|thought|reasoning|reflection|scratchpad)>", re.IGNORECASE)
 _ESCAPED_OBJECT: Final = re.compile(r'[{\[]\s{0,20}(?:\\[nrt]\s{0,20}){0,4}(?:[{\[]\s{0,20}){0,4}\\"')
+_UNESCAPED_KEY: Final = re.compile(r"""(?:(?<!\\)["'”’]|\{\s{0,100}[^\W\d]\w{0,60})\s{0,100}:""")
 _FIRST_KEY: Final = re.compile(r"""(?<![\w"'“])(["'“]?)([^\W\d][\w-]{0,60})["'”]?\s*[:=]""")
 _FENCE: Final = re.compile(r"(?:```|~~~)[^\S\n]{0,20}[\w+-]{0,20}\Z")
 _FENCES: Final = ("```", "~~~")
@@ -150,7 +151,7 @@ class _Search:
     def _unwrapped(self, text: str) -> str:
         """``text`` without a further layer of escapes around its JSON."""
         found = _ESCAPED_OBJECT.search(text)
-        if not found or re.search(r'(?<!\\)"\s*:', text):
+        if not found or _UNESCAPED_KEY.search(text):
             return text
         self._note("escaped quotes as quotes")
         end = text.rstrip()

@@ -221,7 +221,8 @@ class Reader:
         self._last_text = quoted
         self._quoted_or_nested |= quoted
         self._put(token.value)
-        sure = quoted or token.value is None or isinstance(token.value, bool)
+        line_ends = isinstance(token.value, int | float) and self._text.startswith("\n", token.end)
+        sure = quoted or line_ends or token.value is None or isinstance(token.value, bool)
         self._unsure = None if sure else token
         return self._after
 

@@ -43,6 +43,7 @@ _CALL: Final = re.compile(r"""[A-Za-z_][\w.]{0,60}\(\s*(?:(["'])([^"'\\]*)\1|(-?
 _WORD_ENDS: Final = re.compile(r"[,;}\])\n]|(?<=\s)(?://|#|/\*)|```")
 _ESCAPE: Final = re.compile(r"\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|(\r?\n)|(.)|$)", re.DOTALL)
 _ESCAPED: Final = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", '"': '"', "\\": "\\", "/": "/"}
+_IN_PATTERNS: Final = frozenset(".()[]{}|^?+")  # what a backslash stands before in regular expressions
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _PAIR: Final = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 _CONTROL: Final = re.compile(r"[\x00-\x1f]")
@@ -268,7 +269,7 @@ class Source:
             known = not place.names or folded(key["quoted"] or key["bare"]) in place.names
             return _Ends.YES if known or not inner else _Ends.PERHAPS
         if text[beyond] in QUOTES + "{[(-" or text[beyond].isdigit() or text.startswith("...", beyond):
-            return _Ends.YES if inner % 2 == 0 else _Ends.PERHAPS
+            return _Ends.YES if inner % 2 == 0 or "\n" in text[at:beyond] else _Ends.PERHAPS
         literal = text[beyond : beyond + 4].casefold() in ("true", "fals", "null", "none")
         return _Ends.YES if literal and not inner else _Ends.PERHAPS if not inner else _Ends.NO
 
@@ -364,8 +365,8 @@ def unescaped(raw: str) -> tuple[str, tuple[str, ...]]:
         damage[f"the escape {shown(escape.group())}"] = None
         if escape[2]:
             return chr(int(escape[2], 16))
-        # \_ or \' stand for the character itself; a letter's backslash is more likely meant: \d, \alpha, C:\Users
-        return escape.group() if char.isalnum() else char
+        # \_ or \' stand for the character itself; the backslash is more likely meant in \d, \alpha, C:\Users, \.
+        return escape.group() if char.isalnum() or char in _IN_PATTERNS else char
 
     text = _ESCAPE.sub(meant, raw) if "\\" in raw else raw
     if _SURROGATE.search(text):
