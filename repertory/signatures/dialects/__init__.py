@@ -39,8 +39,8 @@ def schema_for(schema: JsonSchema, dialect: str) -> ProviderSchema:
     """``schema`` as the provider of ``dialect`` can follow it; it admits whatever the original admits.
 
     Args:
-        schema: JSON Schema of an object, as pydantic makes it (``CompiledSignature.output_schema``). It stays as
-            it is, and nothing of it is shared with what comes back.
+        schema: JSON Schema of an object, as pydantic makes it (``CompiledSignature.output_schema``). It stays
+            as it is, and nothing of it is shared with what comes back.
         dialect: ``openai_strict``, ``anthropic``, ``google``, ``llama_cpp`` or ``json_schema``.
 
     Raises:

@@ -1,10 +1,11 @@
 """Anthropic's structured outputs.
 
 Source: https://platform.claude.com/docs/en/build-with-claude/structured-outputs#json-schema-limitations: no
-recursive schemas, no bounds, no lengths, ``minItems`` only 0 or 1, ``additionalProperties`` false, listed values
-plain, at most 16 unions. Patterns and ``const`` are told as the vendor's SDK tells them, in the description and
-as an ``enum`` (https://github.com/anthropics/anthropic-sdk-python, ``lib/_parse/_transform.py``), so that the SDK
-sends the schema as it is, but for the ``type`` beside an ``enum``, which later versions leave out.
+recursive schemas, no bounds, no lengths, ``minItems`` only 0 or 1, ``additionalProperties`` false, listed
+values plain, at most 16 unions. Patterns and ``const`` are told as the vendor's SDK tells them, in the
+description and as an ``enum`` (https://github.com/anthropics/anthropic-sdk-python,
+``lib/_parse/_transform.py``), so that the SDK sends the schema as it is, but for the ``type`` beside an
+``enum``, which later versions leave out.
 """
 
 from collections.abc import Iterator

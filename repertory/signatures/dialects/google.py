@@ -3,9 +3,9 @@
 Source: https://ai.google.dev/gemini-api/docs/structured-output and the field's description in
 https://github.com/googleapis/python-genai, ``google/genai/types.py``: the keywords ``type``, ``format``,
 ``description``, ``enum`` (texts and numbers), ``items``, ``prefixItems``, ``minItems``, ``maxItems``,
-``minimum``, ``maximum``, ``anyOf``, ``properties``, ``additionalProperties``, ``required``, ``$ref`` with nothing
-beside it, ``$defs`` and ``propertyOrdering``; recursion is unrolled and so only stands in properties that are
-not required. Neither page tells of a schema without a type.
+``minimum``, ``maximum``, ``anyOf``, ``properties``, ``additionalProperties``, ``required``, ``$ref`` with
+nothing beside it, ``$defs`` and ``propertyOrdering``; recursion is unrolled and so only stands in
+properties that are not required. Neither page tells of a schema without a type.
 """
 
 from typing import Final

@@ -2,8 +2,8 @@
 
 Source: https://github.com/ggml-org/llama.cpp/blob/master/grammars/README.md ("JSON Schemas → GBNF") and the
 converter beside it, ``examples/json_schema_to_grammar.py``: bounds only for integers; patterns anchored at both
-ends; of formats only dates, times and UUIDs; for a text one of pattern, format and lengths; ``prefixItems`` only
-without ``items``; a schema without a type would mean an object; a repetition of 2000 and more is refused.
+ends; of formats only dates, times and UUIDs; for a text one of pattern, format and lengths; ``prefixItems``
+only without ``items``; a schema without a type would mean an object; a repetition of 2000 and more is refused.
 
 A pattern becomes a rule over the JSON text, not over the text it stands for. So only those are kept that read
 the same in both: listed characters, no ``.``, no escaped classes, no quote; an alternative only in a group.

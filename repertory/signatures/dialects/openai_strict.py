@@ -59,7 +59,8 @@ def _exceeded(schema: JsonSchema) -> Iterator[Obstacle]:
     ]
     for count, limit, what in counted:
         if count > limit:
-            yield Obstacle("", f"{_TITLE} has at most {limit} {what}, not {count}", "use fewer or smaller types")
+            reason = f"{_TITLE} has at most {limit} {what}, not {count}"
+            yield Obstacle("", reason, "use fewer or smaller types")
     for texts in values:
         length = sum(map(len, texts))
         if len(texts) > LONG_ENUM and length > MAX_LONG_ENUM_CHARACTERS:

@@ -33,7 +33,7 @@ class ProviderSchema:
         dialect: Its name.
         schema: What to send; admits whatever the original admits.
         obstacles: Types that the dialect has no word for.
-        dropped: Constraints it has no word for. Those are told in descriptions and checked when a reply is read.
+        dropped: Constraints it has no word for. Those are told in descriptions and checked in the reply.
     """
 
     dialect: str

@@ -111,7 +111,8 @@ class _Walk:
         for value in [node["const"]] if "const" in node else node["enum"]:
             by_type.setdefault(_type_of(value), []).append(value)
         if not by_type.keys() <= PLAIN_TYPES:
-            return self._refuse(path, f"{self._rules.title} lists plain values only", "use texts as the choices")
+            reason = f"{self._rules.title} lists plain values only"
+            return self._refuse(path, reason, "use texts as the choices")
         unlisted = [kind for kind in by_type if kind not in self._rules.enum_types and kind != "null"]
         unsaid = {"enum": [value for kind in unlisted for value in by_type[kind]]} if unlisted else {}
         if unsaid:
@@ -139,7 +140,8 @@ class _Walk:
                 self._drop(here, "required", _ABSENT)
             else:
                 required.append(name)
-        written = {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+        written: JsonSchema = {"type": "object", "properties": properties, "required": required}
+        written["additionalProperties"] = False
         if self._rules.ordering:
             written["propertyOrdering"] = list(properties)
         return self._limited(written, node, path)
@@ -164,7 +166,7 @@ class _Walk:
         items = f"{path}[]"
         written: JsonSchema = {"type": "array"}
         if members and self._rules.tuples:
-            written["prefixItems"] = [self._node(each, f"{path}[{number}]") for number, each in enumerate(members)]
+            written["prefixItems"] = [self._node(each, f"{path}[{at}]") for at, each in enumerate(members)]
             return self._limited(written, node, path)
         if members:
             self._drop(path, "prefixItems")

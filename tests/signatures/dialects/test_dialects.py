@@ -231,7 +231,7 @@ def test_gemini_has_no_circle_outside_a_models_fields() -> None:
     schema = {
         "type": "object",
         "properties": {"a": {"$ref": "#/$defs/Json"}},
-        "$defs": {"Json": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"$ref": "#/$defs/Json"}}]}},
+        "$defs": {"Json": {"anyOf": [{"type": "null"}, {"type": "array", "items": {"$ref": "#/$defs/Json"}}]}},
     }
     (obstacle,) = schema_for(schema, "google").obstacles
     assert obstacle.path == "a[]"

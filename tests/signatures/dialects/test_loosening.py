@@ -17,7 +17,8 @@ Draft202012Validator = pytest.importorskip("jsonschema").Draft202012Validator
 
 DIALECTS = [*CHECKS, "json_schema"]
 LEAVES = [str, int, float, bool, None, Colour, Order, Node, Literal["a", 1], Literal[True], Any]
-LEAVES += [Annotated[int, Field(gt=-2, lt=3)], Annotated[float, Field(gt=0)], Annotated[str, Field(max_length=3)]]
+LEAVES += [Annotated[int, Field(gt=-2, lt=3)], Annotated[float, Field(gt=0)]]
+LEAVES += [Annotated[str, Field(max_length=3)]]
 LEAVES += [Annotated[str, Field(pattern="^[ab]+$")], Annotated[str, Field(min_length=1, pattern="b")]]
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-5, 5) | st.floats(-5, 5) | st.text(max_size=3),
@@ -60,7 +61,8 @@ def fitting(node: dict[str, Any], definitions: dict[str, Any], depth: int = 0) -
             patterns = node.get("patternProperties")
             if patterns:
                 ((pattern, part),) = patterns.items()
-                return st.dictionaries(st.from_regex(pattern, fullmatch=True), fitting(part, definitions, depth))
+                keys = st.from_regex(pattern, fullmatch=True)
+                return st.dictionaries(keys, fitting(part, definitions, depth))
             return st.dictionaries(st.text(max_size=3), inner, max_size=2)
         case "array":
             return lists(node, definitions, depth)
@@ -92,7 +94,8 @@ def lists(node: dict[str, Any], definitions: dict[str, Any], depth: int) -> Sear
     items = node.get("items")
     inner = JSON if not items else fitting(items, definitions, depth)
     unique = json.dumps if node.get("uniqueItems") else None
-    return st.lists(inner, min_size=least, max_size=min(node.get("maxItems", 2), max(least, 2)), unique_by=unique)
+    most = min(node.get("maxItems", 2), max(least, 2))
+    return st.lists(inner, min_size=least, max_size=most, unique_by=unique)
 
 
 def texts(node: dict[str, Any]) -> SearchStrategy[str]:
