@@ -354,5 +354,5 @@ TestWaiting = Waiting.TestCase
 TestDroppingNewest = DroppingNewest.TestCase
 TestDroppingOldest = DroppingOldest.TestCase
 TestRejecting.settings = TestWaiting.settings = TestDroppingNewest.settings = TestDroppingOldest.settings = (
-    settings(max_examples=75, stateful_step_count=40, deadline=None)
+    settings(max_examples=75, stateful_step_count=40)
 )

@@ -439,7 +439,7 @@ def in_database(request: pytest.FixtureRequest) -> Iterator[Callable[[list[Step]
 def test_replaying_any_history_in_a_database_gives_its_state(
     in_database: Callable[[list[Step], int], None],
 ) -> None:
-    settings(max_examples=30, deadline=None)(given(steps=STEPS, every=integers(1, 6))(in_database))()
+    settings(max_examples=30)(given(steps=STEPS, every=integers(1, 6))(in_database))()
 
 
 def test_an_actor_that_declares_events_has_to_say_what_they_do() -> None:

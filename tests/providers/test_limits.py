@@ -11,7 +11,7 @@ from tests.virtual_time import LoopClock, run_in_virtual_time
 LATER = 1e9
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(rpm=sampled_from([0.5, 1, 2, 7, 59, 60, 61, 119, 150, 600]), start=integers(0, 90))
 def test_no_minute_sees_more_than_the_limit(rpm: float, start: int) -> None:
     async def admissions() -> list[float]:
@@ -134,7 +134,7 @@ def test_a_slot_handed_to_a_call_that_is_cancelled_meanwhile_goes_to_the_next() 
     run_in_virtual_time(wait())
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(lists(sampled_from(["start", "start", "end", "cancel", "tick"]), max_size=80))
 def test_no_history_of_calls_and_cancellations_loses_a_slot(history: list[str]) -> None:
     async def live() -> None:

@@ -297,7 +297,7 @@ def test_a_history_in_a_database_agrees_with_one_by_hand(kind: str, request: pyt
         store = runner.run(Store.open(new_location(kind, request)))
         prefixes = iter(range(1_000_000))
 
-        @settings(max_examples=40, deadline=None)
+        @settings(max_examples=40)
         @given(history=HISTORIES)
         def agrees(history: list[tuple[int, int, bool]]) -> None:
             runner.run(check(StateTable(store), history, f"{next(prefixes)}/"))

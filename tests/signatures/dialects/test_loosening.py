@@ -119,12 +119,12 @@ def assert_only_looser(annotation: Any, data: st.DataObject) -> None:
 
 @pytest.mark.parametrize("name", ALL)
 @given(data=st.data())
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_what_fits_a_type_fits_its_schemas(name: str, data: st.DataObject) -> None:
     assert_only_looser(ALL[name], data)
 
 
 @given(annotation=ANNOTATIONS, data=st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_what_fits_any_combination_of_types_fits_its_schemas(annotation: Any, data: st.DataObject) -> None:
     assert_only_looser(annotation, data)
