@@ -7,13 +7,12 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
+from jsonschema import Draft202012Validator
 from pydantic import Field
 
 from repertory.signatures.dialects import schema_for
 from tests.signatures.dialects.outputs import ALL, Colour, Node, Order, compiled, generic, union
 from tests.signatures.dialects.subsets import CHECKS, complaints
-
-Draft202012Validator = pytest.importorskip("jsonschema").Draft202012Validator
 
 DIALECTS = [*CHECKS, "json_schema"]
 LEAVES = [str, int, float, bool, None, Colour, Order, Node, Literal["a", 1], Literal[True], Any]
