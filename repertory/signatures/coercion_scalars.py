@@ -16,7 +16,10 @@ _TRUTH: Final = MappingProxyType(
 )
 _NULL: Final = frozenset({"null", "none", "n/a", ""})
 _NUMBER: Final = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d{1,3}(?:[   ]\d{3})+|\d+)?(?:\.\d+)?(?:[eE][-+]?\d+)?")
-_AROUND: Final = re.compile(r"\A[\s~≈$€£¥*_`\"']*|(?:[\s*_`\"'.]|\s?[A-Za-z€£¥$°]{1,12})*\Z")
+_BEFORE: Final = " \t\r\n\xa0\u202f~≈$€£¥*_`\"'"
+_AFTER: Final = " \t\r\n\xa0\u202f*_`\"'."
+_UNIT: Final = re.compile(r"\s?[A-Za-z€£¥$°]{1,12}\Z")
+_LONGEST: Final = 100  # characters of text that is taken for a number
 _DATES: Final = ("%Y/%m/%d", "%d %B %Y", "%d %b %Y", "%B %d, %Y", "%b %d, %Y", "%B %d %Y", "%Y%m%d")
 
 
@@ -71,12 +74,11 @@ def _number(value: object, schema: JsonSchema, *, whole: bool) -> Scalar | None:
         return None
     text = value.strip()
     percent = text.endswith("%")
-    core = _AROUND.sub("", text.removesuffix("%"))
-    if not core or not any(char.isdigit() for char in core) or not _NUMBER.fullmatch(core):
+    plain = plain_number(text.removesuffix("%"))
+    if plain is None:
         return None
-    if whole and re.fullmatch(r"[-+]?\d{1,3}\.\d{3}", core):
+    if whole and re.fullmatch(r"[-+]?\d{1,3}\.\d{3}", plain):
         return None  # a thousand in one half of the world, and one in the other
-    plain = re.sub(r"[,   ]", "", core)
     number: int | float = int(plain) if re.fullmatch(r"[-+]?\d+", plain) else float(plain)
     if percent and not _above_one(schema):
         number = float(f"{number / 100:.12g}")
@@ -85,6 +87,18 @@ def _number(value: object, schema: JsonSchema, *, whole: bool) -> Scalar | None:
             return None
         number = int(number)
     return Scalar(number, f"{shown(value)} as {number}")
+
+
+def plain_number(text: str) -> str | None:
+    """The number in ``text``, without currency, groups of thousands and stars; None if there is none."""
+    if len(text) > _LONGEST:
+        return None
+    core, longer = text.lstrip(_BEFORE).rstrip(_AFTER), ""
+    while core != longer:
+        core, longer = _UNIT.sub("", core).rstrip(_AFTER), core
+    if not any(char.isdigit() for char in core) or not _NUMBER.fullmatch(core):
+        return None
+    return re.sub(r"[,   ]", "", core)
 
 
 def _above_one(schema: JsonSchema) -> bool:

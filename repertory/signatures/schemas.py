@@ -12,6 +12,7 @@ from typing import Any, Final, TypeAlias
 
 from pydantic.errors import PydanticInvalidForJsonSchema
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaWarningKind
+from pydantic_core.core_schema import DecimalSchema
 
 from repertory.signatures.type_registry import TYPE_KEYWORD
 
@@ -54,6 +55,10 @@ class WholeSchema(GenerateJsonSchema):
     """pydantic's generator, which here refuses a union member it cannot express instead of dropping it."""
 
     ignored_warning_kinds = {"non-serializable-default"}  # noqa: RUF012  # declared so by pydantic
+
+    def decimal_schema(self, schema: DecimalSchema) -> JsonSchema:
+        """As pydantic's, with the name by which the coercer is found: it looks like a union of text and number."""
+        return {**super().decimal_schema(schema), TYPE_KEYWORD: "Decimal"}
 
     def emit_warning(self, kind: JsonSchemaWarningKind, detail: str) -> None:
         """Raise for a skipped union member; a nested default that JSON cannot hold is no loss."""

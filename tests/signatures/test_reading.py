@@ -249,3 +249,24 @@ def test_half_a_character_in_a_fields_own_text_is_refused(kind: str) -> None:
     compiled = compile_signature(Signature.parse(f"question -> answer: {kind}"))
     with pytest.raises(OutputsInvalid):
         compiled.reader.from_texts({"answer": "\ud800"})
+
+
+@pytest.mark.parametrize(
+    "text", ["1 " + "a" * 60 + "!", "9" * 100_000, "a " * 50_000 + "!", "1,234" * 20_000, "'" * 100_000]
+)
+@pytest.mark.parametrize("kind", ["int", "float", "Decimal", "Confidence"])
+def test_a_text_that_only_begins_like_a_number_is_refused_at_once(kind: str, text: str) -> None:
+    compiled = compile_signature(Signature.parse(f"question -> answer: {kind}"))
+    with pytest.raises(OutputsInvalid):
+        compiled.reader.from_value({"answer": text})
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("~3.5", 3.5), ("**42**", 42), ("1,234 euros per month.", 1234), ("$1,000", 1000), ("5 kg", 5), ("-2.", -2)],
+)
+def test_a_number_is_found_among_marks_and_units(text: str, number: float) -> None:
+    compiled = compile_signature(Signature.parse("question -> answer: float"))
+    reading = compiled.reader.from_value({"answer": text})
+    assert reading.outputs == {"answer": number}
+    assert reading.changes

@@ -2,12 +2,13 @@
 
 import math
 import re
+from decimal import Decimal
 from types import MappingProxyType
 from typing import Annotated, Final, TypeAlias
 
 from pydantic import Field
 
-from repertory.signatures.coercion_scalars import shown
+from repertory.signatures.coercion_scalars import plain_number, shown
 from repertory.signatures.type_registry import TYPES, TypeMark
 
 Confidence: TypeAlias = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False), TypeMark("Confidence")]
@@ -59,6 +60,16 @@ def coerce_share(value: object) -> tuple[object, str]:
     raise ValueError(f"{shown(value)} is no share")
 
 
+def coerce_decimal(value: object) -> tuple[object, str]:
+    """A number with a currency or groups of thousands, digit for digit. Raises ValueError for other text."""
+    if not isinstance(value, str):
+        return value, ""
+    plain = plain_number(value.strip())
+    if plain is None:
+        raise ValueError(f"{shown(value)} is no number")
+    return plain, "" if plain == value else f"{shown(value)} as {plain}"
+
+
 def coerce_similarity(value: object) -> tuple[object, str]:
     """Text of a number, a percentage, or a number a little outside, as -1 to 1. Raises ValueError for others."""
     if isinstance(value, str):
@@ -95,5 +106,6 @@ def rate_share(value: float) -> float:
 
 for _name, _type in (("Confidence", Confidence), ("Probability", Probability)):
     TYPES.register(_name, _type, coerce=coerce_share, quality=rate_share)
+TYPES.register("Decimal", Decimal, coerce=coerce_decimal)
 TYPES.register("Score", Score, coerce=coerce_share)
 TYPES.register("Similarity", Similarity, coerce=coerce_similarity)

@@ -4,6 +4,7 @@ import json
 import math
 import subprocess
 import sys
+from decimal import Decimal
 from typing import Any, Literal
 
 import pytest
@@ -77,6 +78,21 @@ def test_arguments_as_type_checkers_want_them() -> None:
 )
 def test_numbers_on_a_scale(kind: str, reply: str, value: float, told: list[str]) -> None:
     assert read(kind, reply) == (value, told)
+
+
+@pytest.mark.parametrize(
+    ("reply", "value", "told"),
+    [
+        ('"1234567890123456789.10"', "1234567890123456789.10", []),
+        ('"$1,234.50"', "1234.50", ["'$1,234.50' as 1234.50"]),
+        ('"1,234 "', "1234", ["'1,234 ' as 1234"]),
+        ("12.5", "12.5", []),
+    ],
+)
+@pytest.mark.parametrize("kind", ["Decimal", "Decimal | None", "Annotated[Decimal, Field(ge=0)]"])
+def test_decimals_digit_for_digit(kind: str, reply: str, value: str, told: list[str]) -> None:
+    assert read(kind, reply) == (Decimal(value), told)
+    assert refusal(kind, '"about 3"')
 
 
 @pytest.mark.parametrize(
