@@ -114,8 +114,7 @@ def check(message: str, *, required: bool = True) -> Callable[[CheckFunction], C
     Raises:
         SignatureError: The message is empty, or the function cannot be a check.
     """
-    # Not text: the decorator without its parentheses.
-    if not isinstance(message, str) or not message.strip():  # type: ignore[redundant-expr]
+    if not isinstance(message, str) or not message.strip():  # type: ignore[redundant-expr]  # @check without ()
         raise SignatureError(
             "a check has no message", hint='Say what is wrong: @check("the answer must be one word").'
         )

@@ -2,7 +2,7 @@
 
 import re
 import reprlib
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from types import MappingProxyType
@@ -55,6 +55,12 @@ def coerced_scalar(value: object, schema: JsonSchema) -> Scalar | None:
 def shown(value: object) -> str:
     """``value`` for a reason, shortened."""
     return reprlib.repr(value)
+
+
+def left_out(value: Mapping[str, object], used: Collection[str]) -> list[str]:
+    """The reason for passing over the keys of ``value`` that are not ``used``; empty if there are none."""
+    others = [shown(key) for key in value if key not in used]
+    return [f"past {', '.join(others)}"] if others else []
 
 
 def _truth(value: object) -> Scalar | None:

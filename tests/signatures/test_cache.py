@@ -62,9 +62,9 @@ def is_good(answer: str) -> bool:
         (made(desc="x"), made(desc="x")),
         (made(default=[1, {"a": {2}}]), made(default=[1, {"a": {2}}])),
         (made(int | None), made(typing.Optional[int])),  # noqa: UP045  # what users write
-        (made(typing.Union[int, str]), made(int | str)),  # noqa: UP007
-        (made(list[int]), made(typing.List[int])),  # noqa: UP006
-        (made(list), made(typing.List)),  # noqa: UP006
+        (made(typing.Union[int, str]), made(int | str)),  # noqa: UP007  # the old spelling is what is tested
+        (made(list[int]), made(typing.List[int])),  # noqa: UP006  # likewise
+        (made(list), made(typing.List)),  # noqa: UP006  # likewise
         (made(Annotated[int, Field(ge=1)]), made(Annotated[int, Field(ge=1)])),
         (made(Annotated[int, AfterValidator(positive)]), made(Annotated[int, AfterValidator(positive)])),
         (made(default=Decimal("1.0")), made(default=Decimal("1.0"))),

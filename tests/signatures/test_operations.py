@@ -127,8 +127,8 @@ def test_a_field_may_be_called_cls_or_self() -> None:
             "Delete it",
         ),
         (lambda: Answer.with_fields(keys=OutputField()), "`keys` cannot name an output", "the_keys"),
-        (lambda: Answer.with_instructions(None), "instructions are text, got NoneType", "in words"),  # type: ignore[arg-type]
-        (lambda: Signature.parse("a -> b", 3), "instructions are text, got int", "in words"),  # type: ignore[arg-type]
+        (lambda: Answer.with_instructions(None), "instructions are text, got NoneType", "in words"),  # type: ignore[arg-type]  # the mistake
+        (lambda: Signature.parse("a -> b", 3), "instructions are text, got int", "in words"),  # type: ignore[arg-type]  # the mistake
     ],
 )
 def test_what_cannot_be_done_is_refused_with_a_remedy(operation: Any, message: str, hint: str) -> None:

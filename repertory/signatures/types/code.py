@@ -11,7 +11,7 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from repertory.errors import SignatureError
-from repertory.signatures.coercion_scalars import shown
+from repertory.signatures.coercion_scalars import left_out, shown
 from repertory.signatures.type_registry import TYPE_KEYWORD, TYPES, TypeMark
 from repertory.signatures.types.parametrised import Arguments, Parametrised, values_of
 
@@ -87,7 +87,8 @@ def coerce_code(value: object) -> tuple[object, str]:
     """
     if isinstance(value, dict) and isinstance(value.get("code"), str):
         inner, told = coerce_code(value["code"])
-        return inner, f"what is in `code`; {told}" if told else "what is in `code`"
+        reasons = ["what is in `code`", *left_out(value, ("code",)), *([told] if told else [])]
+        return inner, "; ".join(reasons)
     if not isinstance(value, str):
         raise ValueError(f"{shown(value)} is no code")
     blocks = [textwrap.dedent(found[2]).removesuffix("\n") for found in _FENCED.finditer(value)]

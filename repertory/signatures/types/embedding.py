@@ -10,7 +10,7 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from repertory.errors import ConfigError, SignatureError
-from repertory.signatures.coercion_scalars import shown
+from repertory.signatures.coercion_scalars import left_out, shown
 from repertory.signatures.type_registry import TYPE_KEYWORD, TYPES, TypeMark
 from repertory.signatures.types.parametrised import Arguments, Parametrised, values_of
 
@@ -149,7 +149,7 @@ def coerce_embedding(value: object) -> tuple[object, str]:
     if isinstance(value, dict):
         for name in ("embedding", "vector", "values"):
             if isinstance(value.get(name), list):
-                return value[name], f"what is in `{name}`"
+                return value[name], "; ".join([f"what is in `{name}`", *left_out(value, (name,))])
     raise ValueError(f"{shown(value)} is no embedding")
 
 

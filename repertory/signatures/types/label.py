@@ -94,14 +94,14 @@ def coerce_label(value: object) -> tuple[object, str]:
         return _weighed(None, value)
     distribution = value.get("distribution", {})
     if isinstance(distribution, dict) and distribution and all(map(_is_number, distribution.values())):
-        return _weighed(value.get("name"), distribution)
-    if not distribution and value.keys() <= {"name", "distribution"}:
-        told = "" if "distribution" in value and distribution == {} else "a label without a distribution"
-        return {"name": value.get("name"), "distribution": {}}, told
+        weighed, told = _weighed(value.get("name"), distribution)
+        return {**value, **weighed}, told  # what else it holds is not a label's, and is refused
+    if distribution is None:
+        return {**value, "distribution": {}}, "no distribution as none"
     return value, ""
 
 
-def _weighed(name: object, weights: dict[str, Any]) -> tuple[object, str]:
+def _weighed(name: object, weights: dict[str, Any]) -> tuple[dict[str, object], str]:
     total = math.fsum(weights.values())
     scale = next((scale for scale in (1.0, 100.0) if abs(total / scale - 1) <= _NEAR), None)
     if scale is None or min(weights.values()) < 0:

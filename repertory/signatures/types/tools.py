@@ -10,7 +10,7 @@ from pydantic import Field, JsonValue, PrivateAttr, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
 from repertory.errors import InputError, ProgramError, SignatureError
-from repertory.signatures.coercion_scalars import shown
+from repertory.signatures.coercion_scalars import left_out, shown
 from repertory.signatures.faults import first_fault
 from repertory.signatures.schemas import open_schema
 from repertory.signatures.type_registry import TYPES
@@ -144,22 +144,27 @@ class Tool(Structure):
         return part
 
 
+_NAMES: Final = ("name", "tool", "tool_name", "function")
+_ARGUMENTS: Final = ("arguments", "args", "input", "parameters", "kwargs")
+
+
 def coerce_call(value: object) -> tuple[object, str]:
     """A call as a provider writes it, or as Python: ``search(query="cats", limit=3)``.
 
     Raises:
-        ValueError: It is none of these.
+        ValueError: It is none of these, or names its tool or its arguments twice.
     """
     if isinstance(value, str):
         return _python_call(value), f"{shown(value)} as a call"
     if not isinstance(value, dict):
         raise ValueError(f"{shown(value)} is no call of a tool")
-    if isinstance(value.get("function"), dict):  # OpenAI
-        inner, _ = coerce_call({**value["function"], "id": value.get("id", "")})
-        return inner, "what is in `function` as the call"
     told: list[str] = []
-    name = _first(value, ("name", "tool", "tool_name", "function"), told)
-    arguments = _first(value, ("arguments", "args", "input", "parameters", "kwargs"), told)
+    if isinstance(value.get("function"), dict):  # OpenAI
+        told += ["what is in `function` as the call", *left_out(value, ("function", "id", "type"))]
+        value = {**value["function"], **({"id": value["id"]} if "id" in value else {})}
+    told += left_out(value, (*_NAMES, *_ARGUMENTS, "id"))
+    call: dict[str, object] = {"name": _one_of(value, _NAMES, told)}
+    arguments = _one_of(value, _ARGUMENTS, told)
     if isinstance(arguments, str):
         try:
             arguments = json.loads(arguments)
@@ -168,18 +173,27 @@ def coerce_call(value: object) -> tuple[object, str]:
         told.append("arguments as text as an object")
     if arguments is None:
         arguments = {}
-        told.append("no arguments")
-    call_id = value.get("id")
-    return {"name": name, "arguments": arguments, "id": "" if call_id is None else call_id}, "; ".join(told)
+        told.append("no arguments as none")
+    call["arguments"] = arguments
+    if value.get("id") is not None:
+        call["id"] = value["id"]
+    return call, "; ".join(told)
 
 
-def _first(value: dict[str, Any], names: tuple[str, ...], told: list[str]) -> Any:
-    for name in names:
-        if name in value:
-            if name != names[0]:
-                told.append(f"`{name}` as `{names[0]}`")
-            return value[name]
-    return None
+def _one_of(value: dict[str, Any], names: tuple[str, ...], told: list[str]) -> Any:
+    """What stands under one of ``names``; of several, the one that is not empty."""
+    given = [name for name in names if name in value]
+    filled = [name for name in given if value[name] not in ({}, None, "")] or given[:1]
+    if len(filled) > 1:
+        raise ValueError(f"{' and '.join(f'`{name}`' for name in filled)} both tell the {names[0]}")
+    for name in given:
+        if name not in filled:
+            told.append(f"past `{name}`, which is empty")
+    if not filled:
+        return None
+    if filled[0] != names[0]:
+        told.append(f"`{filled[0]}` as `{names[0]}`")
+    return value[filled[0]]
 
 
 def _python_call(text: str) -> dict[str, object]:

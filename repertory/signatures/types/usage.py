@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from pydantic import Field
 
-from repertory.signatures.coercion_scalars import shown
+from repertory.signatures.coercion_scalars import left_out, shown
 from repertory.signatures.type_registry import TYPES
 from repertory.signatures.types.structure import Structure
 
@@ -46,14 +46,15 @@ def coerce_usage(value: object) -> tuple[object, str]:
         raise ValueError(f"{shown(value)} is no token usage")
     if value.keys() <= TokenUsage.model_fields.keys():
         return value, ""
-    counts: dict[str, Any] = {}
-    for name, count in value.items():
-        known = _NAMES.get(name, name)
-        if known in TokenUsage.model_fields and known not in counts:
-            counts[known] = count
-    if not counts:
+    used = {name: known for name in value if (known := _NAMES.get(name, name)) in TokenUsage.model_fields}
+    if not used:
         raise ValueError(f"{shown(value)} names no counts of tokens")
-    return counts, f"a provider's counts, {', '.join(value)}"
+    counts: dict[str, Any] = {}
+    for name, known in used.items():
+        if counts.setdefault(known, value[name]) != value[name]:
+            raise ValueError(f"{known} is told twice, as {shown(counts[known])} and as {shown(value[name])}")
+    told = [f"a provider's counts, {', '.join(used)}", *left_out(value, used)]
+    return counts, "; ".join(told)
 
 
 TYPES.register("TokenUsage", TokenUsage, coerce=coerce_usage)

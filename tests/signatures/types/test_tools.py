@@ -90,6 +90,35 @@ def test_calls_as_providers_write_them(reply: str, told: list[str] | int) -> Non
     assert changes == told or len(changes) == told
 
 
+@pytest.mark.parametrize(
+    ("reply", "arguments", "told"),
+    [
+        (
+            '{"name": "s", "arguments": {}, "input": {"q": 1}}',
+            {"q": 1},
+            "past `arguments`, which is empty; `input` as `arguments`",
+        ),
+        ('{"name": "s", "arguments": {"q": 1}, "why": 2}', {"q": 1}, "past 'why'"),
+        ('{"name": "s", "arguments": null}', {}, "no arguments as none"),
+        (
+            '{"function": {"name": "s", "arguments": {"q": 1}, "strict": true}, "index": 0}',
+            {"q": 1},
+            "what is in `function` as the call; past 'index'; past 'strict'",
+        ),
+    ],
+)
+def test_nothing_of_a_call_is_lost_without_a_word(reply: str, arguments: dict[str, object], told: str) -> None:
+    assert read("ToolCall", reply) == (rp.ToolCall(name="s", arguments=arguments), [told])
+
+
+@pytest.mark.parametrize(
+    "reply",
+    ['{"name": "s", "arguments": {"q": 1}, "input": {"q": 2}}', '{"name": "s", "tool": "t", "arguments": {}}'],
+)
+def test_a_call_that_says_two_things_is_refused(reply: str) -> None:
+    assert refusal("ToolCall", reply)
+
+
 def test_calls_as_python_are_read_and_never_evaluated() -> None:
     calls, _ = read("list[ToolCall]", '["search(query=\\"cats\\", limit=2)", "now()"]')
     assert calls == [rp.ToolCall(name="search", arguments={"query": "cats", "limit": 2}), rp.ToolCall(name="now")]

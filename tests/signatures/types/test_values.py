@@ -167,6 +167,10 @@ def test_chains_of_reasoning() -> None:
     assert refusal("Reasoning", '""')
 
 
+def test_what_is_no_labels_own_is_not_dropped() -> None:
+    assert refusal("Label", '{"name": "a", "distribution": {"a": 60, "b": 40}, "why": "x"}')
+
+
 def test_embeddings() -> None:
     value, told = read("Embedding[3]", '{"embedding": [3, 0, 4.0]}')
     assert (value, told) == (rp.Embedding([3, 0, 4]), ["what is in `embedding`"])
@@ -201,7 +205,8 @@ def test_an_embedding_is_seen_by_numpy_and_not_changed() -> None:
 def test_token_usage() -> None:
     value, told = read("TokenUsage", '{"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}')
     assert value == rp.TokenUsage(input_tokens=5, output_tokens=2)
-    assert told == ["a provider's counts, prompt_tokens, completion_tokens, total_tokens"]
+    assert told == ["a provider's counts, prompt_tokens, completion_tokens; past 'total_tokens'"]
+    assert refusal("TokenUsage", '{"prompt_tokens": 5, "input_tokens": 6}')
     assert (value + value).total == 14
     assert refusal("TokenUsage", '{"input_tokens": -1}')
     assert refusal("TokenUsage", '{"cost": 1}')
@@ -296,10 +301,11 @@ WORDS = st.sampled_from(
 def test_coercers_return_or_raise_value_error(value: object) -> None:
     for name, coerce in TYPES.coercers().items():
         try:
-            _, reason = coerce(value)
+            made, reason = coerce(value)
         except ValueError:
             continue
         assert isinstance(reason, str), name
+        assert reason or repr(made) == repr(value), name
 
 
 def test_types_without_numpy_need_no_numpy() -> None:
