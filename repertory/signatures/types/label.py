@@ -15,6 +15,7 @@ from repertory.signatures.types.parametrised import Arguments, Parametrised, val
 from repertory.signatures.types.structure import Structure
 
 _EXACT: Final = 1e-6  # how far from 1 the sum of a distribution may be
+_HEAVIEST: Final = 1e6
 _NEAR: Final = 0.1  # how far it may be to be taken for one that was rounded
 
 
@@ -120,7 +121,8 @@ def _weighed(name: object, weights: dict[str, Any]) -> tuple[dict[str, object], 
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    """Whether ``value`` may be a weight; more digits than a float has are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _HEAVIEST
 
 
 def rate_label(label: Label) -> float:

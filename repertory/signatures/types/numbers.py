@@ -1,6 +1,5 @@
 """Shares and similarities: numbers on a closed scale."""
 
-import math
 import re
 from decimal import Decimal
 from types import MappingProxyType
@@ -56,7 +55,7 @@ def coerce_share(value: object) -> tuple[object, str]:
             number = float(percent[0])
             return _told(value, number / 100, 0) if text.endswith("%") else _scaled(value, number)
     elif isinstance(value, int | float) and not isinstance(value, bool):
-        return (value, "") if 0 <= value <= 1 else _scaled(value, float(value))
+        return (value, "") if 0 <= value <= 1 else _scaled(value, value)
     raise ValueError(f"{shown(value)} is no share")
 
 
@@ -78,7 +77,7 @@ def coerce_similarity(value: object) -> tuple[object, str]:
         if number is not None:
             return _told(value, float(number[0]) / (100 if text.endswith("%") else 1), -1)
     elif isinstance(value, int | float) and not isinstance(value, bool):
-        return (value, "") if -1 <= value <= 1 else _told(value, float(value), -1)
+        return (value, "") if -1 <= value <= 1 else _told(value, value, -1)
     raise ValueError(f"{shown(value)} is no similarity")
 
 
@@ -89,7 +88,7 @@ def _scaled(value: object, number: float) -> tuple[object, str]:
 
 
 def _told(value: object, number: float, least: int) -> tuple[object, str]:
-    if not math.isfinite(number) or not least - _MARGIN <= number <= 1 + _MARGIN:
+    if not least - _MARGIN <= number <= 1 + _MARGIN:
         raise ValueError(f"{shown(value)} is not between {least} and 1")
     clamped = _rounded(min(max(number, least), 1.0))
     return clamped, f"{shown(value)} as {clamped}"

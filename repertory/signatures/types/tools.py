@@ -163,7 +163,9 @@ def coerce_call(value: object) -> tuple[object, str]:
         told += ["what is in `function` as the call", *left_out(value, ("function", "id", "type"))]
         value = {**value["function"], **({"id": value["id"]} if "id" in value else {})}
     told += left_out(value, (*_NAMES, *_ARGUMENTS, "id"))
-    call: dict[str, object] = {"name": _one_of(value, _NAMES, told)}
+    name = _one_of(value, _NAMES, told)
+    if name is None:
+        raise ValueError(f"{shown(value)} names no tool")
     arguments = _one_of(value, _ARGUMENTS, told)
     if isinstance(arguments, str):
         try:
@@ -174,7 +176,7 @@ def coerce_call(value: object) -> tuple[object, str]:
     if arguments is None:
         arguments = {}
         told.append("no arguments as none")
-    call["arguments"] = arguments
+    call = {"name": name, "arguments": arguments}
     if value.get("id") is not None:
         call["id"] = value["id"]
     return call, "; ".join(told)

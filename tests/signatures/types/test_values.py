@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any, Literal
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import repertory as rp
@@ -103,6 +103,9 @@ def test_decimals_digit_for_digit(kind: str, reply: str, value: str, told: list[
         ("Confidence", "101"),
         ("Confidence", '"high, or low"'),
         ("Confidence", "null"),
+        ("Confidence", str(10**400)),
+        ("Similarity", str(-(10**400))),
+        ("Label", f'{{"a": {10**400}, "b": 1}}'),
         ("Similarity", "1.2"),
         ("Score", '"5/0"'),
     ],
@@ -297,6 +300,15 @@ WORDS = st.sampled_from(
 )
 
 
+HUGE = 10**400
+"""A whole number that is valid JSON and no float."""
+
+
+@example(value=HUGE)
+@example(value={"a": HUGE, "b": 1})
+@example(value={"name": "a", "distribution": {"a": HUGE}})
+@example(value=float("inf"))
+@example(value=float("nan"))
 @given(value=JSON | st.dictionaries(WORDS, JSON, max_size=4))
 def test_coercers_return_or_raise_value_error(value: object) -> None:
     for name, coerce in TYPES.coercers().items():
