@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from repertory.errors import ConfigError
 from repertory.modules.dspy_state.report import DspyReport, Effect
 from repertory.runtime.config import load_config
 from repertory.runtime.loading import load_program
+from repertory.signatures.source import clipped
 
 _NOT_TAKEN = ("left", "skipped")
 _COLOURS: dict[Effect, str] = {"taken": "green", "kept": "dim", "left": "yellow", "skipped": "red"}
@@ -65,13 +67,13 @@ def _table(report: DspyReport, only_not_taken: bool) -> Table:
 
 def _rows(report: DspyReport) -> Iterator[tuple[Effect, tuple[str, ...]]]:
     for match in report.matches:
-        names = (match.dspy_path, match.path, match.how)
+        names = (clipped(match.dspy_path), match.path, match.how)
         if not match.changes:
             yield "taken", (*names, "", "as declared", "")
         for change in match.changes:
             yield change.effect, (*names, change.where, change.effect, change.detail)
     for path in report.unmatched_dspy:
-        yield "skipped", (path, "", "-", "", "left", "the program has no such predictor")
+        yield "skipped", (clipped(path), "", "-", "", "left", "the program has no such predictor")
     for path in report.unmatched:
         yield "skipped", ("", path, "-", "", "as declared", "the state has no such predictor")
 
@@ -98,12 +100,16 @@ def _show_use(report: DspyReport, lms: dict[str, str], console: Console) -> None
 
 def _write(path: Path, state: object) -> None:
     """Write ``state`` as JSON: whole, or not at all. Raises ConfigError if it cannot be written."""
+    if not path.name:
+        raise ConfigError(f"--out {str(path)!r} names no file", hint="Name a file, such as tuned.json.")
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         draft.write_text(json.dumps(state, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         draft.replace(path)
     except OSError as error:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):  # the draft may be what could not be made
+            draft.unlink(missing_ok=True)
         raise ConfigError(
-            f"--out {path}: {error.strerror}", hint="Name a file in a directory you can write to."
+            f"--out {clipped(str(path), 200)}: {error.strerror}",
+            hint="Name a file in a directory you can write to.",
         ) from None

@@ -138,3 +138,17 @@ def test_what_a_file_says_does_not_steer_the_terminal(command: Command) -> None:
     (command.path / "evil.json").write_text(json.dumps(state))
     status, out, _ = command.call("evil.json", "--program", "program.py:Report")
     assert (status, "\x1b" in out, "[red]x" in out, "[red]3" in out) == (3, False, True, True)
+
+
+@pytest.mark.parametrize("out", ["", "/dev/null/x.json", "a" * 300])
+def test_a_place_that_cannot_be_written_is_named(command: Command, out: str) -> None:
+    status, _, error = command.call("bootstrapped.json", "--program", "program.py:Report", "--out", out)
+    assert status == 2
+    assert error.startswith("error: --out ")
+    assert "Name a file" in error
+
+
+def test_a_file_name_that_is_too_long_is_told(command: Command) -> None:
+    status, _, error = command.call("a" * 300, "--program", "program.py:Report")
+    assert (status, "File name too long" in error, "Check the path" in error) == (2, True, True)
+    assert len(error) < 400

@@ -626,3 +626,33 @@ def test_a_predictor_is_redefined_as_a_whole_or_not_at_all() -> None:
     program.redefine(program.signature.append("score", OutputField(), float))
     assert "score" in program.messages({"question": "x"})[0].content
     assert program.parameters is parameters
+
+
+@pytest.mark.parametrize("digits", [30, 400, 5000])
+def test_integers_that_dspy_cannot_write_are_refused(digits: int) -> None:
+    state = lone_state(lm={"model": "openai/x", "max_tokens": 10**digits})
+    with pytest.raises(ConfigError, match=r"lm\.max_tokens.*an integer of \d+ bits: DSPy writes up to 64"):
+        Predict("question -> answer").load_dspy_state(state)
+
+
+def test_names_from_a_file_are_shown_cut() -> None:
+    long = "n" * 1_000_000
+    demos = [{"question": "q", "answer": "a", long: 1}]
+    state = lone_state(demos=demos, lm={"model": long, long: 1}, **{long: [1]})
+    program = Predict("question -> answer")
+    assert len(str(program.load_dspy_state(state))) < 2_000
+    assert program.dump_dspy_state() == state
+    for unfit in (
+        {long: {"demos": 3}},
+        {long: lone_state(), "self": {}},
+        {f"{long}{n}": lone_state() for n in range(9)},
+    ):
+        with pytest.raises(ConfigError) as refused:
+            program.load_dspy_state(unfit)
+        assert len(str(refused.value)) < 2_000
+
+
+def test_many_demonstrations_with_keys_of_their_own_are_counted_once() -> None:
+    demos = [{"question": "q", "answer": "a", f"key_{number}": 1} for number in range(3_000)]
+    report = Predict("question -> answer").load_dspy_state(lone_state(demos=demos))
+    assert sum(change.where.startswith("demos[].key_") for change in report.matches[0].changes) == 3_000

@@ -1,5 +1,6 @@
 """Demonstrations from DSPy: each value checked against the type of its field."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -14,6 +15,7 @@ from repertory.signatures.faults import first_fault
 from repertory.signatures.fields import DeclaredField
 from repertory.signatures.json_text import load_json
 from repertory.signatures.records import Record
+from repertory.signatures.source import clipped
 
 Demo: TypeAlias = dict[str, Any]
 
@@ -84,9 +86,9 @@ class DemoReader:
 
     def _note_other_keys(self, demos: list[Demo]) -> None:
         fields = {each.name for each in (*self.predict.signature.inputs, *self.predict.signature.outputs)}
-        for key in dict.fromkeys(key for demo in demos for key in demo if key not in fields):
-            count = sum(key in demo for demo in demos)
-            self.changes.append(DspyChange(f"demos[].{key}", "kept", f"no field of the signature (in {count})"))
+        for key, count in Counter(key for demo in demos for key in demo if key not in fields).items():
+            where = f"demos[].{clipped(key)}"
+            self.changes.append(DspyChange(where, "kept", f"no field of the signature (in {count})"))
 
 
 def written_demos(predict: Predict, saved: list[Demo], read: Sequence[Demo | None]) -> list[Demo]:

@@ -15,9 +15,12 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from repertory.errors import ConfigError
+from repertory.signatures.source import clipped
 
 MOST_BYTES: Final = 64 * 1024 * 1024  # of a state file; the largest seen have some hundred demonstrations
 MOST_LEVELS: Final = 100  # of lists and objects in each other: orjson, with which DSPy writes, ends at 254
+
+_BIGGEST: Final = 2**64 - 1
 
 METADATA: Final = "metadata"  # the one entry of a file that is no predictor's
 LONE: Final = "self"  # DSPy's name for the one predictor of a program that is this predictor
@@ -139,7 +142,13 @@ def read_state(state: Mapping[str, object] | str | Path) -> SavedState:
 
 def _decoded(path: Path) -> object:
     """What the file says. No more than a state can be is read of it."""
-    if path.is_dir():
+    try:
+        is_directory, is_file = path.is_dir(), path.is_file()
+    except OSError as error:  # such as a name that is too long
+        raise ConfigError(
+            f"{clipped(str(path), 200)}: {error.strerror}", hint="Check the path; it is relative to where you are."
+        ) from None
+    if is_directory:
         raise ConfigError(
             f"{path}: is a directory: a pickled program (save_program=True), and no pickle is ever loaded",
             hint="Save the state alone, in DSPy: program.save('state.json')",
@@ -149,7 +158,7 @@ def _decoded(path: Path) -> object:
             f"{path}: is a pickle, which can run any code: none is ever loaded",
             hint="Save it as JSON, in DSPy: program.save('state.json')",
         )
-    if not path.is_file():
+    if not is_file:
         raise ConfigError(f"{path}: no such file", hint="Check the path; it is relative to where you are.")
     try:
         with path.open("rb") as file:
@@ -177,7 +186,11 @@ def _no_number(text: str) -> object:
 def _copied(source: str, where: str, value: object, levels: int) -> Any:
     """``value`` in lists and dicts of its own. Raises ConfigError unless it is JSON."""
     match value:
-        case None | bool() | int():
+        case None | bool():
+            return value
+        case int():
+            if not -_BIGGEST <= value <= _BIGGEST:
+                raise _unfit(source, where, ..., f"an integer of {value.bit_length()} bits: DSPy writes up to 64")
             return value
         case float() if math.isfinite(value):
             return value
@@ -225,6 +238,7 @@ def _without_secrets(settings: object) -> Iterator[str]:
 
 
 def _predictor(source: str, path: str, entry: object) -> SavedPredictor:
+    path = clipped(path)
     if not isinstance(entry, dict):
         raise _unfit(source, path, entry, "expected the state of a predictor, an object")
     if "signature" not in entry and "signature_instructions" not in entry:
@@ -257,7 +271,7 @@ def _version(source: str, said: dict[str, Any]) -> str | None:
 
 
 def _below(where: str, key: str) -> str:
-    return f"{where}.{key}" if where else key
+    return f"{where}.{clipped(key)}" if where else clipped(key)
 
 
 def _unfit(source: str, where: str, value: object, reason: str) -> ConfigError:

@@ -1,7 +1,19 @@
 """What became of each thing in a DSPy state."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
+
+from repertory.signatures.source import clipped
+
+_NAMED: Final = 10  # predictors that an error names
+
+
+def named(paths: Sequence[str]) -> str:
+    """The predictors at ``paths`` for an error: the first ones, and how many more there are."""
+    more = [f"and {len(paths) - _NAMED:,} more"] if len(paths) > _NAMED else []
+    return ", ".join([*map(clipped, paths[:_NAMED]), *more])
+
 
 Effect: TypeAlias = Literal["taken", "kept", "left", "skipped"]
 """``taken``: in effect here. ``kept``: DSPy does not put it into prompts either. ``left``: it has an effect in
@@ -45,7 +57,7 @@ class DspyMatch:
 
     def __str__(self) -> str:
         return "\n".join(
-            [f"{self.dspy_path} -> {self.path} (by {self.how})", *(f"  {one}" for one in self.changes)]
+            [f"{clipped(self.dspy_path)} -> {self.path} (by {self.how})", *(f"  {one}" for one in self.changes)]
         )
 
 
@@ -80,7 +92,7 @@ class DspyReport:
             [
                 f"{self.source}, written by DSPy {self.version or 'of an unknown version'}",
                 *map(str, self.matches),
-                *(f"{path}: the program has no such predictor" for path in self.unmatched_dspy),
+                *(f"{clipped(path)}: the program has no such predictor" for path in self.unmatched_dspy),
                 *(f"{path}: not in the state" for path in self.unmatched),
             ]
         )

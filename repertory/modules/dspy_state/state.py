@@ -10,12 +10,13 @@ from repertory.errors import ConfigError, InputError, OutputsInvalid
 from repertory.modules.dspy_state.demos import written_demos
 from repertory.modules.dspy_state.format import LONE, METADATA, SavedPredictor, SavedState, read_state
 from repertory.modules.dspy_state.match import Pair, dspy_paths, fields_of, pairs
-from repertory.modules.dspy_state.report import DspyChange, DspyMatch, DspyReport
+from repertory.modules.dspy_state.report import DspyChange, DspyMatch, DspyReport, named
 from repertory.modules.dspy_state.tuning import Tuning, plain_desc, plain_prefix, tuning_of
 from repertory.modules.module import Module
 from repertory.modules.parameters import Parameters
 from repertory.modules.predict import Predict
 from repertory.signatures import Signature
+from repertory.signatures.source import clipped
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +163,8 @@ def _check(report: DspyReport, strict: bool) -> None:
     """Raise unless the state can be loaded."""
     if not report.matches:
         raise ConfigError(
-            f"{report.source}: none of its predictors ({', '.join(report.unmatched_dspy)}) is in the program "
-            f"({', '.join(report.unmatched) or 'it has none'})",
+            f"{report.source}: none of its predictors ({named(report.unmatched_dspy)}) is in the program "
+            f"({named(report.unmatched) or 'it has none'})",
             hint="Give the program's attributes the names that they have in DSPy.",
         )
     if not strict:
@@ -172,16 +173,17 @@ def _check(report: DspyReport, strict: bool) -> None:
         for change in match.changes:
             if change.effect == "skipped":
                 raise ConfigError(
-                    f"{report.source}: {match.dspy_path}.{change.where} (for {match.path}): {change.detail}",
+                    f"{report.source}: {clipped(match.dspy_path)}.{change.where} (for {match.path}): "
+                    f"{change.detail}",
                     hint=f"{change.hint} strict=False skips it.",
                 )
     for paths, where in (
         (report.unmatched_dspy, "not in the program"),
-        (report.unmatched, f"not in the state, which has {', '.join(m.dspy_path for m in report.matches)}"),
+        (report.unmatched, f"not in the state, which has {named([match.dspy_path for match in report.matches])}"),
     ):
         if paths:
             raise ConfigError(
-                f"{report.source}: {', '.join(paths)}: {where}",
+                f"{report.source}: {named(paths)}: {where}",
                 hint="Give both programs the same predictors, by the same names. strict=False leaves them alone.",
             )
 

@@ -13,6 +13,7 @@ from repertory.modules.dspy_state.match import fields_of, misfit
 from repertory.modules.dspy_state.report import DspyChange
 from repertory.modules.parameters import Parameters
 from repertory.modules.predict import Predict
+from repertory.signatures.source import clipped
 
 _CONNECTION: Final = frozenset(
     {"_dspy_lm_class", "model", "model_type", "cache", "cache_in_memory", "num_retries", "finetuning_model"}
@@ -139,20 +140,20 @@ def _plain_prefixes(name: str) -> tuple[str, ...]:
 
 def _lm_changes(lm: SavedLM, lms: Mapping[str, str]) -> Iterator[DspyChange]:
     if lm.model in lms:
-        yield DspyChange("lm.model", "taken", f"{lm.model} is {lms[lm.model]!r}")
+        yield DspyChange("lm.model", "taken", f"{clipped(lm.model)} is {lms[lm.model]!r}")
     else:
         yield DspyChange(
             "lm.model",
             "left",
-            lm.model,
-            f"Say which of the runtime's models it is: lms={{{lm.model!r}: 'default'}}",
+            clipped(lm.model),
+            f"Say which of the runtime's models it is: lms={{{_short(lm.model)}: 'default'}}",
         )
     for name in ("temperature", "max_tokens", "max_completion_tokens"):
         if (value := getattr(lm, name)) is not None:
             yield DspyChange(f"lm.{name}", "taken", f"{value:g}")
     for name, value in (lm.model_extra or {}).items():
         if name not in _CONNECTION and value not in (None, [], {}):
-            yield DspyChange(f"lm.{name}", "left", _short(value))
+            yield DspyChange(f"lm.{clipped(name)}", "left", _short(value))
 
 
 def _other_changes(saved: SavedPredictor) -> Iterator[DspyChange]:
@@ -163,7 +164,7 @@ def _other_changes(saved: SavedPredictor) -> Iterator[DspyChange]:
         if name == "fields" and isinstance(value, dict):  # since 3.4: how decision types are decided
             yield DspyChange("fields", "left", _short(value))
         else:
-            yield DspyChange(name, "kept", _short(value))
+            yield DspyChange(clipped(name), "kept", _short(value))
 
 
 def _short(value: object) -> str:
