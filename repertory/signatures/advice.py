@@ -11,7 +11,7 @@ from typing import Final
 from repertory.signatures.compiled import CompiledSignature, compile_signature
 from repertory.signatures.dialects import DIALECTS, Obstacle
 from repertory.signatures.fields import DeclaredField
-from repertory.signatures.schemas import REF_PREFIX, JsonSchema
+from repertory.signatures.schemas import REF_PREFIX, JsonSchema, reachable
 from repertory.signatures.signature import Signature
 
 _REASONS: Final = frozenset({"reasoning", "rationale", "explanation", "thoughts", "thinking", "justification"})
@@ -160,10 +160,10 @@ def _no_choice(signature: type[Signature], compiled: CompiledSignature) -> Itera
 def _deep_unions(signature: type[Signature], compiled: CompiledSignature) -> Iterator[Advice]:
     definitions: Mapping[str, JsonSchema] = compiled.output_schema.get("$defs", {})
     for declared, schema in _outputs(signature, compiled):
-        names = _reached(schema, definitions)
+        names = reachable(schema, definitions)
         for name in names:
             members = [
-                each for each in _ambiguous(definitions[name]) if name in _reached(definitions[each], definitions)
+                each for each in _ambiguous(definitions[name]) if name in reachable(definitions[each], definitions)
             ]
             if len(members) > 1:
                 yield Advice(
@@ -209,23 +209,6 @@ def _ambiguous(schema: object) -> set[str]:
         return set()
     members = {each["$ref"].removeprefix(REF_PREFIX) for each in schema.get("anyOf", ()) if "$ref" in each}
     return members if len(members) > 1 else set().union(*map(_ambiguous, schema.values()))
-
-
-def _reached(schema: object, definitions: Mapping[str, JsonSchema]) -> dict[str, None]:
-    """The definitions that ``schema`` leads to, nearest first."""
-    found: dict[str, None] = {}
-    waiting: list[object] = [schema]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, list):
-            waiting.extend(node)
-        elif isinstance(node, dict):
-            ref = node.get("$ref")
-            if isinstance(ref, str) and (name := ref.removeprefix(REF_PREFIX)) not in found:
-                found[name] = None
-                waiting.append(definitions[name])
-            waiting.extend(node.values())
-    return found
 
 
 _RULES: Final[tuple[Callable[[type[Signature], CompiledSignature], Iterator[Advice]], ...]] = (

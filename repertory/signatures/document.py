@@ -21,8 +21,6 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar, cast
 
 from pydantic import TypeAdapter
-from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
-from pydantic_core import SchemaError
 
 from repertory.errors import SignatureError
 from repertory.signatures.checks import Check
@@ -30,6 +28,7 @@ from repertory.signatures.content import Equal, frozen, frozen_type
 from repertory.signatures.fields import CONSTRAINTS, MISSING, DeclaredField, FieldMark, Role, check_name, copied
 from repertory.signatures.grammar import parse_type, parse_value
 from repertory.signatures.plain_values import value_text
+from repertory.signatures.records import UNUSABLE
 from repertory.signatures.schemas import WholeSchema, open_schema
 from repertory.signatures.scope import Scope
 from repertory.signatures.set_order import sort_sets
@@ -43,16 +42,6 @@ _SURROGATE: Final = re.compile("[\ud800-\udfff]")  # what UTF-8, and so JSON on 
 
 _T = TypeVar("_T")
 _Other = TypeVar("_Other")
-
-# What pydantic raises on a type or a value that it cannot take.
-_UNUSABLE: Final = (
-    PydanticUserError,
-    PydanticUndefinedAnnotation,
-    SchemaError,
-    TypeError,
-    ValueError,
-    RecursionError,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +165,7 @@ def _written_value(where: str, value: object, annotation: Any | None, scope: Sco
             typed = _typed(annotation, value)
             if _reads_as(value, lambda: TypeAdapter(annotation).validate_json(json.dumps(typed, allow_nan=False))):
                 return {"typed": typed}
-    except _UNUSABLE:
+    except UNUSABLE:
         pass
     raise SignatureError(
         f"{where}, {clipped(repr(value))}, cannot be written so that it is read as the same",
@@ -187,7 +176,7 @@ def _written_value(where: str, value: object, annotation: Any | None, scope: Sco
 def _reads_as(value: object, read: Callable[[], object]) -> bool:
     try:
         return frozen(read(), Equal) == frozen(value, Equal)
-    except (SignatureError, *_UNUSABLE):
+    except (SignatureError, *UNUSABLE):
         return False
 
 
@@ -216,7 +205,7 @@ def _digest(name: str, annotation: Any) -> str:
     """SHA-256 (hex) of the type's JSON schema, without titles: it changes when values of the type change."""
     try:
         schema = open_schema(TypeAdapter(annotation).json_schema(schema_generator=WholeSchema))
-    except _UNUSABLE as error:
+    except UNUSABLE as error:
         raise SignatureError(
             f"no JSON schema can be made of the type {name}: {clipped(str(error))}",
             hint="Use a pydantic model, a dataclass, an Enum, a Literal or a built-in type.",
@@ -367,7 +356,7 @@ def _at(node: _Node, read: Callable[[], _T]) -> _T:
         return read()
     except SignatureError as error:
         raise node.fault(error.message, error.hint or _REMEDY) from None
-    except _UNUSABLE as error:
+    except UNUSABLE as error:
         raise node.fault(f"the value does not fit: {clipped(str(error), 200)}", _REMEDY) from None
 
 

@@ -30,8 +30,7 @@ class Writer(Protocol):
 
 Extra: TypeAlias = Literal["forbid", "ignore"]
 
-# What pydantic raises on a type or constraint it cannot use; a type that contains itself runs out of stack.
-_UNUSABLE: Final = (
+UNUSABLE: Final = (
     PydanticUserError,
     PydanticUndefinedAnnotation,
     SchemaError,
@@ -39,6 +38,7 @@ _UNUSABLE: Final = (
     ValueError,
     RecursionError,
 )
+"""What pydantic raises on a type or value it cannot use; a type that contains itself runs out of stack."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Record:
         """
         try:
             record = cls.unchecked(name, fields, extra)
-        except _UNUSABLE as error:
+        except UNUSABLE as error:
             raise _unusable(name, fields, error) from error
         definitions = record.schema.get("$defs", {})
         for each in fields if definitions else ():
@@ -116,7 +116,7 @@ def _unusable(name: str, fields: tuple[DeclaredField, ...], error: Exception) ->
     for each in fields:
         try:
             Record.unchecked(name, (each,), "ignore")
-        except _UNUSABLE as own:
+        except UNUSABLE as own:
             return _unusable_field(name, each, own)
     return SignatureError(f"{name} cannot be compiled: {error}", hint="Rename types that share a name.")
 
@@ -131,7 +131,7 @@ def _unusable_field(name: str, declared: DeclaredField, error: Exception) -> Sig
         bare = DeclaredField(declared.name, declared.annotation, FieldMark(declared.mark.role))
         try:
             Record.unchecked(name, (bare,), "ignore")
-        except _UNUSABLE:
+        except UNUSABLE:
             pass
         else:
             stated = ", ".join(f"{key}={value!r}" for key, value in declared.mark.constraints.items())

@@ -19,7 +19,7 @@ Source: the compact notation of https://docs.boundaryml.com, which costs about a
 import json
 from collections.abc import Iterator, Mapping
 
-from repertory.signatures.schemas import REF_PREFIX, JsonSchema, schema_in_words
+from repertory.signatures.schemas import REF_PREFIX, JsonSchema, reachable, schema_in_words
 
 _INDENT = "  "
 
@@ -39,7 +39,7 @@ class _Outline:
             if name in above:
                 yield name
                 return
-            if name in self._recursive(name):
+            if name in reachable(self._definitions[name], self._definitions):
                 yield f"{name} "
             yield from self.of(self._definitions[name], indent, above | {name})
             return
@@ -85,19 +85,3 @@ class _Outline:
         ]
         members = [*schema.get("anyOf", ()), *schema.get("oneOf", ()), *inner]
         return bool(schema.get("properties")) or any(map(self._has_objects, members))
-
-    def _recursive(self, name: str) -> set[str]:
-        """The names that the definition ``name`` leads to; it is among them if it is recursive."""
-        found: set[str] = set()
-        waiting: list[object] = [self._definitions[name]]
-        while waiting:
-            node = waiting.pop()
-            if isinstance(node, list):
-                waiting.extend(node)
-            elif isinstance(node, dict):
-                ref = node.get("$ref")
-                if isinstance(ref, str) and (inner := ref.removeprefix(REF_PREFIX)) not in found:
-                    found.add(inner)
-                    waiting.append(self._definitions[inner])
-                waiting.extend(node.values())
-        return found

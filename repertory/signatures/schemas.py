@@ -6,7 +6,7 @@ grammar converter reads the same.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
@@ -77,14 +77,7 @@ def closed_schema(schema: JsonSchema) -> JsonSchema:
     """``schema`` with every object closed, every property required, no titles, no defaults, and bare ``$ref``s."""
     tidied: JsonSchema = _Tidy(schema.get("$defs", {}), closed=True).walk(schema)
     definitions = tidied.pop("$defs", {})
-    used: dict[str, JsonSchema] = {}
-    waiting = _refs(tidied)
-    while waiting:
-        name = waiting.pop()
-        if name not in used:
-            used[name] = definitions[name]
-            waiting |= _refs(used[name])
-    if used:
+    if used := reachable(tidied, definitions):
         tidied["$defs"] = {name: definitions[name] for name in definitions if name in used}
     return tidied
 
@@ -141,13 +134,29 @@ class _Tidy:
         return value
 
 
-def _refs(node: Any) -> set[str]:
-    if isinstance(node, list):
-        return {name for item in node for name in _refs(item)}
-    if not isinstance(node, dict):
-        return set()
-    own = {node["$ref"].removeprefix(REF_PREFIX)} if isinstance(node.get("$ref"), str) else set()
-    return own.union(*map(_refs, node.values()))
+def references(schema: object) -> Iterator[str]:
+    """The names of the definitions that ``schema`` refers to itself, as often as it does."""
+    waiting = [schema]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, list):
+            waiting.extend(node)
+        elif isinstance(node, dict):
+            if isinstance(node.get("$ref"), str):
+                yield node["$ref"].removeprefix(REF_PREFIX)
+            waiting.extend(node.values())
+
+
+def reachable(schema: object, definitions: Mapping[str, JsonSchema]) -> dict[str, None]:
+    """The names of the definitions that ``schema`` leads to, through others too; itself, if it is recursive."""
+    found: dict[str, None] = {}
+    waiting = list(references(schema))
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found[name] = None
+            waiting.extend(references(definitions[name]))
+    return found
 
 
 def schema_in_words(schema: JsonSchema, definitions: Mapping[str, JsonSchema]) -> str:

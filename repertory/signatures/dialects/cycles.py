@@ -3,10 +3,9 @@
 Source: strongly connected components by Kosaraju's two passes, in time linear in the references.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Mapping
 
-from repertory.signatures.schemas import REF_PREFIX, JsonSchema
+from repertory.signatures.schemas import JsonSchema, references
 
 
 def circles(definitions: Mapping[str, JsonSchema]) -> dict[str, str]:
@@ -34,7 +33,7 @@ def innermost_first(definitions: Mapping[str, JsonSchema]) -> list[str]:
 
 
 def _onward(definitions: Mapping[str, JsonSchema]) -> dict[str, tuple[str, ...]]:
-    return {name: tuple(_references(schema)) for name, schema in definitions.items()}
+    return {name: tuple(references(schema)) for name, schema in definitions.items()}
 
 
 def _in_order_of_finishing(onward: Mapping[str, tuple[str, ...]]) -> list[str]:
@@ -53,16 +52,3 @@ def _in_order_of_finishing(onward: Mapping[str, tuple[str, ...]]) -> list[str]:
                 seen.add(target)
                 path.append((target, iter(onward[target])))
     return finished
-
-
-def _references(schema: JsonSchema) -> Iterator[str]:
-    waiting: list[Any] = [schema]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, list):
-            waiting.extend(node)
-        elif isinstance(node, dict):
-            reference = node.get("$ref")
-            if isinstance(reference, str):
-                yield reference.removeprefix(REF_PREFIX)
-            waiting.extend(node.values())
