@@ -60,7 +60,7 @@ def repair_json(text: str, expected: Collection[str] = ()) -> Repaired:
     try:
         value = from_json(text, allow_inf_nan=False)
     except (ValueError, TypeError):  # TypeError: half of a surrogate pair
-        return _Search(text, frozenset(map(folded, expected))).repaired()
+        return _Search(text, expected).repaired()
     if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
         return _within(value, expected, _LEVELS)
     return Repaired(value, (), False)
@@ -73,7 +73,7 @@ def _within(text: str, expected: Collection[str], levels: int) -> Repaired:
         inner = from_json(text, allow_inf_nan=False)
     except ValueError:
         try:
-            repaired = _Search(text, frozenset(map(folded, expected))).repaired()
+            repaired = _Search(text, expected).repaired()
         except Unreadable:
             return Repaired(text, (), False)
         return replace(repaired, changes=(outer, *repaired.changes))
@@ -85,8 +85,9 @@ def _within(text: str, expected: Collection[str], levels: int) -> Repaired:
 class _Search:
     """The search for the value that is meant in one text."""
 
-    def __init__(self, text: str, names: frozenset[str]) -> None:
-        self._names = names
+    def __init__(self, text: str, expected: Collection[str]) -> None:
+        self._names = frozenset(map(folded, expected))
+        self._wanted = len(expected)  # more than names, if two differ in spelling alone: then no cut is sure
         self._whole = text
         self._changes: list[Change] = []
         self._text = self._unwrapped(self._answer(text))
@@ -205,7 +206,7 @@ class _Search:
     def _truncated(self, reading: Reading) -> bool:
         if reading.complete:
             return False
-        return reading.lost or not self._names or self._fit(reading.value) < len(self._names)
+        return reading.lost or not self._names or self._fit(reading.value) < self._wanted
 
     def _spread(self, readings: list[Reading]) -> Repaired | None:
         """The one object whose fields were given as objects of their own, each expected name exactly once."""

@@ -67,6 +67,7 @@ class Reader:
         self._meant = True
         self._unsure: Token | None = None  # the last value, if more of it could have followed
         self._last_text = False  # whether the last value was a text
+        self._guessed = False  # whether its end was guessed
         self._quoted_or_nested = False
         self._opened = opened
 
@@ -383,7 +384,7 @@ class Reader:
             dropped = items.pop() if isinstance(items, list) else items.popitem()[1]
             self._note(f"on without {shown(str(dropped))}, which may go on")
             self._lost = True
-        if self._stack[-1].key is not None or len(self._stack) > 1:
+        if self._stack[-1].key is not None or len(self._stack) > 1 or self._guessed:
             self._lost = True
         self._note(f"{' '.join(f'`{each}`' for each in reversed(self._outer[-5:]))} as if it stood at the end")
         while self._stack:
@@ -398,7 +399,7 @@ class Reader:
         return None
 
     def _take(self, token: Token) -> None:
-        self._at = token.end
+        self._at, self._guessed = token.end, token.guessed
         for reason in token.damage:
             self._note(reason)
 

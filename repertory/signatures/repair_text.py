@@ -29,6 +29,7 @@ _KEY: Final = re.compile(
     |(?P<bare>[^\W\d][\w$-]{0,60})["'”’]?)\s*(?::|=>?)""",
     re.VERBOSE,
 )
+_STRICT_KEY: Final = re.compile(r'"(?P<quoted>(?:[^"\\\x00-\x1f]|\\["\\/bfnrtu]){0,80})"(?P<bare>(?!))?:\s')
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?")
 # A number or literal where it is clear that nothing more belongs to it.
 _PLAIN_WORD: Final = re.compile(
@@ -78,13 +79,14 @@ class Place:
 class Token:
     """A value that was read. ``whole``: it ended where a value ends, not with the text.
 
-    ``damage`` holds what was wrong, as reasons of changes.
+    ``damage`` holds what was wrong, as reasons of changes; ``guessed``: another quote may be the one that ends it.
     """
 
     value: object
     end: int
     damage: tuple[str, ...] = ()
     whole: bool = True
+    guessed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +157,7 @@ class Source:
 
     def key(self, position: int) -> re.Match[str] | None:
         """The key that stands here with its colon, if one does: its groups are ``quoted`` and ``bare``."""
-        return _KEY.match(self.text, position)
+        return _KEY.match(self.text, position) or _STRICT_KEY.match(self.text, position)
 
     def quoted(self, start: int, place: Place) -> Token:
         """The text whose opening quote is at ``start``.
@@ -172,7 +174,8 @@ class Source:
         if end is None:
             return Token(self.text[start + 1 :], len(self.text), style, whole=False)
         value, damage = unescaped(self.text[start + 1 : end.stop])
-        return Token(value, end.after, (*style, *damage, *([end.guess] if end.guess else [])))
+        guess = (end.guess,) if end.guess else ()
+        return Token(value, end.after, (*style, *damage, *guess), guessed=bool(guess))
 
     def _end(self, start: int, closers: str, place: Place) -> "_End | None":
         """Where the text opened at ``start`` ends; None if it does not."""
