@@ -8,25 +8,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from repertory.signatures.repair_keys import bare_key, quoted_key
 from repertory.signatures.repair_reading import Changes, Reading
-from repertory.signatures.repair_text import QUOTES, Place, Source, Token, Unreadable, folded, shown, unescaped
+from repertory.signatures.repair_text import QUOTES, Place, Source, Token, Unreadable, folded, shown
 
 DEEPEST: Final = 500
 """How many brackets may be open at once; replies have a dozen."""
 
 _CLOSERS: Final = {"{": "}", "[": "]", "(": ")"}
 _KEY_SIGN: Final = re.compile(r":|=>?")
-_BARE_KEY: Final = re.compile(r"""([^\s"'“”{}\[\]():=,;`][^"'“”{}\[\]():=,;\n`]{0,60}?)["'”’]?\s*(:(?!//)|=>?)""")
-_UNCLOSED_KEY: Final = re.compile(r"""["'“]([^\W\d][\w-]{0,60})\s*:\s""")
-_PLAIN_KEY: Final = re.compile(
-    r"""(?:
-    (")((?:[^"\\\n]|\\.){0,200})"
-    |(')((?:[^'"\\\n]|\\.){0,200})'
-    |([“”„«])([^"“”„«»\\\n]{0,200})["”“»]
-    |(["'“”„‘’`«])([^"'“”„‘’`«»\\\n]{0,200})["'”“’`»]
-    )\s*(?=[:=])""",
-    re.VERBOSE,
-)
 _WORDS_BETWEEN: Final = re.compile(r"""[^,;{}\[\]()"'“”\n:]{1,80}(?=[,;}\]\n])""")
 _SET_START: Final = re.compile(r"""(["'])([^"'\\\n]{0,200})\1\s*[,}]""")
 _TEXT_PREFIX: Final = re.compile(r"""[rbufRBUF]{1,2}(?=["'])""")
@@ -127,14 +117,10 @@ class Reader:
 
     def _read_key(self, top: _Open) -> "_State | None":
         text, at = self._text, self._at
-        if (unclosed := _UNCLOSED_KEY.match(text, at)) and not _PLAIN_KEY.match(text, at):
-            self._note(f"the key `{unclosed[1]}` as if its quote were closed")
-            return self._colon(unclosed[1], unclosed.end(1))
-        if plain := _PLAIN_KEY.match(text, at):
-            quote, key = filter(lambda group: group is not None, plain.groups())
-            if quote != '"':
-                self._note(f"{quote} as a quote")
-            return self._colon(unescaped(key)[0], plain.end())
+        if quoted := quoted_key(text, at):
+            if quoted.damage:
+                self._note(quoted.damage)
+            return self._colon(quoted.name, quoted.end)
         if not top.items and (first := _SET_START.match(text, at)):
             self._at = first.end(2) + 1
             return self._set(first[2])
@@ -142,10 +128,10 @@ class Reader:
             token = self._source.quoted(at, self._place())
             self._take(token)
             return self._colon(str(token.value), token.end) if token.whole else self._cut_off(token)
-        if bare := _BARE_KEY.match(text, at):
+        if bare := bare_key(text, at):
             top.bare_keys = True
-            self._note("keys without quotes")
-            return self._colon(bare[1].strip(), bare.end(1) + (text[bare.end(1)] in QUOTES))
+            self._note(bare.damage)
+            return self._colon(bare.name, bare.end)
         if len(self._stack) == 1 and not top.items:
             self._meant = False
             return None
