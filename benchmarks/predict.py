@@ -29,6 +29,7 @@ from benchmarks.mock_endpoint import mock_endpoint
 from repertory.modules import JSONAdapter
 from repertory.providers import openai_chat
 from repertory.providers.messages import LMRequest
+from repertory.providers.wire import Quirks
 from repertory.runtime.config import make_config
 
 IN_FLIGHT = (1, 100, 1000)
@@ -59,7 +60,7 @@ async def raw_client(url: str, stack: AsyncExitStack) -> Call:
     predict = rp.Predict(SIGNATURE)
     messages = JSONAdapter().format(predict.compiled, (), {"article": ARTICLE})
     request = LMRequest(messages, response_schema=predict.compiled.output_schema)
-    body = openai_chat.encode(request, "mock", constrains=True)
+    body = openai_chat.encode(request, "mock", Quirks())
     headers = {"Content-Type": "application/json"}
 
     async def call() -> None:

@@ -2,12 +2,23 @@
 
 import asyncio
 import heapq
-from collections.abc import Callable, Iterable, Iterator
+import re
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager
 from itertools import count
 from typing import TypeAlias
 
 from repertory.errors import LMRequestRejected
-from repertory.providers.messages import LMRequest, LMResponse, SchemaDialect, Usage
+from repertory.providers.messages import (
+    Delta,
+    End,
+    LMRequest,
+    LMResponse,
+    SchemaDialect,
+    TextDelta,
+    Usage,
+    UsageDelta,
+)
 
 Answer: TypeAlias = str | LMResponse | Exception
 
@@ -95,7 +106,7 @@ class ScriptedLM:
     Example::
 
         lm = ScriptedLM(["Paris", LMTimeout("too slow"), "Rome"])
-        lm = ScriptedLM(lambda request: request.messages[-1].content.upper())
+        lm = ScriptedLM(lambda request: request.messages[-1].text.upper())
     """
 
     def __init__(
@@ -119,13 +130,25 @@ class ScriptedLM:
             raise answer
         if isinstance(answer, LMResponse):
             return answer
-        words_in = sum(len(message.content.split()) for message in request.messages)
+        words_in = sum(len(message.text.split()) for message in request.messages)
         usage = Usage(input_tokens=words_in, output_tokens=len(answer.split()))
         return LMResponse(answer, "stop", usage, model=self.name, id=f"{self.name}-{len(self.requests)}")
+
+    @asynccontextmanager
+    async def stream(self, request: LMRequest) -> AsyncIterator[AsyncIterator[Delta]]:
+        """Give the script's answer word by word."""
+        yield _word_by_word(await self.complete(request))
 
     async def close(self) -> None:
         """Note that it was closed."""
         self.closed = True
+
+
+async def _word_by_word(response: LMResponse) -> AsyncIterator[Delta]:
+    for piece in re.findall(r"\s*\S+|\s+$", response.text):
+        yield TextDelta(piece)
+    yield UsageDelta(response.usage)
+    yield End(response)
 
 
 def _in_order(answers: Iterator[Answer]) -> Callable[[LMRequest], Answer]:

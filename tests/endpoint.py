@@ -88,7 +88,20 @@ class Delay:
     then: Reply | Status | Raw | CutConnection = field(default_factory=Reply)
 
 
-Step: TypeAlias = Reply | Status | Raw | CutConnection | Hang | Hold | Delay
+@dataclass(frozen=True, slots=True)
+class Streamed:
+    """Server-sent events, piece by piece, each flushed; before piece number ``wait_at`` it waits for ``until``.
+
+    ``cut`` ends the connection after the last piece, in the middle of the body.
+    """
+
+    pieces: tuple[bytes, ...]
+    cut: bool = False
+    until: asyncio.Event | None = None
+    wait_at: int = 1
+
+
+Step: TypeAlias = Reply | Status | Raw | CutConnection | Hang | Hold | Delay | Streamed
 
 
 class ScriptedEndpoint:
@@ -165,6 +178,8 @@ class ScriptedEndpoint:
                 return web.Response(body=body, status=status, content_type=content_type)
             case CutConnection(mid_body):
                 return await _cut(request, mid_body)
+            case Streamed():
+                return await _stream(request, step)
 
 
 def completion(text: str | None, finish_reason: str = "stop", **message: Any) -> dict[str, Any]:
@@ -198,6 +213,26 @@ async def _cut(request: web.Request, mid_body: bool) -> web.StreamResponse:
         await response.write(body[: len(body) // 2])
     assert request.transport is not None
     request.transport.close()
+    return response
+
+
+def chunk(finish_reason: str | None = None, **delta: Any) -> bytes:
+    """Return a streamed piece of a chat completion as an event."""
+    choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
+    event = {"id": "chatcmpl-1", "model": "scripted-1", "choices": [choice]}
+    return b"data: " + json.dumps(event).encode() + b"\n\n"
+
+
+async def _stream(request: web.Request, step: Streamed) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+    await response.prepare(request)
+    for number, piece in enumerate(step.pieces):
+        if step.until is not None and number == step.wait_at:
+            await step.until.wait()
+        await response.write(piece)
+    if step.cut:
+        assert request.transport is not None
+        request.transport.close()
     return response
 
 

@@ -55,7 +55,7 @@ def _inspected(program: Module, dialect: SchemaDialect | None, adapter: str | No
             "fingerprint": compiled.fingerprint,
             "adapter": chosen.name,
             "advice": [asdict(advice) for advice in _advice(predict)],
-            "prompt": [{"role": each.role, "content": each.content} for each in _prompt(predict, chosen)],
+            "prompt": [{"role": each.role, "content": each.text} for each in _prompt(predict, chosen)],
             "input_schema": compiled.input_schema,
             "output_schema": compiled.output_schema,
             "response_schema": chosen.response_schema(compiled, dialect),

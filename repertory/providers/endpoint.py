@@ -1,93 +1,27 @@
 """One model at one provider with one key: limiter -> breaker -> retry -> transport."""
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from random import Random
-from urllib.parse import urlsplit
-
-from pydantic import SecretStr
+from typing import TypeVar
 
 from repertory.clock import Clock
-from repertory.errors import CircuitOpen, ConfigError, DeadlineExceeded, LMError, LMTimeout, RepertoryError
+from repertory.errors import CircuitOpen, DeadlineExceeded, LMError, LMTimeout, RepertoryError
 from repertory.events import CircuitChanged, Hooks, LMCallFinished, LMRetryScheduled
-from repertory.providers import openai_chat
-from repertory.providers.breaker import BreakerSettings, BreakerSnapshot, CircuitBreaker, State
+from repertory.providers.breaker import BreakerSnapshot, CircuitBreaker, State
+from repertory.providers.failures import Peer, error_from
 from repertory.providers.limits import Limits
-from repertory.providers.messages import LMRequest, LMResponse, SchemaDialect, Usage
+from repertory.providers.messages import Delta, LMRequest, LMResponse, SchemaDialect, Usage
 from repertory.providers.retry import RetryPolicy
-from repertory.providers.transport import BaseURL, HttpTransport
+from repertory.providers.settings import EndpointSettings
+from repertory.providers.streamed_reply import StreamedReply
+from repertory.providers.transport import HttpTransport, Stream
 
 NO_USAGE = Usage()
 
-
-@dataclass(frozen=True, slots=True)
-class EndpointSettings:
-    """What an endpoint is and how it is treated.
-
-    Args:
-        name: What events, errors and metrics call it.
-        model: The model's name at the provider.
-        base_url: Where ``/chat/completions`` is appended, usually ending in ``/v1``; or a function that says so
-            at each attempt, None while the endpoint is not up.
-        api_key: Sent as a bearer token; None sends none.
-        api_key_env: The environment variable the key came from, named in remedies.
-        schema_dialect: The subset of JSON Schema it constrains replies with; None if it does not constrain them.
-        timeout: Most seconds one attempt may take. A call's deadline bounds all of its attempts; a call without
-            one has ``timeout * attempts``, waits included.
-        connect_timeout: Seconds to open a connection.
-        attempts: Most attempts a call makes, the first included.
-        requests_per_minute: Most attempts sent in any minute; None is no limit.
-        max_concurrency: Most attempts in flight; None is no limit.
-        patience: An attempt cut off by its caller's deadline counts as a failure of the endpoint only if nobody
-            had an answer from it for this many seconds: hurried callers must not shut out patient ones as long
-            as anything is answered, and a dead endpoint must not hide behind hurried callers.
-        breaker: When its circuit opens.
-    """
-
-    name: str
-    model: str
-    base_url: BaseURL
-    api_key: SecretStr | None = None
-    api_key_env: str = ""
-    schema_dialect: SchemaDialect | None = "openai_strict"
-    timeout: float = 60.0
-    connect_timeout: float = 10.0
-    attempts: int = 3
-    requests_per_minute: float | None = None
-    max_concurrency: int | None = None
-    patience: float = 10.0
-    breaker: BreakerSettings = field(default_factory=BreakerSettings)
-
-    def __post_init__(self) -> None:
-        if isinstance(self.base_url, str):
-            self._check_url(self.base_url)
-        if self.api_key is not None:
-            self._check_key(self.api_key.get_secret_value())
-        for name in ("timeout", "connect_timeout", "attempts", "requests_per_minute", "max_concurrency"):
-            value = getattr(self, name)
-            if value is not None and not (value > 0 and math.isfinite(value)):
-                raise ConfigError(f"endpoint {self.name}: {name} = {value}: expected a number above 0")
-
-    def _check_url(self, url: str) -> None:
-        parts = urlsplit(url)
-        if parts.username or parts.password:
-            raise ConfigError(
-                f"endpoint {self.name}: base_url holds a user name or password",
-                hint="Give the secret as api_key: a URL shows up in logs.",
-            )
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ConfigError(
-                f"endpoint {self.name}: base_url = {url!r}: expected http(s)://host[:port]/path",
-                hint='For instance: base_url = "https://api.openai.com/v1"',
-            )
-
-    def _check_key(self, key: str) -> None:
-        if not key or not key.isascii() or not key.isprintable() or " " in key:
-            source = self.api_key_env or "api_key"
-            raise ConfigError(
-                f"endpoint {self.name}: the API key in {source} is empty or has characters no key has",
-                hint="Look for a line break or a space that was copied along.",
-            )
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +62,10 @@ class Endpoint:
         self._transport = HttpTransport(
             settings.base_url,
             name=settings.name,
-            secret_headers=_authorization(settings.api_key),
+            secret_headers=settings.protocol.headers(settings.api_key),
             connect_timeout=settings.connect_timeout,
         )
+        self._peer = Peer(settings.name, settings.api_key, settings.api_key_env)
         self._circuit: State = self._breaker.state  # as last told to the hooks
         self._answered = -math.inf  # when it last answered, whatever it said
         self._asked: float | None = None  # when the first attempt since then was sent
@@ -153,15 +88,29 @@ class Endpoint:
 
     async def complete(self, request: LMRequest) -> LMResponse:
         """Return the model's reply; see ``LM.complete`` for what it raises."""
-        settings = self.settings
-        deadline = request.deadline
-        if deadline is None:
-            deadline = self._clock.monotonic() + settings.timeout * settings.attempts
-        body = openai_chat.encode(request, settings.model, constrains=settings.schema_dialect is not None)
+        body, deadline = self._asked_for(request, stream=False)
         self._calls += 1
         self._in_flight += 1
         try:
-            return await self._repeat(body, deadline)
+            return await self._repeat(lambda: self._answer(body, deadline), deadline)
+        except RepertoryError:
+            self._failures += 1
+            raise
+        finally:
+            self._in_flight -= 1
+
+    @asynccontextmanager
+    async def stream(self, request: LMRequest) -> AsyncIterator[AsyncIterator[Delta]]:
+        """Give the model's reply as it comes; see ``LM.stream``."""
+        body, deadline = self._asked_for(request, stream=True)
+        self._calls += 1
+        self._in_flight += 1
+        try:
+            reply = await self._repeat(lambda: self._begin(body, deadline), deadline)
+            try:
+                yield reply
+            finally:
+                reply.close()
         except RepertoryError:
             self._failures += 1
             raise
@@ -184,13 +133,21 @@ class Endpoint:
             failures=self._failures,
         )
 
-    async def _repeat(self, body: bytes, deadline: float) -> LMResponse:
+    def _asked_for(self, request: LMRequest, *, stream: bool) -> tuple[bytes, float]:
+        """The body of a request, and when its caller stops waiting."""
+        settings = self.settings
+        deadline = request.deadline
+        if deadline is None:
+            deadline = self._clock.monotonic() + settings.timeout * settings.attempts
+        return settings.protocol.encode(request, settings.model, settings.quirks, stream=stream), deadline
+
+    async def _repeat(self, attempt_once: Callable[[], Awaitable[T]], deadline: float) -> T:
         """Make attempts until one succeeds or the retry policy gives up."""
         attempt = 1
         failure: LMError | None = None
         while True:
             try:
-                return await self._attempt(body, deadline)
+                return await attempt_once()
             except CircuitOpen as refusal:
                 raise refusal from failure
             except LMError as error:
@@ -205,71 +162,106 @@ class Endpoint:
             # Else the circuit will still be open after the wait: the next round says so without waiting.
             attempt += 1
 
-    async def _attempt(self, body: bytes, deadline: float) -> LMResponse:
-        """Make one attempt when the limiter lets it."""
-        limits = self._limits
-        if limits is None:
-            return await self._send(body, deadline)
-        self._breaker.check()  # before queueing: who would be refused anyway need not wait for it
-        await limits.acquire(deadline)
+    async def _answer(self, body: bytes, deadline: float) -> LMResponse:
+        """Make one attempt at a whole reply."""
+        attempt = await self._admit(deadline)
         try:
-            return await self._send(body, deadline)
-        finally:
-            limits.release()
+            response = await self._exchange(body, deadline - attempt.started)
+        except BaseException as error:
+            attempt.fail(error)
+            raise
+        attempt.succeed(response.usage)
+        return response
 
-    async def _send(self, body: bytes, deadline: float) -> LMResponse:
-        """Make one attempt if the breaker admits it, and tell the breaker and the hooks how it ended."""
-        started = self._clock.monotonic()
-        left = deadline - started
-        if left <= 0:
-            raise DeadlineExceeded(f"{self.name}: the deadline passed before the call was made")
-        breaker = self._breaker
-        permit = breaker.admit()
-        if breaker.state != self._circuit:
+    async def _begin(self, body: bytes, deadline: float) -> StreamedReply:
+        """Make one attempt at a stream, up to its first output: what fails until then can be repeated."""
+        attempt = await self._admit(deadline)
+        try:
+            stream = await self._open(body, deadline)
+            reply = StreamedReply(self.settings, self._peer, stream, attempt, self._clock, deadline)
+            await reply.begin()
+        except BaseException as error:
+            attempt.fail(error)
+            raise
+        return reply
+
+    async def _admit(self, deadline: float) -> "_Attempt":
+        """Wait for the limiter's turn and the breaker's leave to make one attempt."""
+        limits = self._limits
+        if limits is not None:
+            self._breaker.check()  # before queueing: who would be refused anyway need not wait for it
+            await limits.acquire(deadline)
+        try:
+            started = self._clock.monotonic()
+            if deadline <= started:
+                raise DeadlineExceeded(f"{self.name}: the deadline passed before the call was made")
+            permit = self._breaker.admit()
+        except BaseException:
+            if limits is not None:
+                limits.release()
+            raise
+        if self._breaker.state != self._circuit:
             self._tell_circuit()
         if self._asked is None:
             self._asked = started
-        try:
-            response = await self._exchange(body, left)
-        except (LMError, DeadlineExceeded) as error:
-            if isinstance(error, DeadlineExceeded) and self._silence() < self.settings.patience:
-                breaker.release(permit)
-            else:
-                breaker.record(permit, error)
-            self._tell_outcome(started, error.code, NO_USAGE)
-            raise
-        except BaseException:
-            breaker.release(permit)
-            self._tell_outcome(started, "cancelled", NO_USAGE)  # it was sent: a provider may count it all the same
-            raise
-        breaker.record(permit, None)
-        self._tell_outcome(started, None, response.usage)
-        return response
+        return _Attempt(self, permit, started)
 
     async def _exchange(self, body: bytes, left: float) -> LMResponse:
         """Send the body, read the answer; ``left`` seconds remain until the deadline."""
         settings = self.settings
         try:
             status, headers, answer = await self._transport.post(
-                openai_chat.PATH, body, timeout=min(settings.timeout, left)
+                settings.protocol.path(settings.model, stream=False), body, timeout=min(settings.timeout, left)
             )
         except LMTimeout:
             if settings.timeout < left:
                 raise
-            raise DeadlineExceeded(f"{self.name}: the deadline passed {left:.1f} s after sending") from None
+            raise self._too_late(left) from None
+        self._note_answer()
+        if 200 <= status < 300:
+            return settings.protocol.decode(answer, self._peer)
+        raise error_from(status, headers, answer, now=self._clock.time(), peer=self._peer)
+
+    async def _open(self, body: bytes, deadline: float) -> Stream:
+        """Send the body and return the answer's stream, its status being good."""
+        settings = self.settings
+        left = deadline - self._clock.monotonic()
+        wait = min(settings.first_token_timeout or settings.timeout, left)
+        path = settings.protocol.path(settings.model, stream=True)
+        try:
+            stream = await self._transport.open(path, body, timeout=wait)
+            if not 200 <= stream.status < 300:
+                answer = await stream.read_all(wait)
+                raise error_from(stream.status, stream.headers, answer, now=self._clock.time(), peer=self._peer)
+        except LMTimeout:
+            if wait < left:
+                raise
+            raise self._too_late(left) from None
+        self._note_answer()
+        return stream
+
+    def _note_answer(self) -> None:
         self._answered = self._clock.monotonic()
         self._asked = None
-        if 200 <= status < 300:
-            return openai_chat.decode(answer, endpoint=settings.name, secret=settings.api_key)
-        raise openai_chat.error_from(
-            status,
-            headers,
-            answer,
-            now=self._clock.time(),
-            endpoint=settings.name,
-            key_env=settings.api_key_env,
-            secret=settings.api_key,
-        )
+
+    def _too_late(self, left: float) -> DeadlineExceeded:
+        return DeadlineExceeded(f"{self.name}: the deadline passed {left:.1f} s after sending")
+
+    def _end(self, attempt: "_Attempt", error: BaseException | None, usage: Usage) -> None:
+        """Take back what an attempt was admitted with, and tell how it ended."""
+        if self._limits is not None:
+            self._limits.release()
+        breaker = self._breaker
+        hurried = isinstance(error, DeadlineExceeded) and self._silence() < self.settings.patience
+        if (error is None or isinstance(error, LMError | DeadlineExceeded)) and not hurried:
+            breaker.record(attempt.permit, error)
+        else:
+            breaker.release(attempt.permit)
+        code = None
+        if error is not None:
+            # If its caller went away, it was sent all the same: a provider may count it.
+            code = error.code if isinstance(error, LMError | DeadlineExceeded) else "cancelled"
+        self._tell_outcome(attempt.started, code, usage)
 
     def _silence(self) -> float:
         """Seconds since which the endpoint has been asked and has answered nobody."""
@@ -301,5 +293,24 @@ def _limits(settings: EndpointSettings, clock: Clock) -> Limits | None:
     )
 
 
-def _authorization(key: SecretStr | None) -> dict[str, SecretStr]:
-    return {} if key is None else {"Authorization": SecretStr(f"Bearer {key.get_secret_value()}")}
+class _Attempt:
+    """One attempt that the limiter and the breaker have admitted; it ends once, however often it is told."""
+
+    __slots__ = ("_endpoint", "_over", "permit", "started")
+
+    def __init__(self, endpoint: Endpoint, permit: int, started: float) -> None:
+        self._endpoint = endpoint
+        self._over = False
+        self.permit = permit
+        self.started = started
+
+    def succeed(self, usage: Usage) -> None:
+        self._finish(None, usage)
+
+    def fail(self, error: BaseException) -> None:
+        self._finish(error, NO_USAGE)
+
+    def _finish(self, error: BaseException | None, usage: Usage) -> None:
+        if not self._over:
+            self._over = True
+            self._endpoint._end(self, error, usage)

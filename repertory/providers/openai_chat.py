@@ -1,169 +1,298 @@
-"""OpenAI Chat Completions on the wire: requests to bytes, bytes to replies, failures to errors.
+"""OpenAI Chat Completions on the wire; vLLM, Ollama, llama.cpp and most gateways speak it too.
 
-Source: https://platform.openai.com/docs/api-reference/chat. Pure functions; vLLM, Ollama, llama.cpp and most
-gateways speak the same format.
+Source: https://platform.openai.com/docs/api-reference/chat.
 """
 
-import math
 from base64 import b64encode
-from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
+from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
+from typing import Any
 
 import orjson
 from pydantic import SecretStr
 
-from repertory.errors import (
-    LMAuthError,
-    LMError,
-    LMRateLimited,
-    LMReplyMalformed,
-    LMRequestRejected,
-    LMServerError,
-    LMTimeout,
+from repertory.errors import LMConnectionError, LMRequestRejected
+from repertory.providers.assembly import Assembly, content_of
+from repertory.providers.failures import Peer, parsed, read_object, stated_error
+from repertory.providers.messages import (
+    Choice,
+    Content,
+    Delta,
+    LMRequest,
+    LMResponse,
+    MediaPart,
+    Message,
+    Part,
+    ReasoningDelta,
+    ReasoningPart,
+    TextDelta,
+    TextPart,
+    TokenLogprob,
+    ToolCallDelta,
+    ToolCallPart,
+    ToolDefinition,
+    ToolResultPart,
+    Usage,
+    UsageDelta,
 )
-from repertory.providers.messages import LMRequest, LMResponse, MediaPart, Message, Usage
+from repertory.providers.sse import ServerEvent
+from repertory.providers.wire import Quirks
 
 PATH = "/chat/completions"
 MOST_TOKENS = 2**53  # a count above is nonsense, and no float or JSON reader would keep it exactly
 AUDIO_FORMATS = MappingProxyType(
     {"audio/wav": "wav", "audio/x-wav": "wav", "audio/mpeg": "mp3", "audio/mp3": "mp3"}
 )
-EXCERPT = 500  # characters of the peer's own words that an error quotes at most
-LONGEST_HINT = 86_400.0  # seconds; a peer that asks for more than a day is taken to mean a day
+PLAIN_CHOICES = ("auto", "none", "required")
+OPTIONS = ("temperature", "top_p", "seed", "stop", "parallel_tool_calls")  # named alike on both sides
 
 
-def encode(request: LMRequest, model: str, *, constrains: bool) -> bytes:
-    """Return the body that asks ``model`` for a reply to ``request``.
+def headers(key: SecretStr | None) -> dict[str, SecretStr]:
+    """The key as a bearer token; see ``WireProtocol``, as for the next ones."""
+    return {} if key is None else {"Authorization": SecretStr(f"Bearer {key.get_secret_value()}")}
 
-    Args:
-        request: What is asked.
-        model: The model's name on the wire.
-        constrains: Whether the endpoint follows a response schema; if not, none is sent.
 
-    Raises:
-        LMRequestRejected: It holds media that this protocol cannot carry.
-    """
+def path(model: str, *, stream: bool) -> str:
+    """Always the same."""
+    return PATH
+
+
+def encode(request: LMRequest, model: str, quirks: Quirks, *, stream: bool = False) -> bytes:
+    """Return the body that asks ``model`` for a reply."""
     body: dict[str, object] = {
         "model": model,
-        "messages": [{"role": turn.role, "content": _content(turn)} for turn in request.messages],
+        "messages": [turn for message in request.messages for turn in _turns(message, quirks)],
     }
-    if request.response_schema is not None and constrains:
-        body["response_format"] = {
-            "type": "json_schema",
-            "json_schema": {"name": request.schema_name, "strict": True, "schema": request.response_schema},
-        }
-    if request.temperature is not None:
-        body["temperature"] = request.temperature
+    if request.response_schema is not None and quirks.constrains:
+        body["response_format"] = _response_format(request, quirks)
+    for name in OPTIONS:
+        if (value := getattr(request, name)) is not None and value != ():
+            body[name] = value
     if request.max_tokens is not None:
-        body["max_tokens"] = request.max_tokens
-    if request.seed is not None:
-        body["seed"] = request.seed
-    if request.stop:
-        body["stop"] = request.stop
+        body[quirks.max_tokens_field] = request.max_tokens
+    if request.tools:
+        body["tools"] = list(map(_tool, request.tools))
+        body["tool_choice"] = tool_choice(request.tool_choice)
+    if request.n != 1:
+        body["n"] = request.n
+    if request.top_logprobs is not None:
+        body["logprobs"] = True
+        body["top_logprobs"] = request.top_logprobs
+    if request.thinking is not None and request.thinking.effort is not None:
+        body["reasoning_effort"] = request.thinking.effort
+    if stream:
+        body["stream"] = True
+        if quirks.stream_usage:
+            body["stream_options"] = {"include_usage": True}
+    body.update(request.extra)
     # Schemas may be any Mapping; orjson itself knows only dict.
     return orjson.dumps(body, default=dict)
 
 
-def decode(body: bytes, *, endpoint: str = "", secret: SecretStr | None = None) -> LMResponse:
-    """Return the reply in ``body``, the body of a 2xx answer.
-
-    Args:
-        body: What the endpoint sent.
-        endpoint: Its name, for errors.
-        secret: The API key, struck out wherever an error quotes the endpoint.
-
-    Raises:
-        LMServerError: The body is an error although the status was not.
-        LMReplyMalformed: The body is not a chat completion; the message says what is missing.
-    """
-    reply = _parsed(body)
-    if not isinstance(reply, dict):
-        start = _quote(body.decode(errors="replace"), secret, 80)
-        raise _malformed(endpoint, f"its answer is not a JSON object; it starts with {start!r}")
-    if reply.get("error"):
-        raise LMServerError(
-            f"{endpoint or 'endpoint'}: answered with an error: {_server_message(reply, body, secret)}",
-            endpoint=endpoint,
-        )
-    match reply.get("choices"):
-        case [{"message": dict(message), **choice}, *_]:
-            text, finish_reason = _text(message, choice.get("finish_reason"), endpoint)
-        case [_, *_]:
-            raise _malformed(endpoint, "choices[0].message is missing")
-        case _:
-            raise _malformed(endpoint, "choices is missing or empty")
+def decode(body: bytes, peer: Peer) -> LMResponse:
+    """Return the reply in the body of a 2xx answer."""
+    reply = read_object(body, peer)
+    choices = reply.get("choices")
+    if not isinstance(choices, list) or not choices:
+        raise peer.malformed("choices is missing or empty")
+    first, *others = (_choice(number, each, peer) for number, each in enumerate(choices))
     return LMResponse(
-        text, finish_reason, _usage(reply.get("usage")), str(reply.get("model") or ""), str(reply.get("id") or "")
+        first.content,
+        first.finish_reason,
+        _usage(reply.get("usage")),
+        str(reply.get("model") or ""),
+        str(reply.get("id") or ""),
+        first.logprobs,
+        tuple(others),
     )
 
 
-def error_from(
-    status: int,
-    headers: Mapping[str, str],
-    body: bytes,
-    *,
-    now: float,
-    endpoint: str = "",
-    key_env: str = "",
-    secret: SecretStr | None = None,
-) -> LMError:
-    """Return the error that an answer with a status other than 2xx stands for.
-
-    Args:
-        status: HTTP status.
-        headers: The answer's headers: names in lower case, or a mapping that ignores case.
-        body: The answer's body.
-        now: Seconds since the Unix epoch, against which a ``Retry-After`` date is read.
-        endpoint: The endpoint's name.
-        key_env: The environment variable its API key comes from, named in the remedy.
-        secret: The API key, struck out wherever the error quotes the endpoint.
-    """
-    said = _said(body, secret)
-    message = f"{endpoint or 'endpoint'}: answered {status}{f': {said}' if said else ''}"
-    wait = retry_after(headers, now)
-    if status in (401, 402, 403):
-        return LMAuthError(message, endpoint=endpoint, hint=_remedy(status, key_env), retry_after=wait)
-    if status == 408:
-        return LMTimeout(message, endpoint=endpoint, retry_after=wait)
-    if status == 429:
-        return LMRateLimited(message, endpoint=endpoint, retry_after=wait)
-    if status >= 500:
-        return LMServerError(message, endpoint=endpoint, retry_after=wait)
-    hint = None
-    if status == 404:
-        hint = "Check the endpoint's base_url (it usually ends in /v1) and the model's name."
-    elif status < 400:
-        target = _quote(headers.get("location", "not said"), secret, EXCERPT)
-        hint = f"Redirects are not followed. Set base_url to where it moved: {target}"
-    return LMRequestRejected(message, endpoint=endpoint, hint=hint)
+def decode_stream(peer: Peer) -> "ChatStream":
+    """Return a decoder of one streamed reply."""
+    return ChatStream(peer)
 
 
-def retry_after(headers: Mapping[str, str], now: float) -> float | None:
-    """Return the seconds the peer asks to wait, or None if it does not say so intelligibly.
+class ChatStream:
+    """Reads ``chat.completion.chunk`` events; ``[DONE]`` ends them, but a reply that says how it ended will do."""
 
-    Reads ``retry-after-ms`` (OpenAI), then ``Retry-After`` in seconds or as an HTTP date (RFC 9110, 10.2.3).
-    """
-    if (milliseconds := headers.get("retry-after-ms")) is not None:
-        wait = _number(milliseconds)
-        if wait is not None:
-            return min(wait / 1000, LONGEST_HINT)
-    hint = headers.get("retry-after")
-    if hint is None:
+    def __init__(self, peer: Peer) -> None:
+        self._peer = peer
+        self._choices: dict[int, _StreamedChoice] = {}
+        self._usage = Usage()
+        self._model = ""
+        self._id = ""
+        self.ended = False
+
+    def feed(self, event: ServerEvent) -> list[Delta]:
+        """Return what the event brings."""
+        if event.data.strip() == b"[DONE]":
+            self.ended = True
+            return []
+        chunk = parsed(event.data)
+        if not isinstance(chunk, dict):
+            raise self._peer.malformed("an event of its stream is not a JSON object")
+        if chunk.get("error"):
+            raise stated_error(chunk, event.data, self._peer)
+        self._model = self._model or str(chunk.get("model") or "")
+        self._id = self._id or str(chunk.get("id") or "")
+        choices = chunk.get("choices") or ()
+        if not isinstance(choices, list | tuple):
+            raise self._peer.malformed("choices of an event of its stream is not a list")
+        deltas: list[Delta] = []
+        for choice in choices:
+            self._read_choice(choice, deltas)
+        if isinstance(chunk.get("usage"), dict):
+            self._usage = _usage(chunk["usage"])
+            deltas.append(UsageDelta(self._usage))
+        return deltas
+
+    def finish(self) -> LMResponse:
+        """Return the whole reply."""
+        choices = [self._choices[number].choice() for number in sorted(self._choices)]
+        unfinished = any(not each.finish_reason for each in self._choices.values())
+        if not choices or (unfinished and not self.ended):
+            raise LMConnectionError(
+                f"{self._peer.name}: its stream ended before the reply", endpoint=self._peer.name
+            )
+        first, *others = choices
+        return LMResponse(
+            first.content,
+            first.finish_reason,
+            self._usage,
+            self._model,
+            self._id,
+            first.logprobs,
+            tuple(others),
+        )
+
+    def _read_choice(self, choice: object, deltas: list[Delta]) -> None:
+        if not isinstance(choice, dict):
+            raise self._peer.malformed("a choice in its stream is not an object")
+        number = choice.get("index")
+        number = number if type(number) is int else 0
+        streamed = self._choices.get(number)
+        if streamed is None:
+            streamed = self._choices[number] = _StreamedChoice()
+        delta = choice.get("delta")
+        if isinstance(delta, dict):
+            streamed.read(delta, number, deltas)
+        if choice.get("logprobs"):
+            streamed.logprobs.extend(_logprobs(choice["logprobs"]))
+        if isinstance(reason := choice.get("finish_reason"), str):
+            streamed.finish_reason = reason
+
+
+class _StreamedChoice:
+    """One of the replies that a stream carries."""
+
+    def __init__(self) -> None:
+        self.assembly = Assembly()
+        self.finish_reason = ""
+        self.logprobs: list[TokenLogprob] = []
+        self._refused = False
+
+    def read(self, delta: Mapping[str, Any], number: int, deltas: list[Delta]) -> None:
+        text = delta.get("content")
+        if isinstance(text, str) and text:
+            self.assembly.text(text)
+            deltas.append(TextDelta(text, number))
+        thought = delta.get("reasoning_content") or delta.get("reasoning")
+        if isinstance(thought, str) and thought:
+            self.assembly.thought(thought)
+            deltas.append(ReasoningDelta(thought, number))
+        refusal = delta.get("refusal")
+        if isinstance(refusal, str) and refusal:
+            self._refused = True
+            self.assembly.text(refusal)
+            deltas.append(TextDelta(refusal, number))
+        for call in delta.get("tool_calls") or ():
+            self._read_call(call, number, deltas)
+
+    def choice(self) -> Choice:
+        reason = "refusal" if self._refused else _finish_reason(self.finish_reason)
+        return Choice(self.assembly.content(), reason, tuple(self.logprobs))
+
+    def _read_call(self, call: object, number: int, deltas: list[Delta]) -> None:
+        if not isinstance(call, dict):
+            return
+        index = call.get("index")
+        # Some servers leave the number out and send whole calls.
+        index = index if type(index) is int else self.assembly.calls
+        function = call.get("function")
+        function = function if isinstance(function, dict) else {}
+        id, name = str(call.get("id") or ""), str(function.get("name") or "")
+        arguments = _arguments(function.get("arguments"))
+        self.assembly.call(index, id, name, arguments)
+        deltas.append(ToolCallDelta(index, id, name, arguments, number))
+
+
+def tool_choice(choice: str) -> object:
+    """``LMRequest.tool_choice`` as Chat Completions has it."""
+    return choice if choice in PLAIN_CHOICES else {"type": "function", "function": {"name": choice}}
+
+
+def data_uri(mime: str, data: bytes) -> str:
+    """``data`` as a ``data:`` URL (RFC 2397)."""
+    return f"data:{mime};base64,{b64encode(data).decode()}"
+
+
+def count(value: object) -> int:
+    """A number of tokens. A good reply is not thrown away over a bad count: what cannot be one is 0."""
+    # By type, as a bool is an int too.
+    return value if type(value) is int and 0 <= value <= MOST_TOKENS else 0
+
+
+def _response_format(request: LMRequest, quirks: Quirks) -> dict[str, object]:
+    if quirks.constrains == "json_object":
+        return {"type": "json_object"}
+    schema = {"name": request.schema_name, "strict": True, "schema": request.response_schema}
+    return {"type": "json_schema", "json_schema": schema}
+
+
+def _tool(tool: ToolDefinition) -> dict[str, object]:
+    function: dict[str, object] = {
+        "name": tool.name,
+        "description": tool.description,
+        "parameters": tool.parameters,
+    }
+    if tool.strict:
+        function["strict"] = True
+    return {"type": "function", "function": function}
+
+
+def _turns(message: Message, quirks: Quirks) -> Iterator[dict[str, object]]:
+    """The turns on the wire; every result of a tool is one of its own."""
+    role = "system" if message.role == "developer" and not quirks.has_developer else message.role
+    content = message.content
+    if isinstance(content, str):
+        yield {"role": role, "content": content}
+        return
+    said: list[Part] = []
+    for part in content:
+        if isinstance(part, ToolResultPart):
+            yield {"role": "tool", "tool_call_id": part.call_id, "content": part.content}
+        elif not isinstance(part, ReasoningPart):  # thoughts are not taken back here
+            said.append(part)
+    if said:
+        calls = [part for part in said if isinstance(part, ToolCallPart)]
+        turn: dict[str, object] = {"role": role, "content": _content(said)}
+        if calls:
+            turn["tool_calls"] = list(map(_call, calls))
+        yield turn
+
+
+def _content(parts: Iterable[Part]) -> str | list[dict[str, object]] | None:
+    """Text as a string where there is nothing beside it, None for calls without a word."""
+    shown = [part for part in parts if isinstance(part, TextPart | MediaPart)]
+    if not shown:
         return None
-    wait = _number(hint)
-    if wait is None:
-        try:
-            wait = max(0.0, parsedate_to_datetime(hint).timestamp() - now)
-        except (ValueError, OverflowError):
-            return None
-    return min(wait, LONGEST_HINT)
+    if all(isinstance(part, TextPart) for part in shown):
+        return "".join(part.text for part in shown if isinstance(part, TextPart))
+    return [{"type": "text", "text": part.text} if isinstance(part, TextPart) else _media(part) for part in shown]
 
 
-def _content(turn: Message) -> str | list[dict[str, object]]:
-    if not turn.media:
-        return turn.content
-    return [{"type": "text", "text": turn.content}, *map(_media, turn.media)]
+def _call(call: ToolCallPart) -> dict[str, object]:
+    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
 
 
 def _media(part: MediaPart) -> dict[str, object]:
@@ -172,93 +301,88 @@ def _media(part: MediaPart) -> dict[str, object]:
         case MediaPart(kind="image", url=str(url)):
             return {"type": "image_url", "image_url": {"url": url}}
         case MediaPart(kind="image", data=bytes(data)):
-            return {"type": "image_url", "image_url": {"url": _data_uri(part.mime, data)}}
+            return {"type": "image_url", "image_url": {"url": data_uri(part.mime, data)}}
         case MediaPart(kind="audio", data=bytes(data)) if part.mime in AUDIO_FORMATS:
             recording = {"data": b64encode(data).decode(), "format": AUDIO_FORMATS[part.mime]}
             return {"type": "input_audio", "input_audio": recording}
         case MediaPart(kind="file", data=bytes(data)):
             name = part.name or "document"
-            return {"type": "file", "file": {"filename": name, "file_data": _data_uri(part.mime, data)}}
+            return {"type": "file", "file": {"filename": name, "file_data": data_uri(part.mime, data)}}
+    raise cannot_carry("OpenAI's chat protocol", part, f"audio as one of: {', '.join(AUDIO_FORMATS)}")
+
+
+def cannot_carry(protocol: str, part: MediaPart, otherwise: str) -> LMRequestRejected:
+    """The error that ``protocol`` has no place for ``part``."""
     what = f"{part.kind} by URL" if part.data is None else f"{part.kind} of type {part.mime}"
-    raise LMRequestRejected(
-        f"OpenAI's chat protocol cannot carry {'an' if what[0] in 'aeiou' else 'a'} {what}",
-        hint=f"Give the bytes themselves; audio as one of: {', '.join(AUDIO_FORMATS)}.",
+    return LMRequestRejected(
+        f"{protocol} cannot carry {'an' if what[0] in 'aeiou' else 'a'} {what}",
+        hint=f"Give the bytes themselves; {otherwise}.",
     )
 
 
-def _data_uri(mime: str, data: bytes) -> str:
-    return f"data:{mime};base64,{b64encode(data).decode()}"
-
-
-def _parsed(body: bytes) -> object:
-    """The JSON in ``body``; None if it has none. The parser's error is dropped, as it holds the whole body."""
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return None
-
-
-def _number(text: str) -> float | None:
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) and number >= 0 else None
-
-
-def _text(message: dict[str, object], finish_reason: object, endpoint: str) -> tuple[str, str]:
+def _choice(number: int, choice: object, peer: Peer) -> Choice:
+    message = choice.get("message") if isinstance(choice, dict) else None
+    if not isinstance(choice, dict) or not isinstance(message, dict):
+        raise peer.malformed(f"choices[{number}].message is missing")
+    logprobs = tuple(_logprobs(choice.get("logprobs")))
     refusal = message.get("refusal")
     if isinstance(refusal, str) and refusal:
-        return refusal, "refusal"
+        return Choice(refusal, "refusal", logprobs)
+    return Choice(_reply(message, number, peer), _finish_reason(choice.get("finish_reason")), logprobs)
+
+
+def _reply(message: Mapping[str, Any], number: int, peer: Peer) -> Content:
     content = message.get("content")
     if content is not None and not isinstance(content, str):
-        raise _malformed(endpoint, f"choices[0].message.content is {type(content).__name__}, not a string")
-    return content or "", finish_reason if isinstance(finish_reason, str) else "unknown"
+        raise peer.malformed(f"choices[{number}].message.content is {type(content).__name__}, not a string")
+    thought = message.get("reasoning_content") or message.get("reasoning")
+    calls = message.get("tool_calls")
+    if not thought and not calls:
+        return content or ""
+    parts: list[Part] = [ReasoningPart(thought)] if isinstance(thought, str) else []
+    if content:
+        parts.append(TextPart(content))
+    for call in calls if isinstance(calls, list) else ():
+        match call:
+            case {"function": {"name": str(name), **function}}:
+                parts.append(ToolCallPart(str(call.get("id") or ""), name, _arguments(function.get("arguments"))))
+            case _:
+                raise peer.malformed(
+                    f"choices[{number}].message.tool_calls has an entry without a function's name"
+                )
+    return content_of(tuple(parts))
+
+
+def _arguments(value: object) -> str:
+    """JSON text; some servers send the object itself."""
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else orjson.dumps(value).decode()
+
+
+def _finish_reason(reason: object) -> str:
+    if not isinstance(reason, str) or not reason:
+        return "unknown"
+    return "tool_calls" if reason == "function_call" else reason
+
+
+def _logprobs(logprobs: object) -> Iterator[TokenLogprob]:
+    entries = logprobs.get("content") if isinstance(logprobs, dict) else None
+    for entry in entries or ():
+        match entry:
+            case {"token": str(token), "logprob": int() | float() as value}:
+                top = entry.get("top_logprobs") or ()
+                yield TokenLogprob(token, value, tuple((each["token"], each["logprob"]) for each in top))
 
 
 def _usage(usage: object) -> Usage:
     if not isinstance(usage, dict):
         return Usage()
-    details = usage.get("prompt_tokens_details")
-    cached = details.get("cached_tokens") if isinstance(details, dict) else 0
-    # A good reply is not thrown away over a bad count: what cannot be one counts as 0.
-    return Usage(_count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens")), _count(cached))
-
-
-def _count(value: object) -> int:
-    # By type, as a bool is an int too.
-    return value if type(value) is int and 0 <= value <= MOST_TOKENS else 0
-
-
-def _said(body: bytes, secret: SecretStr | None) -> str:
-    """What the peer says went wrong: its error message if the body has one, else the body's beginning."""
-    return _server_message(_parsed(body), body, secret)
-
-
-def _server_message(answer: object, body: bytes, secret: SecretStr | None) -> str:
-    match answer:
-        case {"error": {"message": str(message)}} | {"error": str(message)} | {"message": str(message)}:
-            return _quote(message, secret, EXCERPT)
-        case _:
-            return _quote(body.decode(errors="replace"), secret, EXCERPT)
-
-
-def _quote(text: str, secret: SecretStr | None, limit: int) -> str:
-    # The key is struck out before the text is cut, or a cut in mid-key would leave half of it readable.
-    if secret is not None:
-        text = text.replace(secret.get_secret_value(), "[secret]")
-    text = text.strip()
-    return text if len(text) <= limit else f"{text[:limit]}..."
-
-
-def _remedy(status: int, key_env: str) -> str:
-    where = f"the environment variable {key_env}" if key_env else "the endpoint's api_key"
-    if status == 401:
-        return f"Set {where} to a valid API key."
-    if status == 402:
-        return f"The account behind {where} has no credit left: top it up or use another key."
-    return f"The key in {where} may not do this: check its permissions, the model's name and the account."
-
-
-def _malformed(endpoint: str, what: str) -> LMReplyMalformed:
-    return LMReplyMalformed(f"{endpoint or 'endpoint'}: {what}", endpoint=endpoint)
+    read = usage.get("prompt_tokens_details")
+    written = usage.get("completion_tokens_details")
+    return Usage(
+        count(usage.get("prompt_tokens")),
+        count(usage.get("completion_tokens")),
+        count(read.get("cached_tokens")) if isinstance(read, dict) else 0,
+        reasoning_tokens=count(written.get("reasoning_tokens")) if isinstance(written, dict) else 0,
+    )

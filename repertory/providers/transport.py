@@ -4,6 +4,7 @@ One session and one connection pool, without a cap on connections: how many call
 limiter's decision, and a hidden cap would make it a second time.
 """
 
+import asyncio
 import io
 import math
 from collections.abc import Callable, Mapping
@@ -84,6 +85,31 @@ class HttpTransport:
         """
         return await self._request("POST", path, body, timeout, headers)
 
+    async def open(self, path: str, body: bytes, *, timeout: float) -> "Stream":
+        """Send ``body`` as JSON and return the answer as soon as its headers are there; ``close`` it in the end.
+
+        Args:
+            path: Appended to the base URL.
+            body: JSON, encoded.
+            timeout: Seconds until the headers.
+
+        Raises as ``post``.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                response = await self._send(
+                    "POST",
+                    path,
+                    body,
+                    aiohttp.ClientTimeout(total=None, connect=self._connect_timeout, ceil_threshold=math.inf),
+                    None,
+                )
+        except (aiohttp.ClientError, TimeoutError, OSError) as fault:
+            error = self.error_from(fault, timeout)
+        else:
+            return Stream(self, response)
+        raise error  # outside the handler for the reason given in `_request`
+
     async def get(self, path: str, *, timeout: float) -> Answer:
         """Ask for ``path``; otherwise like ``post``."""
         return await self._request("GET", path, None, timeout, None)
@@ -97,39 +123,50 @@ class HttpTransport:
     async def _request(
         self, method: str, path: str, body: bytes | None, timeout: float, headers: Mapping[str, str] | None
     ) -> Answer:
-        url = self._url(path)
-        session = self._session or self._open_session()
         limits = aiohttp.ClientTimeout(total=timeout, connect=self._connect_timeout, ceil_threshold=math.inf)
-        data = io.BytesIO(body) if body is not None and len(body) > WHOLE_BODY else body
         try:
-            response = await session.request(
-                method, url, data=data, headers=headers, timeout=limits, allow_redirects=False
-            )
+            response = await self._send(method, path, body, limits, headers)
             try:
                 return response.status, response.headers, await self._read(response.content)
             except BaseException:
                 response.close()
                 raise
         except (aiohttp.ClientError, TimeoutError, OSError) as fault:
-            error = self._error_from(fault, timeout)
+            error = self.error_from(fault, timeout)
         # Raised outside the handler on purpose: aiohttp's errors hold the request with its headers, and a
         # chained one would carry the API key into every traceback that prints details.
         raise error
 
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None,
+        limits: aiohttp.ClientTimeout,
+        headers: Mapping[str, str] | None,
+    ) -> aiohttp.ClientResponse:
+        url = self._url(path)
+        session = self._session or self._open_session()
+        data = io.BytesIO(body) if body is not None and len(body) > WHOLE_BODY else body
+        return await session.request(
+            method, url, data=data, headers=headers, timeout=limits, allow_redirects=False
+        )
+
     async def _read(self, content: aiohttp.StreamReader) -> bytes:
         first = await content.readany()
         if content.is_eof():
-            self._check_size(len(first))
+            self.check_size(len(first))
             return first
         chunks = [first]
         size = len(first)
         while chunk := await content.readany():
             size += len(chunk)
-            self._check_size(size)
+            self.check_size(size)
             chunks.append(chunk)
         return b"".join(chunks)
 
-    def _check_size(self, size: int) -> None:
+    def check_size(self, size: int) -> None:
+        """Raise LMReplyMalformed if an answer of ``size`` bytes is too large."""
         if size > self._max_body:
             raise LMReplyMalformed(
                 f"{self._name}: its answer is larger than {self._max_body} bytes", endpoint=self._name
@@ -158,7 +195,8 @@ class HttpTransport:
         )
         return self._session
 
-    def _error_from(self, fault: Exception, timeout: float) -> LMConnectionError | LMTimeout | LMReplyMalformed:
+    def error_from(self, fault: Exception, timeout: float) -> LMConnectionError | LMTimeout | LMReplyMalformed:
+        """The error that a fault of aiohttp or the system stands for."""
         name = self._name
         if isinstance(fault, aiohttp.ConnectionTimeoutError):
             return LMConnectionError(f"{name}: no connection within {self._connect_timeout:g} s", endpoint=name)
@@ -169,3 +207,58 @@ class HttpTransport:
         # Only the system's own words: the text of an aiohttp error may quote URL or headers.
         what = (fault.strerror if isinstance(fault, OSError) else None) or type(fault).__name__
         return LMConnectionError(f"{name}: the connection failed: {what}", endpoint=name)
+
+
+class Stream:
+    """An answer that is read as it comes. aiohttp stops reading the socket while much of it is not fetched."""
+
+    __slots__ = ("_response", "_size", "_transport")
+
+    def __init__(self, transport: HttpTransport, response: aiohttp.ClientResponse) -> None:
+        self._transport = transport
+        self._response = response
+        self._size = 0
+
+    @property
+    def status(self) -> int:
+        """HTTP status."""
+        return self._response.status
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The answer's headers; names ignore case."""
+        return self._response.headers
+
+    async def read(self, timeout: float) -> bytes:
+        """Return what has come, waiting at most ``timeout`` seconds for it; nothing at the end.
+
+        Raises as ``HttpTransport.post``, and closes the connection then.
+        """
+        content = self._response.content
+        try:
+            chunk = content.read_nowait()
+            if not chunk and not content.at_eof():
+                async with asyncio.timeout(timeout):
+                    chunk = await content.readany()
+            self._size += len(chunk)
+            self._transport.check_size(self._size)
+        except (aiohttp.ClientError, TimeoutError, OSError) as fault:
+            self.close()
+            error = self._transport.error_from(fault, timeout)
+        except BaseException:
+            self.close()
+            raise
+        else:
+            return chunk
+        raise error  # outside the handler for the reason given in `HttpTransport._request`
+
+    async def read_all(self, timeout: float) -> bytes:
+        """Return the whole rest."""
+        chunks = []
+        while chunk := await self.read(timeout):
+            chunks.append(chunk)
+        return b"".join(chunks)
+
+    def close(self) -> None:
+        """Give the connection back if the answer is over, else cut it."""
+        self._response.close()

@@ -7,8 +7,9 @@ from random import Random
 from repertory.clock import Clock
 from repertory.errors import ConfigError
 from repertory.events import Hooks
-from repertory.providers.endpoint import Endpoint, EndpointSettings
+from repertory.providers.endpoint import Endpoint
 from repertory.providers.local import LocalModelSettings, command, endpoint_settings
+from repertory.providers.settings import EndpointSettings
 from repertory.runtime.config import LMConfig
 from repertory.runtime.local_model import START_TIMEOUT, STOP_TIMEOUT, LocalModel, ServerAddress
 from repertory.supervisors import ChildSpec

@@ -177,8 +177,8 @@ async def test_all_that_was_tuned_reaches_the_prompt() -> None:
     report = program.load_dspy_state(state_file("tuned_fields"))
     await program(question="Warum?", kontext=["Darum"])
     system, question, answer, _ = lm.requests[0].messages
-    assert "日本語 🎻" in system.content
-    assert "höchstens ein Satz" in system.content
+    assert "日本語 🎻" in system.text
+    assert "höchstens ein Satz" in system.text
     assert "«así»" in question.content
     assert "答え 🎻" in answer.content
     assert program.compiled.inputs[1].desc == "Fundstellen, die beste zuerst"
@@ -585,7 +585,7 @@ async def test_a_runtime_asks_with_what_was_loaded_where_it_had_stored_what_was_
         async with Runtime(lm=lm, store=tmp_path / "store.db") as runtime:
             deployment = await runtime.start(program, name="qa")
             prediction = await deployment(question="Warum?", kontext=[])
-            return lm.requests[0].messages[0].content, prediction.parameters_version
+            return lm.requests[0].messages[0].text, prediction.parameters_version
 
     plain, tuned = (Predict("question, kontext: list[str] -> answer") for _ in range(2))
     tuned.load_dspy_state(state_file("tuned_fields"))

@@ -63,5 +63,5 @@ async def test_the_scripted_lm_answers_in_order_and_says_when_it_has_no_more() -
 
 
 async def test_the_scripted_lm_can_compute_its_answer() -> None:
-    lm = ScriptedLM(lambda request: request.messages[-1].content.upper())
+    lm = ScriptedLM(lambda request: request.messages[-1].text.upper())
     assert (await lm.complete(ASK)).text == "CAPITAL OF FRANCE?"

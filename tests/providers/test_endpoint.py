@@ -25,9 +25,10 @@ from repertory.errors import (
 )
 from repertory.events import CircuitChanged, Event, Hooks, LMCallFinished, LMRetryScheduled
 from repertory.providers.breaker import BreakerSettings
-from repertory.providers.endpoint import Endpoint, EndpointSettings
+from repertory.providers.endpoint import Endpoint
 from repertory.providers.lm import LM
 from repertory.providers.messages import LMRequest, LMResponse, Message, Usage
+from repertory.providers.settings import EndpointSettings
 from repertory.providers.transport import BaseURL
 from repertory.testing import FakeClock
 from tests.endpoint import CutConnection, Hang, Hold, Raw, Reply, ScriptedEndpoint, Status, Step

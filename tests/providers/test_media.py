@@ -7,15 +7,16 @@ import orjson
 import pytest
 
 from repertory.errors import LMRequestRejected
-from repertory.providers.messages import LMRequest, MediaPart, Message
+from repertory.providers.messages import LMRequest, MediaPart, Message, TextPart
 from repertory.providers.openai_chat import encode
+from repertory.providers.wire import Quirks
 
 DATA = b"\x89PNG..."
 CODED = b64encode(DATA).decode()
 
 
 def sent(part: MediaPart) -> Any:
-    body = orjson.loads(encode(LMRequest((Message("user", "Look: [image 1]", (part,)),)), "m", constrains=False))
+    body = orjson.loads(encode(LMRequest((Message("user", (TextPart("Look: [image 1]"), part)),)), "m", Quirks()))
     text, media = body["messages"][0]["content"]
     assert text == {"type": "text", "text": "Look: [image 1]"}
     return media

@@ -1,33 +1,29 @@
 from contextlib import suppress
-from email.utils import formatdate
 from types import MappingProxyType
 from typing import Any
 
 import orjson
 import pytest
 from hypothesis import given
-from hypothesis.strategies import binary, dictionaries, floats, just, lists, none, recursive, sampled_from, text
-from pydantic import SecretStr
+from hypothesis.strategies import binary, dictionaries, floats, lists, none, recursive, sampled_from, text
 
 from repertory.errors import (
-    LMAuthError,
-    LMError,
-    LMRateLimited,
     LMReplyMalformed,
-    LMRequestRejected,
     LMServerError,
-    LMTimeout,
 )
+from repertory.providers.failures import Peer
 from repertory.providers.messages import LMRequest, LMResponse, Message, Usage
-from repertory.providers.openai_chat import decode, encode, error_from, retry_after
+from repertory.providers.openai_chat import decode, encode
+from repertory.providers.wire import Quirks
 from tests.endpoint import completion
 
-NOW = 1_700_000_000.0
+PEER = Peer("qa")
+PLAIN = Quirks()
 ASK = LMRequest((Message("system", "Be brief."), Message("user", "Tag?")))
 
 
-def sent(request: LMRequest, *, constrains: bool = True) -> dict[str, Any]:
-    body: dict[str, Any] = orjson.loads(encode(request, "m-1", constrains=constrains))
+def sent(request: LMRequest, quirks: Quirks = PLAIN) -> dict[str, Any]:
+    body: dict[str, Any] = orjson.loads(encode(request, "m-1", quirks))
     return body
 
 
@@ -54,11 +50,11 @@ def test_a_schema_becomes_a_strict_response_format_where_it_is_supported() -> No
             "schema": {"type": "object", "properties": {"tag": {"type": "string"}}},
         },
     }
-    assert "response_format" not in sent(request, constrains=False)
+    assert "response_format" not in sent(request, Quirks(constrains=None))
 
 
 def test_a_completion_is_read_whole() -> None:
-    reply = decode(orjson.dumps(completion("sports", "length")))
+    reply = decode(orjson.dumps(completion("sports", "length")), PEER)
     assert reply == LMResponse("sports", "length", Usage(11, 7, 3), "scripted-1", "chatcmpl-1")
 
 
@@ -67,13 +63,13 @@ def test_usage_adds_up() -> None:
 
 
 def test_null_content_is_an_empty_reply_and_a_refusal_is_its_words() -> None:
-    assert decode(orjson.dumps(completion(None))).text == ""
-    refused = decode(orjson.dumps(completion(None, refusal="I cannot help with that.")))
+    assert decode(orjson.dumps(completion(None)), PEER).text == ""
+    refused = decode(orjson.dumps(completion(None, refusal="I cannot help with that.")), PEER)
     assert (refused.text, refused.finish_reason) == ("I cannot help with that.", "refusal")
 
 
 def test_what_a_server_left_out_is_not_invented() -> None:
-    reply = decode(b'{"choices":[{"message":{"content":"x"}}],"usage":{"prompt_tokens":"many"}}')
+    reply = decode(b'{"choices":[{"message":{"content":"x"}}],"usage":{"prompt_tokens":"many"}}', PEER)
     assert reply == LMResponse("x", "unknown", Usage(), "", "")
 
 
@@ -81,7 +77,8 @@ def test_what_a_server_left_out_is_not_invented() -> None:
 def test_a_count_that_cannot_be_one_is_0(nonsense: str) -> None:
     reply = decode(
         b'{"choices":[{"message":{"content":"x"}}],"usage":{"prompt_tokens":%b,"completion_tokens":%d,'
-        b'"prompt_tokens_details":{"cached_tokens":%b}}}' % (nonsense.encode(), 2**53, nonsense.encode())
+        b'"prompt_tokens_details":{"cached_tokens":%b}}}' % (nonsense.encode(), 2**53, nonsense.encode()),
+        PEER,
     )
     assert reply.usage == Usage(0, 2**53, 0)
 
@@ -100,13 +97,13 @@ def test_a_count_that_cannot_be_one_is_0(nonsense: str) -> None:
 )
 def test_a_malformed_reply_is_named(body: bytes, complaint: str) -> None:
     with pytest.raises(LMReplyMalformed, match=complaint) as raised:
-        decode(body, endpoint="qa")
+        decode(body, PEER)
     assert raised.value.endpoint == "qa"
 
 
 def test_an_error_in_a_200_is_a_server_error() -> None:
     with pytest.raises(LMServerError, match="qa: answered with an error: overloaded"):
-        decode(b'{"error":{"message":"overloaded"}}', endpoint="qa")
+        decode(b'{"error":{"message":"overloaded"}}', PEER)
 
 
 JSON = recursive(
@@ -123,76 +120,4 @@ JSON = recursive(
 @given(binary(max_size=50) | JSON.map(orjson.dumps))
 def test_any_body_is_a_reply_or_an_lm_error(body: bytes) -> None:
     with suppress(LMReplyMalformed, LMServerError):  # anything else fails the test
-        assert isinstance(decode(body), LMResponse)
-
-
-@pytest.mark.parametrize(
-    ("status", "kind"),
-    [
-        (307, LMRequestRejected),
-        (400, LMRequestRejected),
-        (401, LMAuthError),
-        (402, LMAuthError),
-        (403, LMAuthError),
-        (404, LMRequestRejected),
-        (408, LMTimeout),
-        (413, LMRequestRejected),
-        (422, LMRequestRejected),
-        (429, LMRateLimited),
-        (500, LMServerError),
-        (503, LMServerError),
-        (529, LMServerError),
-    ],
-)
-def test_each_status_has_its_error(status: int, kind: type[LMError]) -> None:
-    error = error_from(status, {}, b'{"error":{"message":"because"}}', now=NOW, endpoint="qa")
-    assert type(error) is kind
-    assert error.message == f"qa: answered {status}: because"
-    assert error.endpoint == "qa"
-
-
-def test_refused_credentials_name_the_variable_to_set() -> None:
-    error = error_from(401, {}, b"", now=NOW, endpoint="qa", key_env="OPENAI_API_KEY")
-    assert str(error) == "qa: answered 401\n  Set the environment variable OPENAI_API_KEY to a valid API key."
-
-
-def test_the_servers_words_are_bounded_and_the_key_struck_out_even_where_the_bound_cuts_it() -> None:
-    words = "x" * 495 + "sk-canary" + "y" * 10_000
-    error = error_from(400, {}, words.encode(), now=NOW, secret=SecretStr("sk-canary"))
-    assert len(error.message) < 550
-    assert "sk-" not in error.message
-
-
-def test_a_redirect_names_where_it_leads_with_the_key_struck_out() -> None:
-    headers = {"location": "https://elsewhere.example/v1?key=sk-canary&x=" + "y" * 10_000}
-    error = error_from(307, headers, b"", now=NOW, secret=SecretStr("sk-canary"))
-    assert "where it moved: https://elsewhere.example/v1?key=[secret]&x=y" in str(error)
-    assert "sk-canary" not in str(error)
-    assert len(str(error)) < 700
-
-
-@pytest.mark.parametrize(
-    ("headers", "seconds"),
-    [
-        ({}, None),
-        ({"retry-after": "2"}, 2),
-        ({"retry-after": "0.5"}, 0.5),
-        ({"retry-after-ms": "1500", "retry-after": "9"}, 1.5),
-        ({"retry-after-ms": "soon", "retry-after": "9"}, 9),
-        ({"retry-after": formatdate(NOW + 30, usegmt=True)}, 30),
-        ({"retry-after": formatdate(NOW - 30, usegmt=True)}, 0),
-        ({"retry-after": "1e12"}, 86_400),
-        ({"retry-after": "-3"}, None),
-        ({"retry-after": "nan"}, None),
-        ({"retry-after": "later"}, None),
-    ],
-)
-def test_every_way_to_say_when_to_come_back(headers: dict[str, str], seconds: float | None) -> None:
-    assert retry_after(headers, NOW) == seconds
-    assert error_from(429, headers, b"", now=NOW).retry_after == seconds
-
-
-@given(sampled_from(["retry-after", "retry-after-ms"]), text() | just("Mon, 99 Foo 2024 99:99:99 GMT"))
-def test_no_hint_is_too_strange_to_read(name: str, hint: str) -> None:
-    wait = retry_after({name: hint}, NOW)
-    assert wait is None or 0 <= wait <= 86_400
+        assert isinstance(decode(body, PEER), LMResponse)

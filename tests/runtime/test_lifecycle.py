@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -221,9 +222,12 @@ async def test_a_model_with_a_bug_fails_the_run_not_the_runtime() -> None:
         schema_dialect: SchemaDialect | None = "json_schema"
 
         async def complete(self, request: LMRequest) -> LMResponse:
-            if "good" in request.messages[-1].content:
+            if "good" in request.messages[-1].text:
                 return LMResponse('{"answer": "a"}', "stop", Usage(), "m", "id")
             raise ZeroDivisionError("a bug")
+
+        def stream(self, request: LMRequest) -> NoReturn:
+            pytest.fail("nobody asked for a stream")
 
         async def close(self) -> None:
             pytest.fail("the caller's own model was closed")

@@ -87,7 +87,7 @@ async def test_a_predictor_with_a_model_of_its_own_needs_none_by_name(tmp_path: 
         ask = await runtime.start(rp.Predict("a -> b", lm=lm))
         assert await ask.update_parameters("self", rp.Parameters(instructions="New.")) == 2
         assert (await ask(a="1")).b == "x"
-    assert lm.requests[0].messages[0].content.startswith("New.")
+    assert lm.requests[0].messages[0].text.startswith("New.")
 
 
 async def test_two_owners_of_one_store_do_not_overwrite_each_other(tmp_path: Path) -> None:

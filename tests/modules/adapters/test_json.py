@@ -48,7 +48,7 @@ def test_the_whole_prompt() -> None:
 def test_instructions_take_the_place_of_the_signatures_own() -> None:
     for task in ("Be harsh.", ""):
         (system,) = ADAPTER.preamble(JUDGE, (), instructions=task)
-        assert system.content.startswith(f"{task}\n\nReply with")
+        assert system.text.startswith(f"{task}\n\nReply with")
 
 
 def test_what_a_demonstration_lacks_is_left_out() -> None:

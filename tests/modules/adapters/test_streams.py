@@ -57,8 +57,8 @@ OUTPUTS: dict[str, Any] = {
 
 def answer(adapter: Adapter, outputs: dict[str, Any] = OUTPUTS) -> str:
     if isinstance(adapter, TwoStepAdapter):
-        return ChatAdapter().answer(REPORT, outputs).content
-    return adapter.answer(REPORT, outputs).content
+        return ChatAdapter().answer(REPORT, outputs).text
+    return adapter.answer(REPORT, outputs).text
 
 
 def events_of(adapter: Adapter, compiled: CompiledSignature, pieces: list[bytes]) -> list[FieldEvent]:

@@ -19,11 +19,11 @@ async def test_the_answer_is_given_freely_and_then_read() -> None:
     assert prediction.outputs == {"city": "Paris", "year": 1783}
     assert prediction.lm_calls == 2
     free, reading = lm.requests
-    assert free.messages[0].content.endswith("Your answer must say:\n- city: string\n- year: integer")
-    assert free.messages[1].content == "question: Where and when?"
+    assert free.messages[0].text.endswith("Your answer must say:\n- city: string\n- year: integer")
+    assert free.messages[1].text == "question: Where and when?"
     assert free.response_schema is None
-    assert reading.messages[1].content == "It was signed in Paris, in 1783."
-    assert "[[ ## year ## ]]\n{integer}" in reading.messages[0].content
+    assert reading.messages[1].text == "It was signed in Paris, in 1783."
+    assert "[[ ## year ## ]]\n{integer}" in reading.messages[0].text
 
 
 async def test_another_model_may_read() -> None:

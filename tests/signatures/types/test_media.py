@@ -14,7 +14,7 @@ from pydantic import BaseModel
 import repertory as rp
 from repertory.errors import InputError
 from repertory.modules import ChatAdapter
-from repertory.providers.messages import MediaPart, Message
+from repertory.providers.messages import MediaPart, Message, TextPart
 from repertory.signatures import InputField, OutputField, Signature, compile_signature
 from repertory.signatures.types import Media
 from repertory.signatures.types.mime import is_text, sniffed
@@ -170,13 +170,15 @@ def test_in_a_prompt_media_go_beside_the_text() -> None:
     )
     demo = {**inputs, "one": second, "pages": [], "sound": None, "alike": True}
     _, shown, _, question = ChatAdapter().format(compiled, [demo], inputs)
-    assert shown.media == (MediaPart("image", "image/png", png(9)),)
+    assert shown.parts[1:] == (MediaPart("image", "image/png", png(9)),)
     assert question == Message(
         "user",
-        "[[ ## one ## ]]\n[image 1]\n\n[[ ## pages ## ]]\n"
-        '[{"title":"p","picture":"[image 2]"},{"title":"q","picture":"[image 1]"}]\n\n'
-        '[[ ## tags ## ]]\n["a","b"]\n\n[[ ## sound ## ]]\n[audio 1]',
         (
+            TextPart(
+                "[[ ## one ## ]]\n[image 1]\n\n[[ ## pages ## ]]\n"
+                '[{"title":"p","picture":"[image 2]"},{"title":"q","picture":"[image 1]"}]\n\n'
+                '[[ ## tags ## ]]\n["a","b"]\n\n[[ ## sound ## ]]\n[audio 1]'
+            ),
             MediaPart("image", "image/png", png()),
             MediaPart("image", "image/png", png(9)),
             MediaPart("audio", "audio/wav", wav()),

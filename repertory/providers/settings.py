@@ -1,0 +1,97 @@
+"""What an endpoint is and how it is treated."""
+
+import math
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
+
+from repertory.errors import ConfigError
+from repertory.providers import openai_chat
+from repertory.providers.breaker import BreakerSettings
+from repertory.providers.messages import SchemaDialect
+from repertory.providers.transport import BaseURL
+from repertory.providers.wire import Quirks, WireProtocol
+
+POSITIVE = (
+    *("timeout", "connect_timeout", "first_token_timeout", "next_token_timeout"),
+    *("attempts", "requests_per_minute", "max_concurrency"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointSettings:
+    """What an endpoint is and how it is treated.
+
+    Args:
+        name: What events, errors and metrics call it.
+        model: The model's name at the provider.
+        base_url: Where ``/chat/completions`` is appended, usually ending in ``/v1``; or a function that says so
+            at each attempt, None while the endpoint is not up.
+        api_key: Sent as a bearer token; None sends none.
+        api_key_env: The environment variable the key came from, named in remedies.
+        schema_dialect: The subset of JSON Schema it constrains replies with; None if it does not constrain them.
+        protocol: What it speaks: a module such as ``openai_chat``.
+        quirks: How it departs from that.
+        timeout: Most seconds one attempt may take. A call's deadline bounds all of its attempts; a call without
+            one has ``timeout * attempts``, waits included.
+        first_token_timeout: Most seconds until a stream brings something; None leaves it to ``timeout``.
+        next_token_timeout: Most seconds from one piece of a stream to the next; None leaves it to ``timeout``.
+        connect_timeout: Seconds to open a connection.
+        attempts: Most attempts a call makes, the first included.
+        requests_per_minute: Most attempts sent in any minute; None is no limit.
+        max_concurrency: Most attempts in flight; None is no limit.
+        patience: An attempt cut off by its caller's deadline counts as a failure of the endpoint only if nobody
+            had an answer from it for this many seconds: hurried callers must not shut out patient ones as long
+            as anything is answered, and a dead endpoint must not hide behind hurried callers.
+        breaker: When its circuit opens.
+    """
+
+    name: str
+    model: str
+    base_url: BaseURL
+    api_key: SecretStr | None = None
+    api_key_env: str = ""
+    schema_dialect: SchemaDialect | None = "openai_strict"
+    protocol: WireProtocol = openai_chat
+    quirks: Quirks = field(default_factory=Quirks)
+    timeout: float = 60.0
+    first_token_timeout: float | None = None
+    next_token_timeout: float | None = None
+    connect_timeout: float = 10.0
+    attempts: int = 3
+    requests_per_minute: float | None = None
+    max_concurrency: int | None = None
+    patience: float = 10.0
+    breaker: BreakerSettings = field(default_factory=BreakerSettings)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.base_url, str):
+            self._check_url(self.base_url)
+        if self.api_key is not None:
+            self._check_key(self.api_key.get_secret_value())
+        for name in POSITIVE:
+            value = getattr(self, name)
+            if value is not None and not (value > 0 and math.isfinite(value)):
+                raise ConfigError(f"endpoint {self.name}: {name} = {value}: expected a number above 0")
+
+    def _check_url(self, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.username or parts.password:
+            raise ConfigError(
+                f"endpoint {self.name}: base_url holds a user name or password",
+                hint="Give the secret as api_key: a URL shows up in logs.",
+            )
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ConfigError(
+                f"endpoint {self.name}: base_url = {url!r}: expected http(s)://host[:port]/path",
+                hint='For instance: base_url = "https://api.openai.com/v1"',
+            )
+
+    def _check_key(self, key: str) -> None:
+        if not key or not key.isascii() or not key.isprintable() or " " in key:
+            source = self.api_key_env or "api_key"
+            raise ConfigError(
+                f"endpoint {self.name}: the API key in {source} is empty or has characters no key has",
+                hint="Look for a line break or a space that was copied along.",
+            )

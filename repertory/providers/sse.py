@@ -1,0 +1,107 @@
+"""Server-sent events, read from bytes as they come.
+
+Source: https://html.spec.whatwg.org/multipage/server-sent-events.html. Lines end in LF, CR or CRLF; a chunk may
+end anywhere, in the middle of a character or of a CRLF too. Only the fields ``event`` and ``data`` matter here.
+"""
+
+from typing import NamedTuple
+
+from repertory.providers.failures import Peer
+
+MAX_EVENT = 8 * 2**20  # bytes: a peer that never ends an event must not fill the memory
+BOM = b"\xef\xbb\xbf"
+
+
+class ServerEvent(NamedTuple):
+    """One event: its name, "" if it has none, and its data, lines joined by LF."""
+
+    name: str
+    data: bytes
+
+
+class EventReader:
+    """Turns chunks into events, the same ones for every way of cutting the bytes.
+
+    Invariant: ``_rest`` holds the pieces of the line that has not ended, ``_size`` counts the bytes of the event
+    so far, those pieces included.
+
+    Args:
+        peer: Who sends them, for errors.
+        max_event: Most bytes of one event.
+
+    Example::
+
+        reader = EventReader(Peer("qa"))
+        reader.feed(b"data: a\\n\\nda")      # [ServerEvent("", b"a")]
+        reader.feed(b"ta: b\\n\\n")          # [ServerEvent("", b"b")]
+    """
+
+    __slots__ = ("_after_cr", "_begun", "_data", "_max_event", "_name", "_peer", "_rest", "_size")
+
+    def __init__(self, peer: Peer, max_event: int = MAX_EVENT) -> None:
+        self._peer = peer
+        self._max_event = max_event
+        self._rest: list[bytes] = []
+        self._data: list[bytes] = []
+        self._name = ""
+        self._size = 0
+        self._after_cr = False  # an LF that comes now belongs to the CR before it
+        self._begun = False
+
+    def feed(self, chunk: bytes) -> list[ServerEvent]:
+        """Return the events that ``chunk`` completes.
+
+        Raises:
+            LMReplyMalformed: An event is larger than ``max_event``.
+        """
+        if not self._begun and (chunk := self._without_bom(chunk)) == b"":
+            return []
+        if self._after_cr and chunk:
+            self._after_cr = False
+            chunk = chunk.removeprefix(b"\n")
+        if b"\r" in chunk:
+            self._after_cr = chunk.endswith(b"\r")
+            chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        first, *lines = chunk.split(b"\n")
+        self._rest.append(first)
+        self._grow(len(first))
+        events = []
+        for line in lines:
+            if (event := self._line(b"".join(self._rest))) is not None:
+                events.append(event)
+            self._rest = [line]
+            self._grow(len(line))
+        return events
+
+    def _without_bom(self, chunk: bytes) -> bytes:
+        text = b"".join(self._rest) + chunk
+        self._rest.clear()
+        if len(text) < len(BOM) and BOM.startswith(text):
+            self._rest.append(text)
+            return b""
+        self._begun = True
+        return text.removeprefix(BOM)
+
+    def _grow(self, size: int) -> None:
+        self._size += size
+        if self._size > self._max_event:
+            raise self._peer.malformed(f"an event of its stream is larger than {self._max_event} bytes")
+
+    def _line(self, line: bytes) -> ServerEvent | None:
+        if not line:
+            return self._dispatch()
+        if line.startswith(b"data:"):
+            self._data.append(line[6:] if line[5:6] == b" " else line[5:])
+        elif line.startswith(b"event:"):
+            self._name = line[6:].removeprefix(b" ").decode(errors="replace")
+        elif line == b"data":
+            self._data.append(b"")
+        return None
+
+    def _dispatch(self) -> ServerEvent | None:
+        name, data = self._name, self._data
+        self._name, self._size = "", 0
+        if not data:
+            return None
+        self._data = []
+        return ServerEvent(name, data[0] if len(data) == 1 else b"\n".join(data))

@@ -1,0 +1,119 @@
+"""One reply of an endpoint as it comes: bytes to events to deltas, with a bound for every wait."""
+
+from asyncio import CancelledError
+from collections import deque
+from typing import Protocol
+
+from repertory.clock import Clock
+from repertory.errors import DeadlineExceeded, LMError, LMTimeout
+from repertory.providers.failures import Peer
+from repertory.providers.messages import Delta, End, Usage
+from repertory.providers.settings import EndpointSettings
+from repertory.providers.sse import EventReader
+from repertory.providers.transport import Stream
+
+
+class Attempt(Protocol):
+    """What wants to know how the attempt ended; only the first word counts."""
+
+    def succeed(self, usage: Usage) -> None:
+        """The reply was whole."""
+        ...
+
+    def fail(self, error: BaseException) -> None:
+        """It was not."""
+        ...
+
+
+class StreamedReply:
+    """The deltas of one reply; an async iterator. ``close`` ends the attempt, wherever it is.
+
+    Invariant: what has been read is in ``_ready`` or has been passed on; the next bytes are read only when it
+    is empty.
+    """
+
+    def __init__(
+        self,
+        settings: EndpointSettings,
+        peer: Peer,
+        stream: Stream,
+        attempt: Attempt,
+        clock: Clock,
+        deadline: float,
+    ) -> None:
+        self._settings = settings
+        self._peer = peer
+        self._stream = stream
+        self._attempt = attempt
+        self._clock = clock
+        self._deadline = deadline
+        self._events = EventReader(peer)
+        self._decoder = settings.protocol.decode_stream(peer)
+        self._ready: deque[Delta] = deque()
+        self._failure: LMError | None = None  # to be raised when all that came before it has been passed on
+        self._whole = False
+
+    def __aiter__(self) -> "StreamedReply":
+        return self
+
+    async def __anext__(self) -> Delta:
+        ready = self._ready
+        while not ready:
+            if self._whole:
+                raise StopAsyncIteration
+            try:
+                self._check()
+                await self._fetch(self._settings.next_token_timeout)
+            except BaseException as error:
+                self._attempt.fail(error)
+                raise
+        return ready.popleft()
+
+    async def begin(self) -> None:
+        """Wait for the first delta."""
+        try:
+            while not self._ready:
+                await self._fetch(self._settings.first_token_timeout)
+                self._check()  # although something may have come: as it was not passed on, all can be repeated
+        except BaseException:
+            self._stream.close()
+            raise
+
+    def close(self) -> None:
+        """Give back the connection; a reply that was not whole counts as cancelled."""
+        self._stream.close()
+        self._attempt.fail(CancelledError())
+
+    async def _fetch(self, timeout: float | None) -> None:
+        """Read once and decode what came; at the end of the stream, the whole reply.
+
+        A failure that a piece of the stream tells of is left in ``_failure``.
+        """
+        left = self._deadline - self._clock.monotonic()
+        wait = min(timeout or self._settings.timeout, left)
+        try:
+            chunk = await self._stream.read(wait)
+        except LMTimeout:
+            if wait < left:
+                raise
+            raise DeadlineExceeded(f"{self._peer.name}: the deadline passed while its reply was coming") from None
+        try:
+            self._decode(chunk)
+        except LMError as failure:
+            self._failure = failure
+
+    def _decode(self, chunk: bytes) -> None:
+        decoder = self._decoder
+        for event in self._events.feed(chunk):
+            if not decoder.ended:
+                self._ready.extend(decoder.feed(event))
+        if decoder.ended or not chunk:
+            response = decoder.finish()
+            self._ready.append(End(response))
+            self._whole = True
+            self._attempt.succeed(response.usage)
+            self._stream.close()
+
+    def _check(self) -> None:
+        if self._failure is not None:
+            raise self._failure

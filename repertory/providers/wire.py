@@ -1,0 +1,93 @@
+"""What a wire protocol is: pure functions in a module of its own, which this contract describes.
+
+A module that has these functions is a protocol; nothing is registered. What differs between servers that speak the
+same protocol is data: ``Quirks``.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from pydantic import SecretStr
+
+from repertory.providers.failures import Peer
+from repertory.providers.messages import Delta, LMRequest, LMResponse
+from repertory.providers.sse import ServerEvent
+
+
+@dataclass(frozen=True, slots=True)
+class Quirks:
+    """How a server departs from the protocol it speaks.
+
+    Attributes:
+        max_tokens_field: What Chat Completions calls the bound of the reply: OpenAI's own reasoning models refuse
+            ``max_tokens``, other servers do not know ``max_completion_tokens``.
+        has_developer: Whether it knows the role ``developer``; if not, those turns are sent as ``system``.
+        constrains: How a reply is held to a JSON schema; None if it is not.
+        stream_usage: Whether it must be asked to count tokens at the end of a stream, and knows the question.
+        default_max_tokens: Sent where the caller sets no bound and the protocol wants one (Anthropic).
+    """
+
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    has_developer: bool = True
+    constrains: Literal["json_schema", "json_object"] | None = "json_schema"
+    stream_usage: bool = True
+    default_max_tokens: int = 4096
+
+
+class StreamDecoder(Protocol):
+    """Turns the events of one streamed reply into deltas."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether the peer has said that nothing follows."""
+        ...
+
+    def feed(self, event: ServerEvent) -> list[Delta]:
+        """Return what the event brings; never an ``End``.
+
+        Raises:
+            LMReplyMalformed: The event does not follow the protocol.
+            LMError: The event says that the call failed.
+        """
+        ...
+
+    def finish(self) -> LMResponse:
+        """Return the whole reply, once the events are over.
+
+        Raises:
+            LMConnectionError: They were over before the reply was.
+        """
+        ...
+
+
+class WireProtocol(Protocol):
+    """The functions of a protocol's module."""
+
+    def headers(self, key: SecretStr | None) -> dict[str, SecretStr]:
+        """The headers that carry the key and the protocol's version."""
+        ...
+
+    def path(self, model: str, *, stream: bool) -> str:
+        """What is appended to the base URL."""
+        ...
+
+    def encode(self, request: LMRequest, model: str, quirks: Quirks, *, stream: bool = False) -> bytes:
+        """Return the body that asks ``model`` for a reply to ``request``.
+
+        Raises:
+            LMRequestRejected: It holds something that this protocol cannot carry.
+        """
+        ...
+
+    def decode(self, body: bytes, peer: Peer) -> LMResponse:
+        """Return the reply in ``body``, the body of a 2xx answer.
+
+        Raises:
+            LMReplyMalformed: It holds none; the message says what is missing.
+            LMError: It is an error although the status was not.
+        """
+        ...
+
+    def decode_stream(self, peer: Peer) -> StreamDecoder:
+        """Return a decoder of one streamed reply."""
+        ...
