@@ -14,6 +14,7 @@ from pydantic import SecretStr
 
 from repertory.errors import (
     LMAuthError,
+    LMConnectionError,
     LMError,
     LMRateLimited,
     LMReplyMalformed,
@@ -47,6 +48,10 @@ class Peer:
             text = text.replace(self.secret.get_secret_value(), "[secret]")
         text = text.strip()
         return text if len(text) <= limit else f"{text[:limit]}..."
+
+    def broken_off(self) -> LMConnectionError:
+        """The error that its stream ended before the reply did."""
+        return LMConnectionError(f"{self.name}: its stream ended before the reply", endpoint=self.name)
 
     def malformed(self, what: str) -> LMReplyMalformed:
         """The error that its answer does not follow its protocol."""

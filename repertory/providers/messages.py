@@ -11,7 +11,7 @@ Role: TypeAlias = Literal["system", "developer", "user", "assistant", "tool"]
 SchemaDialect: TypeAlias = Literal["openai_strict", "anthropic", "google", "json_schema", "llama_cpp"]
 """Which subset of JSON Schema an endpoint constrains replies with."""
 
-Effort: TypeAlias = Literal["minimal", "low", "medium", "high"]
+Effort: TypeAlias = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
 
 @dataclass(frozen=True, slots=True)

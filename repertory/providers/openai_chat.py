@@ -11,9 +11,9 @@ from typing import Any
 import orjson
 from pydantic import SecretStr
 
-from repertory.errors import LMConnectionError, LMRequestRejected
 from repertory.providers.assembly import Assembly, content_of
 from repertory.providers.failures import Peer, parsed, read_object, stated_error
+from repertory.providers.logprobs import openai_logprobs
 from repertory.providers.messages import (
     Choice,
     Content,
@@ -36,10 +36,9 @@ from repertory.providers.messages import (
     UsageDelta,
 )
 from repertory.providers.sse import ServerEvent
-from repertory.providers.wire import Quirks
+from repertory.providers.wire import Quirks, cannot_carry, count, items
 
 PATH = "/chat/completions"
-MOST_TOKENS = 2**53  # a count above is nonsense, and no float or JSON reader would keep it exactly
 AUDIO_FORMATS = MappingProxyType(
     {"audio/wav": "wav", "audio/x-wav": "wav", "audio/mpeg": "mp3", "audio/mp3": "mp3"}
 )
@@ -151,9 +150,7 @@ class ChatStream:
         choices = [self._choices[number].choice() for number in sorted(self._choices)]
         unfinished = any(not each.finish_reason for each in self._choices.values())
         if not choices or (unfinished and not self.ended):
-            raise LMConnectionError(
-                f"{self._peer.name}: its stream ended before the reply", endpoint=self._peer.name
-            )
+            raise self._peer.broken_off()
         first, *others = choices
         return LMResponse(
             first.content,
@@ -177,7 +174,7 @@ class ChatStream:
         if isinstance(delta, dict):
             streamed.read(delta, number, deltas)
         if choice.get("logprobs"):
-            streamed.logprobs.extend(_logprobs(choice["logprobs"]))
+            streamed.logprobs.extend(openai_logprobs(_listed(choice["logprobs"])))
         if isinstance(reason := choice.get("finish_reason"), str):
             streamed.finish_reason = reason
 
@@ -205,7 +202,7 @@ class _StreamedChoice:
             self._refused = True
             self.assembly.text(refusal)
             deltas.append(TextDelta(refusal, number))
-        for call in delta.get("tool_calls") or ():
+        for call in items(delta.get("tool_calls")):
             self._read_call(call, number, deltas)
 
     def choice(self) -> Choice:
@@ -234,12 +231,6 @@ def tool_choice(choice: str) -> object:
 def data_uri(mime: str, data: bytes) -> str:
     """``data`` as a ``data:`` URL (RFC 2397)."""
     return f"data:{mime};base64,{b64encode(data).decode()}"
-
-
-def count(value: object) -> int:
-    """A number of tokens. A good reply is not thrown away over a bad count: what cannot be one is 0."""
-    # By type, as a bool is an int too.
-    return value if type(value) is int and 0 <= value <= MOST_TOKENS else 0
 
 
 def _response_format(request: LMRequest, quirks: Quirks) -> dict[str, object]:
@@ -311,20 +302,11 @@ def _media(part: MediaPart) -> dict[str, object]:
     raise cannot_carry("OpenAI's chat protocol", part, f"audio as one of: {', '.join(AUDIO_FORMATS)}")
 
 
-def cannot_carry(protocol: str, part: MediaPart, otherwise: str) -> LMRequestRejected:
-    """The error that ``protocol`` has no place for ``part``."""
-    what = f"{part.kind} by URL" if part.data is None else f"{part.kind} of type {part.mime}"
-    return LMRequestRejected(
-        f"{protocol} cannot carry {'an' if what[0] in 'aeiou' else 'a'} {what}",
-        hint=f"Give the bytes themselves; {otherwise}.",
-    )
-
-
 def _choice(number: int, choice: object, peer: Peer) -> Choice:
     message = choice.get("message") if isinstance(choice, dict) else None
     if not isinstance(choice, dict) or not isinstance(message, dict):
         raise peer.malformed(f"choices[{number}].message is missing")
-    logprobs = tuple(_logprobs(choice.get("logprobs")))
+    logprobs = tuple(openai_logprobs(_listed(choice.get("logprobs"))))
     refusal = message.get("refusal")
     if isinstance(refusal, str) and refusal:
         return Choice(refusal, "refusal", logprobs)
@@ -342,7 +324,7 @@ def _reply(message: Mapping[str, Any], number: int, peer: Peer) -> Content:
     parts: list[Part] = [ReasoningPart(thought)] if isinstance(thought, str) else []
     if content:
         parts.append(TextPart(content))
-    for call in calls if isinstance(calls, list) else ():
+    for call in items(calls):
         match call:
             case {"function": {"name": str(name), **function}}:
                 parts.append(ToolCallPart(str(call.get("id") or ""), name, _arguments(function.get("arguments"))))
@@ -366,13 +348,8 @@ def _finish_reason(reason: object) -> str:
     return "tool_calls" if reason == "function_call" else reason
 
 
-def _logprobs(logprobs: object) -> Iterator[TokenLogprob]:
-    entries = logprobs.get("content") if isinstance(logprobs, dict) else None
-    for entry in entries or ():
-        match entry:
-            case {"token": str(token), "logprob": int() | float() as value}:
-                top = entry.get("top_logprobs") or ()
-                yield TokenLogprob(token, value, tuple((each["token"], each["logprob"]) for each in top))
+def _listed(logprobs: object) -> object:
+    return logprobs.get("content") if isinstance(logprobs, dict) else None
 
 
 def _usage(usage: object) -> Usage:

@@ -5,13 +5,16 @@ same protocol is data: ``Quirks``.
 """
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from pydantic import SecretStr
 
+from repertory.errors import LMRequestRejected
 from repertory.providers.failures import Peer
-from repertory.providers.messages import Delta, LMRequest, LMResponse
+from repertory.providers.messages import Delta, LMRequest, LMResponse, MediaPart
 from repertory.providers.sse import ServerEvent
+
+MOST_TOKENS = 2**53  # a count above is nonsense, and no float or JSON reader would keep it exactly
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,7 @@ class Quirks:
         has_developer: Whether it knows the role ``developer``; if not, those turns are sent as ``system``.
         constrains: How a reply is held to a JSON schema; None if it is not.
         stream_usage: Whether it must be asked to count tokens at the end of a stream, and knows the question.
+        samples: Whether it takes ``temperature`` and ``top_p``, where its protocol has left that open (Anthropic).
         default_max_tokens: Sent where the caller sets no bound and the protocol wants one (Anthropic).
     """
 
@@ -31,6 +35,7 @@ class Quirks:
     has_developer: bool = True
     constrains: Literal["json_schema", "json_object"] | None = "json_schema"
     stream_usage: bool = True
+    samples: bool = True
     default_max_tokens: int = 4096
 
 
@@ -91,3 +96,23 @@ class WireProtocol(Protocol):
     def decode_stream(self, peer: Peer) -> StreamDecoder:
         """Return a decoder of one streamed reply."""
         ...
+
+
+def items(value: object) -> list[Any]:
+    """The entries of a list that came over the wire; none if it is not one."""
+    return value if isinstance(value, list) else []
+
+
+def count(value: object) -> int:
+    """A number of tokens. A good reply is not thrown away over a bad count: what cannot be one is 0."""
+    # By type, as a bool is an int too.
+    return value if type(value) is int and 0 <= value <= MOST_TOKENS else 0
+
+
+def cannot_carry(protocol: str, part: MediaPart, otherwise: str) -> LMRequestRejected:
+    """The error that ``protocol`` has no place for ``part``."""
+    what = f"{part.kind} by URL" if part.data is None else f"{part.kind} of type {part.mime}"
+    return LMRequestRejected(
+        f"{protocol} cannot carry {'an' if what[0] in 'aeiou' else 'a'} {what}",
+        hint=f"Give the bytes themselves; {otherwise}.",
+    )

@@ -47,10 +47,12 @@ class LMConfig(_Table):
     """One language model.
 
     Attributes:
-        model: ``local`` (the packaged model), ``local/PATH.gguf``, or ``openai/NAME`` for any endpoint that
-            speaks OpenAI Chat Completions.
-        base_url: Where an ``openai/`` endpoint is.
-        api_key_env: Environment variable that holds its key; "" for an endpoint without one.
+        model: ``local`` (the packaged model), ``local/PATH.gguf``, or ``PROVIDER/NAME`` with a provider of
+            ``repertory.providers.catalog``, such as ``openai/gpt-4.1-mini``; ``compatible/NAME`` for any endpoint
+            that speaks OpenAI Chat Completions.
+        base_url: Where the endpoint is; None is where the provider usually is.
+        api_key_env: Environment variable that holds its key; "" for an endpoint without one, None for the
+            provider's usual one.
         structured_output: Whether it constrains replies to a JSON schema.
         timeout: Seconds one attempt may take; a run's deadline bounds them all.
         connect_timeout: Seconds to open a connection.
@@ -61,8 +63,8 @@ class LMConfig(_Table):
     """
 
     model: str
-    base_url: str = "https://api.openai.com/v1"
-    api_key_env: VariableName = "OPENAI_API_KEY"
+    base_url: str | None = None
+    api_key_env: VariableName | None = None
     structured_output: bool = True
     timeout: float = Field(default=60.0, gt=0)
     connect_timeout: float = Field(default=10.0, gt=0)
@@ -77,15 +79,15 @@ class LMConfig(_Table):
         """The part of ``model`` before the slash."""
         return self.model.partition("/")[0]
 
-    def api_key(self) -> SecretStr | None:
+    def api_key(self, variable: str) -> SecretStr | None:
         """The key from the environment. Raises ConfigError if the variable is not set."""
-        if not self.api_key_env:
+        if not variable:
             return None
-        key = os.environ.get(self.api_key_env, "")
+        key = os.environ.get(variable, "")
         if not key:
             raise ConfigError(
-                f"{self.model}: the environment variable {self.api_key_env} is not set",
-                hint=f'Run: export {self.api_key_env}=...   (or set api_key_env = "" if it needs no key)',
+                f"{self.model}: the environment variable {variable} is not set",
+                hint=f'Run: export {variable}=...   (or set api_key_env = "" if it needs no key)',
             )
         return SecretStr(key)
 

@@ -7,9 +7,11 @@ from random import Random
 from repertory.clock import Clock
 from repertory.errors import ConfigError
 from repertory.events import Hooks
+from repertory.providers.catalog import PROVIDERS, provider_named
 from repertory.providers.endpoint import Endpoint
 from repertory.providers.local import LocalModelSettings, command, endpoint_settings
 from repertory.providers.settings import EndpointSettings
+from repertory.providers.wire import Quirks
 from repertory.runtime.config import LMConfig
 from repertory.runtime.local_model import START_TIMEOUT, STOP_TIMEOUT, LocalModel, ServerAddress
 from repertory.supervisors import ChildSpec
@@ -30,6 +32,7 @@ def make_endpoint(
             settings = replace(
                 endpoint_settings(local, address, name=name, timeout=config.timeout),
                 schema_dialect="llama_cpp" if config.structured_output else None,
+                quirks=Quirks(constrains="json_schema" if config.structured_output else None),
                 connect_timeout=config.connect_timeout,
                 attempts=config.attempts,
                 requests_per_minute=config.limits.requests_per_minute,
@@ -43,13 +46,8 @@ def make_endpoint(
                 shutdown=2 * STOP_TIMEOUT,
             )
             return Endpoint(settings, clock=clock, hooks=hooks, rng=rng), child
-        case "openai":
-            return Endpoint(_remote_settings(name, config), clock=clock, hooks=hooks, rng=rng), None
         case _:
-            raise ConfigError(
-                f"lm.{name}.model = {config.model!r}: unknown provider {config.provider!r}",
-                hint="Write local, local/PATH.gguf, or openai/NAME (any endpoint with OpenAI's chat protocol).",
-            )
+            return Endpoint(_remote_settings(name, config), clock=clock, hooks=hooks, rng=rng), None
 
 
 def _local_settings(config: LMConfig) -> LocalModelSettings:
@@ -64,15 +62,32 @@ def _local_settings(config: LMConfig) -> LocalModelSettings:
 
 def _remote_settings(name: str, config: LMConfig) -> EndpointSettings:
     _, _, model = config.model.partition("/")
+    provider = provider_named(config.provider, elsewhere=config.base_url is not None)
+    if provider is None:
+        raise ConfigError(
+            f"lm.{name}.model = {config.model!r}: unknown provider {config.provider!r}",
+            hint=f"Write local, local/PATH.gguf, or PROVIDER/NAME with one of: {', '.join(PROVIDERS)}.",
+        )
     if not model:
-        raise ConfigError(f"lm.{name}.model = {config.model!r} names no model", hint="Write openai/NAME.")
+        raise ConfigError(
+            f"lm.{name}.model = {config.model!r} names no model", hint=f"Write {config.provider}/NAME."
+        )
+    base_url = config.base_url or provider.base_url
+    if base_url is None:
+        raise ConfigError(
+            f"lm.{name}.base_url is missing, and nobody else knows where {config.provider} is",
+            hint=f'Write: [lm.{name}] base_url = "https://.../v1"',
+        )
+    key_env = provider.api_key_env if config.api_key_env is None else config.api_key_env
     return EndpointSettings(
         name=name,
         model=model,
-        base_url=config.base_url,
-        api_key=config.api_key(),
-        api_key_env=config.api_key_env,
-        schema_dialect="openai_strict" if config.structured_output else None,
+        base_url=base_url,
+        api_key=config.api_key(key_env),
+        api_key_env=key_env,
+        schema_dialect=provider.schema_dialect if config.structured_output else None,
+        protocol=provider.protocol,
+        quirks=provider.quirks if config.structured_output else replace(provider.quirks, constrains=None),
         timeout=config.timeout,
         connect_timeout=config.connect_timeout,
         attempts=config.attempts,

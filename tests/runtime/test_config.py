@@ -86,11 +86,11 @@ def test_a_file_that_is_not_text(tmp_path: Path) -> None:
 
 def test_the_key_comes_from_the_environment_and_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_KEY", "sk-secret")
-    config = LMConfig(model="openai/x", api_key_env="MY_KEY")
-    key = config.api_key()
+    config = LMConfig(model="openai/x")
+    key = config.api_key("MY_KEY")
     assert key is not None
     assert (key.get_secret_value(), "sk-secret" in repr((config, key))) == ("sk-secret", False)
     monkeypatch.setenv("MY_KEY", "")
     with pytest.raises(ConfigError, match=r"MY_KEY is not set\n  Run: export MY_KEY="):
-        config.api_key()
-    assert LMConfig(model="openai/x", api_key_env="").api_key() is None
+        config.api_key("MY_KEY")
+    assert LMConfig(model="openai/x", api_key_env="").api_key("") is None

@@ -1,0 +1,274 @@
+"""OpenAI's Responses API on the wire, without the provider's own storage: every call carries its conversation.
+
+Source: https://platform.openai.com/docs/api-reference/responses and .../responses-streaming.
+"""
+
+from base64 import b64encode
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import orjson
+
+from repertory.providers import openai_chat
+from repertory.providers.assembly import content_of
+from repertory.providers.failures import Peer, parsed, read_object, stated_error
+from repertory.providers.logprobs import openai_logprobs
+from repertory.providers.messages import (
+    Delta,
+    LMRequest,
+    LMResponse,
+    MediaPart,
+    Message,
+    Part,
+    ReasoningDelta,
+    ReasoningPart,
+    TextDelta,
+    TextPart,
+    TokenLogprob,
+    ToolCallDelta,
+    ToolCallPart,
+    ToolDefinition,
+    ToolResultPart,
+    Usage,
+    UsageDelta,
+)
+from repertory.providers.sse import ServerEvent
+from repertory.providers.wire import Quirks, cannot_carry, count, items
+
+CUTS = MappingProxyType({"max_output_tokens": "length", "content_filter": "content_filter"})
+ENDINGS = frozenset({"response.completed", "response.incomplete", "response.failed"})
+
+headers = openai_chat.headers
+
+
+def path(model: str, *, stream: bool) -> str:
+    """Always the same."""
+    return "/responses"
+
+
+def encode(request: LMRequest, model: str, quirks: Quirks, *, stream: bool = False) -> bytes:
+    """Return the body that asks ``model`` for a reply."""
+    body: dict[str, object] = {
+        "model": model,
+        "input": [item for message in request.messages for item in _items(message, quirks)],
+        "store": False,
+        # Without storage a thought can only be taken up again if it comes along, encrypted.
+        "include": ["reasoning.encrypted_content"],
+    }
+    for name in ("temperature", "top_p", "parallel_tool_calls"):
+        if (value := getattr(request, name)) is not None:
+            body[name] = value
+    if request.max_tokens is not None:
+        body["max_output_tokens"] = request.max_tokens
+    if request.response_schema is not None and quirks.constrains:
+        schema = {"type": "json_schema", "name": request.schema_name, "strict": True}
+        body["text"] = {"format": {**schema, "schema": request.response_schema}}
+    if request.tools:
+        body["tools"] = list(map(_tool, request.tools))
+        choice = request.tool_choice
+        body["tool_choice"] = (
+            choice if choice in openai_chat.PLAIN_CHOICES else {"type": "function", "name": choice}
+        )
+    if request.top_logprobs is not None:
+        body["top_logprobs"] = request.top_logprobs
+        body["include"] = ["reasoning.encrypted_content", "message.output_text.logprobs"]
+    if request.thinking is not None:
+        thinking: dict[str, object] = {"summary": "auto"}
+        if request.thinking.effort is not None:
+            thinking["effort"] = request.thinking.effort
+        body["reasoning"] = thinking
+    if stream:
+        body["stream"] = True
+    body.update(request.extra)
+    return orjson.dumps(body, default=dict)
+
+
+def decode(body: bytes, peer: Peer) -> LMResponse:
+    """Return the reply in the body of a 2xx answer."""
+    return _response(read_object(body, peer), peer)
+
+
+def decode_stream(peer: Peer) -> "ResponsesStream":
+    """Return a decoder of one streamed reply."""
+    return ResponsesStream(peer)
+
+
+class ResponsesStream:
+    """Reads the ``response.*`` events; the last one brings the whole reply, which is what counts."""
+
+    def __init__(self, peer: Peer) -> None:
+        self._peer = peer
+        self._calls: dict[int, int] = {}  # output_index -> number of the call
+        self._response: LMResponse | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether the whole reply has come."""
+        return self._response is not None
+
+    def feed(self, event: ServerEvent) -> list[Delta]:
+        """Return what the event brings."""
+        if event.data.strip() == b"[DONE]":
+            return []
+        data = parsed(event.data)
+        if not isinstance(data, dict):
+            raise self._peer.malformed("an event of its stream is not a JSON object")
+        match data:
+            case {"type": "response.output_text.delta" | "response.refusal.delta", "delta": str(text)}:
+                return [TextDelta(text)]
+            case {
+                "type": "response.reasoning_summary_text.delta" | "response.reasoning_text.delta",
+                "delta": str(text),
+            }:
+                return [ReasoningDelta(text)]
+            case {"type": "response.output_item.added", "item": {"type": "function_call", **item}}:
+                index = self._calls.setdefault(count(data.get("output_index")), len(self._calls))
+                return [ToolCallDelta(index, str(item.get("call_id") or ""), str(item.get("name") or ""), "")]
+            case {"type": "response.function_call_arguments.delta", "delta": str(piece)}:
+                index = self._calls.setdefault(count(data.get("output_index")), len(self._calls))
+                return [ToolCallDelta(index, "", "", piece)]
+            case {"type": str(kind), "response": dict(response)} if kind in ENDINGS:
+                return self._end(response, event.data)
+            case {"type": "error", **said}:
+                raise stated_error({"error": said.get("error") or said}, event.data, self._peer)
+            case {"error": dict() | str()}:
+                raise stated_error(data, event.data, self._peer)
+        return []
+
+    def finish(self) -> LMResponse:
+        """Return the whole reply."""
+        if self._response is None:
+            raise self._peer.broken_off()
+        return self._response
+
+    def _end(self, response: Mapping[str, Any], data: bytes) -> list[Delta]:
+        if response.get("error"):
+            raise stated_error(response, data, self._peer)
+        self._response = _response(response, self._peer)
+        return [UsageDelta(self._response.usage)]
+
+
+def _items(message: Message, quirks: Quirks) -> Iterator[dict[str, object]]:
+    """The items on the wire: a turn's words and media are one, each call, result and thought one of its own."""
+    role = "system" if message.role == "developer" and not quirks.has_developer else message.role
+    if isinstance(message.content, str):
+        yield {"role": role, "content": message.content}
+        return
+    said: list[dict[str, object]] = []
+    for part in message.content:
+        if isinstance(part, TextPart | MediaPart):
+            said.append(_content(part, role))
+            continue
+        if said:
+            yield {"role": role, "content": said}
+            said = []
+        yield _item(part)
+    if said:
+        yield {"role": role, "content": said}
+
+
+def _item(part: ToolCallPart | ToolResultPart | ReasoningPart) -> dict[str, object]:
+    match part:
+        case ToolCallPart(id, name, arguments):
+            return {"type": "function_call", "call_id": id, "name": name, "arguments": arguments}
+        case ToolResultPart(call_id, _, content):
+            return {"type": "function_call_output", "call_id": call_id, "output": content}
+        case ReasoningPart(text, signature):
+            summary = [{"type": "summary_text", "text": text}] if text else []
+            return {"type": "reasoning", "id": part.id, "summary": summary, "encrypted_content": signature}
+
+
+def _content(part: TextPart | MediaPart, role: str) -> dict[str, object]:
+    match part:
+        case TextPart(text):
+            return {"type": "output_text" if role == "assistant" else "input_text", "text": text}
+        case MediaPart(kind="image", url=str(url)):
+            return {"type": "input_image", "image_url": url, "detail": "auto"}
+        case MediaPart(kind="image", data=bytes(data)):
+            return {"type": "input_image", "image_url": openai_chat.data_uri(part.mime, data), "detail": "auto"}
+        case MediaPart(kind="file", url=str(url)):
+            return {"type": "input_file", "file_url": url}
+        case MediaPart(kind="file", data=bytes(data)):
+            content = openai_chat.data_uri(part.mime, data)
+            return {"type": "input_file", "filename": part.name or "document", "file_data": content}
+        case MediaPart(kind="audio", data=bytes(data)) if part.mime in openai_chat.AUDIO_FORMATS:
+            recording = {"data": b64encode(data).decode(), "format": openai_chat.AUDIO_FORMATS[part.mime]}
+            return {"type": "input_audio", "input_audio": recording}
+    raise cannot_carry(
+        "OpenAI's Responses protocol", part, f"audio as one of: {', '.join(openai_chat.AUDIO_FORMATS)}"
+    )
+
+
+def _tool(tool: ToolDefinition) -> dict[str, object]:
+    return {
+        "type": "function",
+        "name": tool.name,
+        "description": tool.description,
+        "parameters": tool.parameters,
+        "strict": tool.strict,
+    }
+
+
+def _response(reply: Mapping[str, Any], peer: Peer) -> LMResponse:
+    output = reply.get("output")
+    if not isinstance(output, list):
+        raise peer.malformed("output is missing or not a list")
+    parts: list[Part] = []
+    logprobs: list[TokenLogprob] = []
+    refused = False
+    for number, item in enumerate(output):
+        match item:
+            case {"type": "message", "content": list(contents)}:
+                for content in contents:
+                    match content:
+                        case {"type": "output_text", "text": str(text)}:
+                            parts.append(TextPart(text))
+                            logprobs += openai_logprobs(content.get("logprobs"))
+                        case {"type": "refusal", "refusal": str(text)}:
+                            parts.append(TextPart(text))
+                            refused = True
+            case {"type": "function_call", "call_id": str(id), "name": str(name)}:
+                parts.append(ToolCallPart(id, name, str(item.get("arguments") or "")))
+            case {"type": "reasoning", **thought}:
+                parts.append(_thought(thought))
+            case {"type": "message" | "function_call" as kind}:
+                raise peer.malformed(f"output[{number}] is no whole item of type {kind}")
+    return LMResponse(
+        content_of(tuple(parts)),
+        "refusal" if refused else _finish_reason(reply, parts),
+        _usage(reply.get("usage")),
+        str(reply.get("model") or ""),
+        str(reply.get("id") or ""),
+        tuple(logprobs),
+    )
+
+
+def _thought(thought: Mapping[Any, Any]) -> ReasoningPart:
+    pieces = [*items(thought.get("summary")), *items(thought.get("content"))]
+    text = "\n\n".join(str(each.get("text") or "") for each in pieces if isinstance(each, dict))
+    signature = str(thought.get("encrypted_content") or "")
+    return ReasoningPart(text, signature, redacted=not text, id=str(thought.get("id") or ""))
+
+
+def _finish_reason(reply: Mapping[str, Any], parts: list[Part]) -> str:
+    match reply:
+        case {"status": "incomplete", "incomplete_details": {"reason": str(reason)}}:
+            return CUTS.get(reason, reason)
+        case {"status": "completed"}:
+            return "tool_calls" if any(isinstance(part, ToolCallPart) for part in parts) else "stop"
+        case {"status": str(status)}:
+            return status
+    return "unknown"
+
+
+def _usage(usage: object) -> Usage:
+    if not isinstance(usage, dict):
+        return Usage()
+    read, written = usage.get("input_tokens_details"), usage.get("output_tokens_details")
+    return Usage(
+        count(usage.get("input_tokens")),
+        count(usage.get("output_tokens")),
+        count(read.get("cached_tokens")) if isinstance(read, dict) else 0,
+        reasoning_tokens=count(written.get("reasoning_tokens")) if isinstance(written, dict) else 0,
+    )
