@@ -3,9 +3,9 @@
 from pydantic import SecretStr
 
 from repertory.providers import anthropic_messages
-from repertory.providers.anthropic_messages import decode, decode_stream, encode, path
+from repertory.providers.anthropic_messages import LACKS, decode, decode_stream, encode, path
 
-__all__ = ["decode", "decode_stream", "encode", "headers", "path"]
+__all__ = ["LACKS", "decode", "decode_stream", "encode", "headers", "path"]
 
 VERSION = SecretStr("2023-06-01")
 

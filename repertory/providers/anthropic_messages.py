@@ -48,6 +48,7 @@ FINISH_REASONS = MappingProxyType(
         "refusal": "refusal",
     }
 )
+LACKS: tuple[str, ...] = ("seed", "n", "top_logprobs")
 
 
 def headers(key: SecretStr | None) -> dict[str, SecretStr]:
@@ -70,7 +71,9 @@ def encode(request: LMRequest, model: str, quirks: Quirks, *, stream: bool = Fal
     }
     if system := _system(request.messages):
         body["system"] = system
-    body |= _sampling(request, quirks)
+    for name in ("temperature", "top_p"):
+        if (value := getattr(request, name)) is not None:
+            body[name] = value
     if request.stop:
         body["stop_sequences"] = request.stop
     if request.tools:
@@ -202,18 +205,6 @@ class MessagesStream:
         # Counts are totals so far; those that a later event leaves out or nulls stay.
         self._counts.update({name: value for name, value in usage.items() if value is not None})
         return [UsageDelta(_usage(self._counts))]
-
-
-def _sampling(request: LMRequest, quirks: Quirks) -> dict[str, object]:
-    """What the protocol's present version no longer takes, not even at its default."""
-    chosen = {"temperature": request.temperature, "top_p": request.top_p}
-    options: dict[str, object] = {name: value for name, value in chosen.items() if value is not None}
-    if options and not quirks.samples:
-        raise LMRequestRejected(
-            f"Anthropic's protocol of {VERSION} takes no {' and no '.join(options)}",
-            hint="Leave it out; for a model that heeds it, name the provider anthropic-2023-06-01 instead.",
-        )
-    return options
 
 
 def _system(messages: tuple[Message, ...]) -> str | list[dict[str, object]]:

@@ -6,9 +6,9 @@ Source: https://learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycl
 
 from pydantic import SecretStr
 
-from repertory.providers.openai_chat import decode, decode_stream, encode, path
+from repertory.providers.openai_chat import LACKS, decode, decode_stream, encode, path
 
-__all__ = ["decode", "decode_stream", "encode", "headers", "path"]
+__all__ = ["LACKS", "decode", "decode_stream", "encode", "headers", "path"]
 
 
 def headers(key: SecretStr | None) -> dict[str, SecretStr]:

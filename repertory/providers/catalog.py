@@ -64,7 +64,7 @@ PROVIDERS = MappingProxyType(
             "https://api.anthropic.com/v1",
             "ANTHROPIC_API_KEY",
             "anthropic",
-            Quirks(samples=False),
+            Quirks(lacks=("temperature", "top_p")),
         ),
         "anthropic-2023-06-01": Provider(
             anthropic_2023, "https://api.anthropic.com/v1", "ANTHROPIC_API_KEY", "anthropic", PLAIN

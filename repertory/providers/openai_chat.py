@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 from pydantic import SecretStr
 
+from repertory.errors import LMRequestRejected
 from repertory.providers.assembly import Assembly, content_of
 from repertory.providers.failures import Peer, parsed, read_object, stated_error
 from repertory.providers.logprobs import openai_logprobs
@@ -27,6 +28,7 @@ from repertory.providers.messages import (
     ReasoningPart,
     TextDelta,
     TextPart,
+    Thinking,
     TokenLogprob,
     ToolCallDelta,
     ToolCallPart,
@@ -43,7 +45,8 @@ AUDIO_FORMATS = MappingProxyType(
     {"audio/wav": "wav", "audio/x-wav": "wav", "audio/mpeg": "mp3", "audio/mp3": "mp3"}
 )
 PLAIN_CHOICES = ("auto", "none", "required")
-OPTIONS = ("temperature", "top_p", "seed", "stop", "parallel_tool_calls")  # named alike on both sides
+OPTIONS = ("temperature", "top_p", "seed", "stop")  # named alike on both sides
+LACKS: tuple[str, ...] = ()
 
 
 def headers(key: SecretStr | None) -> dict[str, SecretStr]:
@@ -72,13 +75,15 @@ def encode(request: LMRequest, model: str, quirks: Quirks, *, stream: bool = Fal
     if request.tools:
         body["tools"] = list(map(_tool, request.tools))
         body["tool_choice"] = tool_choice(request.tool_choice)
+        if request.parallel_tool_calls is not None:  # refused where there are no tools
+            body["parallel_tool_calls"] = request.parallel_tool_calls
     if request.n != 1:
         body["n"] = request.n
     if request.top_logprobs is not None:
         body["logprobs"] = True
         body["top_logprobs"] = request.top_logprobs
-    if request.thinking is not None and request.thinking.effort is not None:
-        body["reasoning_effort"] = request.thinking.effort
+    if request.thinking is not None:
+        body["reasoning_effort"] = effort(request.thinking)
     if stream:
         body["stream"] = True
         if quirks.stream_usage:
@@ -221,6 +226,20 @@ class _StreamedChoice:
         arguments = _arguments(function.get("arguments"))
         self.assembly.call(index, id, name, arguments)
         deltas.append(ToolCallDelta(index, id, name, arguments, number))
+
+
+def effort(thinking: Thinking) -> str:
+    """How much to think, as OpenAI's protocols have it.
+
+    Raises:
+        LMRequestRejected: It is said in tokens alone.
+    """
+    if thinking.effort is None:
+        raise LMRequestRejected(
+            f"thinking = {thinking}: OpenAI's protocols take no number of tokens",
+            hint='Say it in steps: Thinking(effort="low").',
+        )
+    return thinking.effort
 
 
 def tool_choice(choice: str) -> object:

@@ -38,6 +38,7 @@ from repertory.providers.wire import Quirks, cannot_carry, count, items
 
 CUTS = MappingProxyType({"max_output_tokens": "length", "content_filter": "content_filter"})
 ENDINGS = frozenset({"response.completed", "response.incomplete", "response.failed"})
+LACKS: tuple[str, ...] = ("seed", "n", "stop")
 
 headers = openai_chat.headers
 
@@ -56,7 +57,7 @@ def encode(request: LMRequest, model: str, quirks: Quirks, *, stream: bool = Fal
         # Without storage a thought can only be taken up again if it comes along, encrypted.
         "include": ["reasoning.encrypted_content"],
     }
-    for name in ("temperature", "top_p", "parallel_tool_calls"):
+    for name in ("temperature", "top_p"):
         if (value := getattr(request, name)) is not None:
             body[name] = value
     if request.max_tokens is not None:
@@ -66,6 +67,8 @@ def encode(request: LMRequest, model: str, quirks: Quirks, *, stream: bool = Fal
         body["text"] = {"format": {**schema, "schema": request.response_schema}}
     if request.tools:
         body["tools"] = list(map(_tool, request.tools))
+        if request.parallel_tool_calls is not None:  # refused where there are no tools
+            body["parallel_tool_calls"] = request.parallel_tool_calls
         choice = request.tool_choice
         body["tool_choice"] = (
             choice if choice in openai_chat.PLAIN_CHOICES else {"type": "function", "name": choice}
@@ -74,10 +77,7 @@ def encode(request: LMRequest, model: str, quirks: Quirks, *, stream: bool = Fal
         body["top_logprobs"] = request.top_logprobs
         body["include"] = ["reasoning.encrypted_content", "message.output_text.logprobs"]
     if request.thinking is not None:
-        thinking: dict[str, object] = {"summary": "auto"}
-        if request.thinking.effort is not None:
-            thinking["effort"] = request.thinking.effort
-        body["reasoning"] = thinking
+        body["reasoning"] = {"summary": "auto", "effort": openai_chat.effort(request.thinking)}
     if stream:
         body["stream"] = True
     body.update(request.extra)

@@ -27,7 +27,7 @@ class Quirks:
         has_developer: Whether it knows the role ``developer``; if not, those turns are sent as ``system``.
         constrains: How a reply is held to a JSON schema; None if it is not.
         stream_usage: Whether it must be asked to count tokens at the end of a stream, and knows the question.
-        samples: Whether it takes ``temperature`` and ``top_p``, where its protocol has left that open (Anthropic).
+        lacks: Fields of ``LMRequest`` that it would pass over or refuse, beyond those of its protocol.
         default_max_tokens: Sent where the caller sets no bound and the protocol wants one (Anthropic).
     """
 
@@ -35,7 +35,7 @@ class Quirks:
     has_developer: bool = True
     constrains: Literal["json_schema", "json_object"] | None = "json_schema"
     stream_usage: bool = True
-    samples: bool = True
+    lacks: tuple[str, ...] = ()
     default_max_tokens: int = 4096
 
 
@@ -66,7 +66,13 @@ class StreamDecoder(Protocol):
 
 
 class WireProtocol(Protocol):
-    """The functions of a protocol's module."""
+    """What a protocol's module holds.
+
+    Attributes:
+        LACKS: Fields of ``LMRequest`` that the protocol has no place for.
+    """
+
+    LACKS: tuple[str, ...]
 
     def headers(self, key: SecretStr | None) -> dict[str, SecretStr]:
         """The headers that carry the key and the protocol's version."""

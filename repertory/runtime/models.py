@@ -9,9 +9,8 @@ from repertory.errors import ConfigError
 from repertory.events import Hooks
 from repertory.providers.catalog import PROVIDERS, provider_named
 from repertory.providers.endpoint import Endpoint
-from repertory.providers.local import LocalModelSettings, command, endpoint_settings
+from repertory.providers.local import QUIRKS, LocalModelSettings, command, endpoint_settings
 from repertory.providers.settings import EndpointSettings
-from repertory.providers.wire import Quirks
 from repertory.runtime.config import LMConfig
 from repertory.runtime.local_model import START_TIMEOUT, STOP_TIMEOUT, LocalModel, ServerAddress
 from repertory.supervisors import ChildSpec
@@ -32,7 +31,7 @@ def make_endpoint(
             settings = replace(
                 endpoint_settings(local, address, name=name, timeout=config.timeout),
                 schema_dialect="llama_cpp" if config.structured_output else None,
-                quirks=Quirks(constrains="json_schema" if config.structured_output else None),
+                quirks=replace(QUIRKS, constrains="json_schema" if config.structured_output else None),
                 connect_timeout=config.connect_timeout,
                 attempts=config.attempts,
                 requests_per_minute=config.limits.requests_per_minute,
