@@ -14,7 +14,7 @@ REMEDIES: Final = MappingProxyType(
         "temperature": SAMPLING,
         "top_p": SAMPLING,
         "seed": "Leave it out, or take an endpoint with OpenAI's chat protocol or Google's.",
-        "stop": "Leave it out and cut the text, or take an endpoint of Anthropic's or with OpenAI's chat protocol.",
+        "stop": "Leave it out and cut the text, or take Anthropic's or an endpoint with OpenAI's chat protocol.",
         "n": "Make that many calls, or take an endpoint with OpenAI's chat protocol or Google's.",
         "top_logprobs": "Leave it out, or take an endpoint of OpenAI's or Google's.",
         "parallel_tool_calls": "Leave it out, or take an endpoint of OpenAI's or Anthropic's.",
