@@ -108,14 +108,16 @@ class Endpoint:
         self._calls += 1
         self._in_flight += 1
         try:
-            reply = await self._repeat(lambda: self._begin(body, deadline), deadline)
+            try:
+                reply = await self._repeat(lambda: self._begin(body, deadline), deadline)
+            except RepertoryError:
+                self._failures += 1
+                raise
             try:
                 yield reply
             finally:
                 reply.close()
-        except RepertoryError:
-            self._failures += 1
-            raise
+                self._failures += reply.failed  # what its reader raises is no failure of the endpoint
         finally:
             self._in_flight -= 1
 

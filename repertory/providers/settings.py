@@ -34,7 +34,7 @@ class EndpointSettings:
         protocol: What it speaks: a module such as ``openai_chat``.
         quirks: How it departs from that.
         timeout: Most seconds one attempt may take. A call's deadline bounds all of its attempts; a call without
-            one has ``timeout * attempts``, waits included.
+            one has ``timeout * attempts``, waits included. A stream that goes on may take until then.
         first_token_timeout: Most seconds until a stream brings something; None leaves it to ``timeout``.
         next_token_timeout: Most seconds from one piece of a stream to the next; None leaves it to ``timeout``.
         connect_timeout: Seconds to open a connection.

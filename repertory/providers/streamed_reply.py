@@ -5,7 +5,7 @@ from collections import deque
 from typing import Protocol
 
 from repertory.clock import Clock
-from repertory.errors import DeadlineExceeded, LMError, LMTimeout
+from repertory.errors import DeadlineExceeded, LMError, LMTimeout, RepertoryError
 from repertory.providers.failures import Peer
 from repertory.providers.messages import Delta, End, Usage
 from repertory.providers.settings import EndpointSettings
@@ -27,6 +27,9 @@ class Attempt(Protocol):
 
 class StreamedReply:
     """The deltas of one reply; an async iterator. ``close`` ends the attempt, wherever it is.
+
+    Attributes:
+        failed: Whether it ended by an error.
 
     Invariant: what has been read is in ``_ready`` or has been passed on; the next bytes are read only when it
     is empty.
@@ -52,6 +55,7 @@ class StreamedReply:
         self._ready: deque[Delta] = deque()
         self._failure: LMError | None = None  # to be raised when all that came before it has been passed on
         self._whole = False
+        self.failed = False
 
     def __aiter__(self) -> "StreamedReply":
         return self
@@ -65,6 +69,7 @@ class StreamedReply:
                 self._check()
                 await self._fetch(self._settings.next_token_timeout)
             except BaseException as error:
+                self.failed = isinstance(error, RepertoryError)
                 self._attempt.fail(error)
                 raise
         return ready.popleft()

@@ -185,6 +185,19 @@ async def test_leaving_early_cuts_the_connection_and_tells() -> None:
         assert lm.snapshot().in_flight == 0
 
 
+async def test_what_its_reader_raises_is_no_failure_of_the_endpoint() -> None:
+    async def read(lm: Endpoint) -> None:
+        async with lm.stream(ASK):
+            raise LMReplyMalformed("the reader's own")
+
+    async with ScriptedEndpoint([Streamed(WHOLE)]) as server:
+        lm = endpoint(server)
+        with pytest.raises(LMReplyMalformed, match="the reader's own"):
+            await read(lm)
+        await lm.close()
+        assert (lm.snapshot().failures, lm.snapshot().circuit.failures) == (0, 0)
+
+
 async def test_cancelling_the_reader_cuts_the_connection_and_frees_its_place() -> None:
     never = asyncio.Event()
     async with ScriptedEndpoint([Streamed(WHOLE, until=never, wait_at=2), Streamed(WHOLE)]) as server:
