@@ -87,7 +87,7 @@ def run(
     baseline_limit
         How many rows the baseline answers.
     lm
-        The model: local, local/PATH.gguf or openai/NAME; by default that of --config, else local.
+        The model: local, local/PATH.gguf or PROVIDER/NAME; by default that of --config, else local.
     config
         A TOML file such as configs/openai.toml.
     format

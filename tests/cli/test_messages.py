@@ -159,7 +159,7 @@ CONFIGS = [
     ('[lm.default]\nmodel = "x"\nlimits.concurrency = "5/s"', "limits.concurrency = '5/s'", "concurrency = 5"),
     ('[lm.default]\nmodl = "x"', "lm.default.mod", ""),
     ('lm = "openai/x"', "config.toml: lm = 'openai/x'", "dictionary"),
-    ('[lm.default]\nmodel = "vertex/x"', "unknown provider 'vertex'", "openai/NAME"),
+    ('[lm.default]\nmodel = "vertex/x"', "unknown provider 'vertex'", "PROVIDER/NAME with one of: openai,"),
     ('[lm.default]\nmodel = "openai"', "names no model", "openai/NAME"),
     ('[lm.default]\nmodel = "local/nowhere.gguf"', "nowhere.gguf': no such file", "GGUF file"),
     ('[lm.default]\nmodel = "openai/x"', "variable OPENAI_API_KEY is not set", "export OPENAI_API_KEY"),
