@@ -256,6 +256,33 @@ class CircuitOpen(LMError):
     retryable = True
 
 
+class EndpointOverloaded(LMError):
+    """As many calls wait for the endpoint as may: the call was not made. ``retry_after`` is an estimate."""
+
+    code = "endpoint_overloaded"
+    retryable = True
+
+
+class BudgetExceeded(LMError):
+    """A budget has not enough left to be sure that the call is paid for: it was not made.
+
+    Args:
+        account: The budget.
+    """
+
+    code = "budget_exceeded"
+
+    def __init__(self, message: str, *, account: str, endpoint: str = "", hint: str | None = None) -> None:
+        super().__init__(message, endpoint=endpoint, hint=hint)
+        self.account = account
+
+
+class PriceUnknown(LMError):
+    """A budget in money was to pay for a call whose price nobody knows: it was not made."""
+
+    code = "price_unknown"
+
+
 class OutputsInvalid(RepertoryError):
     """Outputs do not fit the signature.
 

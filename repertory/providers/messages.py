@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, Literal, TypeAlias
 
 import orjson
@@ -12,6 +13,10 @@ SchemaDialect: TypeAlias = Literal["openai_strict", "anthropic", "google", "json
 """Which subset of JSON Schema an endpoint constrains replies with."""
 
 Effort: TypeAlias = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+
+Priority: TypeAlias = Literal["interactive", "normal", "batch"]
+
+CacheUse: TypeAlias = Literal["use", "refresh", "bypass"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +196,14 @@ class LMRequest:
             chosen one's, None none.
         thinking: How much to think before the answer; None leaves it to the endpoint.
         extra: Fields of the provider's own, laid over the body as they are.
+        caller: On whose behalf it is asked: callers take turns where an endpoint has a queue.
+        priority: Which calls come first there.
+        sticky: Requests with the same text go to the same endpoint of a route as long as that is well; "" leaves
+            it to the route.
+        accounts: The budgets that pay for the call, all of them or none.
+        cache: Whether an answer given before will do: ``use`` one, ``refresh`` it, or ``bypass`` the cache.
+        rollout: Sets requests apart that are otherwise the same, so that the cache answers each by itself.
+        allow_stale: Whether an answer that is too old will do where no endpoint gives a new one.
     """
 
     messages: tuple[Message, ...]
@@ -209,6 +222,13 @@ class LMRequest:
     top_logprobs: int | None = None
     thinking: Thinking | None = None
     extra: Mapping[str, object] = field(default_factory=dict)
+    caller: str = ""
+    priority: Priority = "normal"
+    sticky: str = ""
+    accounts: tuple[str, ...] = ()
+    cache: CacheUse = "use"
+    rollout: str = ""
+    allow_stale: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +296,9 @@ class LMResponse:
         id: The endpoint's id of this reply, for its support desk; "" if it gave none.
         logprobs: One entry a token, if they were asked for.
         others: The further replies, where more than one was asked for.
+        cost: Dollars it was billed; None where nobody knows the price.
+        source: Where it comes from: the model itself, the cache, or the cache though it is too old.
+        emulated: What the endpoint cannot do by itself and was done around it, such as ``tools``.
     """
 
     content: Content
@@ -285,6 +308,9 @@ class LMResponse:
     id: str
     logprobs: tuple[TokenLogprob, ...] = ()
     others: tuple[Choice, ...] = ()
+    cost: Decimal | None = None
+    source: Literal["model", "cache", "stale"] = "model"
+    emulated: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
