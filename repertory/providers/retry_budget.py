@@ -1,8 +1,8 @@
 """A retry budget: retries may be a small share of the calls, so that an outage is not answered by a storm of them.
 
-Source: "Handling Overload", ch. 21 of Google's "Site Reliability Engineering": a client's retries stay below 10 % of
-its requests. A share over a sliding window with a floor beside it is Finagle's ``RetryBudget``; gRPC's retry design
-(A6) calls its token bucket for the same end throttling.
+Source: "Handling Overload", ch. 21 of Google's "Site Reliability Engineering": a client's retries stay below 10 %
+of its requests. A share over a sliding window with a floor beside it is Finagle's ``RetryBudget``; gRPC's design
+for retries (A6) throttles them to the same end by a token bucket.
 """
 
 import math
