@@ -7,10 +7,10 @@ around nothing is taken off its process time. The figures are medians over the r
 highest beside them; breakers have the machine's clock and look for slow calls too.
 
 ``empty_call_ns``: a method that does nothing, what calling costs at all. ``admit_record_ns``: ``admit`` and
-``record`` of a call that succeeded, the breaker closed; the exit status is 1 if this is not under 1,000. ``ratio``:
-this over the empty call. ``mixed_ns``: the same where every tenth call failed and every tenth was slow.
-``refused_ns``: ``admit`` of a breaker that is open, ``CircuitOpen`` caught. ``note_call_ns``: what a retry budget
-takes of a call that needs no retry.
+``record`` of a call that succeeded, the breaker closed; the exit status is 1 if this is not under 1,000.
+``ratio``: this over the empty call. ``mixed_ns``: the same where every tenth call failed and every tenth was
+slow. ``refused_ns``: ``admit`` of a breaker that is open, ``CircuitOpen`` caught. ``note_call_ns``: what a retry
+budget takes of a call that needs no retry.
 """
 
 import argparse

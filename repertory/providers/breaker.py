@@ -103,6 +103,11 @@ class BreakerSnapshot:
     forced: Forced | None  # by an operator
     reason: str  # why it is open, in words; "" if closed
 
+    @property
+    def shut(self) -> bool:
+        """Whether it is open and no call may probe yet."""
+        return self.forced == "open" or self.open_for > 0
+
 
 class CircuitBreaker:
     """Closed, open or half open; plain state and a clock, nothing awaited.

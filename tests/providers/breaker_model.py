@@ -5,7 +5,7 @@ from repertory.providers.breaker import BreakerSettings
 
 class BreakerModel:
     def __init__(self, settings: BreakerSettings) -> None:
-        self.settings, self.forced, self.era, self.until = settings, "", 0, 0.0
+        self.rules, self.forced, self.era, self.until = settings, "", 0, 0.0
         self.enter("closed")
 
     def enter(self, state: str) -> None:
@@ -18,16 +18,14 @@ class BreakerModel:
 
     def window(self, now: float) -> list[str]:
         outcomes = [(at, what) for at, what in self.log if what not in ("out", "back")]
-        return [
-            what for at, what in outcomes[-self.settings.window_calls :] if at > now - self.settings.window_seconds
-        ]
+        return [what for at, what in outcomes[-self.rules.window_calls :] if at > now - self.rules.window_seconds]
 
     def admit(self, now: float) -> int | None:
         if self.forced == "open" or (self.state == "open" and now < self.until):
             return None
         if self.state == "open":
             self.enter("half_open")
-        if self.state == "half_open" and self.count("out") - self.count("back") >= self.settings.probes:
+        if self.state == "half_open" and self.count("out") - self.count("back") >= self.rules.probes:
             return None
         self.log.append((now, "out"))
         return self.era
@@ -37,20 +35,19 @@ class BreakerModel:
         if permit != self.era or self.forced:
             return
         self.log.append((now, kind))
-        if self.state == "half_open" and self.count("well") == self.settings.probes:
+        probing = self.state == "half_open"
+        if probing and self.count("well") == self.rules.probes:
             self.enter("closed")
-        elif kind not in ("well", "back") and (
-            self.state == "half_open" or "refused" in kind or self.too_many(now)
-        ):
-            self.failed_probes += self.state == "half_open"
-            interval = min(self.settings.open_seconds * 2**self.failed_probes, self.settings.open_seconds_cap)
+        elif kind not in ("well", "back") and (probing or "refused" in kind or self.too_many(now)):
+            self.failed_probes += probing
+            interval = min(self.rules.open_seconds * 2**self.failed_probes, self.rules.open_seconds_cap)
             self.until = now + max(interval, wish)
             self.enter("open")
 
     def too_many(self, now: float) -> bool:
         window = self.window(now)
-        limits = {"failed": self.settings.failure_rate, "slow": self.settings.slow_rate}
-        return len(window) >= self.settings.minimum_volume and any(
+        limits = {"failed": self.rules.failure_rate, "slow": self.rules.slow_rate}
+        return len(window) >= self.rules.minimum_volume and any(
             sum(word in kind for kind in window) / len(window) >= limit for word, limit in limits.items()
         )
 

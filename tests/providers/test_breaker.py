@@ -88,6 +88,16 @@ def test_an_open_circuit_says_when_to_ask_again(clock: FakeClock) -> None:
     assert refusal.value.endpoint == "qa"
 
 
+def test_it_is_shut_until_a_call_may_probe(clock: FakeClock) -> None:
+    assert not breaker(clock).snapshot().shut
+    subject = opened(clock)
+    assert subject.snapshot().shut
+    clock.advance(1)
+    assert not subject.snapshot().shut
+    subject.admit()
+    assert not subject.snapshot().shut
+
+
 def test_half_open_admits_exactly_its_probes(clock: FakeClock) -> None:
     subject = opened(clock, probes=3)
     clock.advance(1)

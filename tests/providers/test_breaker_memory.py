@@ -51,7 +51,7 @@ def test_forced_open_refuses_all_and_says_who_did_it(clock: FakeClock) -> None:
         subject.check()
     assert subject.open_for() == float("inf")
     seen = subject.snapshot()
-    assert (seen.state, seen.forced, seen.open_for) == ("open", "open", 0)
+    assert (seen.state, seen.forced, seen.open_for, seen.shut) == ("open", "open", 0, True)
     assert seen.reason == "an operator forced it open"
 
 
@@ -70,7 +70,7 @@ def test_forced_closed_admits_all_and_counts_nothing(clock: FakeClock) -> None:
         subject.check()
         call(subject, DOWN)
     seen = subject.snapshot()
-    assert (seen.state, seen.forced, seen.calls, seen.reason) == ("closed", "closed", 0, "")
+    assert (seen.state, seen.forced, seen.calls, seen.reason, seen.shut) == ("closed", "closed", 0, "", False)
 
 
 def test_given_back_it_starts_anew(clock: FakeClock) -> None:
