@@ -13,7 +13,7 @@ from repertory.events import CircuitChanged, Hooks, LMCallFinished, LMRetrySched
 from repertory.providers.breaker import BreakerSnapshot, CircuitBreaker, State
 from repertory.providers.capabilities import require
 from repertory.providers.failures import Peer, error_from
-from repertory.providers.limits import Limits
+from repertory.providers.limits import Limits, LimitSettings, Turn
 from repertory.providers.messages import Delta, LMRequest, LMResponse, SchemaDialect, Usage
 from repertory.providers.retry import RetryPolicy
 from repertory.providers.settings import EndpointSettings
@@ -132,7 +132,7 @@ class Endpoint:
             model=self.settings.model,
             circuit=self._breaker.snapshot(),
             in_flight=self._in_flight,
-            waiting=self._limits.waiting if self._limits is not None else 0,
+            waiting=self._limits.waiting,
             calls=self._calls,
             failures=self._failures,
         )
@@ -192,24 +192,23 @@ class Endpoint:
 
     async def _admit(self, deadline: float) -> "_Attempt":
         """Wait for the limiter's turn and the breaker's leave to make one attempt."""
-        limits = self._limits
-        if limits is not None:
+        turn = self._limits.try_acquire("", "normal", 0)
+        if turn is None:
             self._breaker.check()  # before queueing: who would be refused anyway need not wait for it
-            await limits.acquire(deadline)
+            turn = await self._limits.acquire(deadline)
         try:
             started = self._clock.monotonic()
             if deadline <= started:
                 raise DeadlineExceeded(f"{self.name}: the deadline passed before the call was made")
             permit = self._breaker.admit()
-        except BaseException:
-            if limits is not None:
-                limits.release()
+        except BaseException as error:
+            self._limits.finish(turn, seconds=0.0, tokens=0, error=error, headers=None)
             raise
         if self._breaker.state != self._circuit:
             self._tell_circuit()
         if self._asked is None:
             self._asked = started
-        return _Attempt(self, permit, started)
+        return _Attempt(self, turn, permit, started)
 
     async def _exchange(self, body: bytes, left: float) -> LMResponse:
         """Send the body, read the answer; ``left`` seconds remain until the deadline."""
@@ -254,8 +253,9 @@ class Endpoint:
 
     def _end(self, attempt: "_Attempt", error: BaseException | None, usage: Usage) -> None:
         """Take back what an attempt was admitted with, and tell how it ended."""
-        if self._limits is not None:
-            self._limits.release()
+        seconds = self._clock.monotonic() - attempt.started
+        tokens = usage.input_tokens + usage.output_tokens or None
+        self._limits.finish(attempt.turn, seconds=seconds, tokens=tokens, error=error, headers=None)
         breaker = self._breaker
         hurried = isinstance(error, DeadlineExceeded) and self._silence() < self.settings.patience
         if (error is None or isinstance(error, LMError | DeadlineExceeded)) and not hurried:
@@ -287,25 +287,20 @@ class Endpoint:
             self._hooks.emit(CircuitChanged(self.name, before, self._circuit))
 
 
-def _limits(settings: EndpointSettings, clock: Clock) -> Limits | None:
-    if settings.requests_per_minute is None and settings.max_concurrency is None:
-        return None
-    return Limits(
-        clock,
-        max_concurrency=settings.max_concurrency,
-        requests_per_minute=settings.requests_per_minute,
-        endpoint=settings.name,
-    )
+def _limits(settings: EndpointSettings, clock: Clock) -> Limits:
+    limits = LimitSettings(settings.max_concurrency, settings.requests_per_minute)
+    return Limits(limits, clock, endpoint=settings.name)
 
 
 class _Attempt:
     """One attempt that the limiter and the breaker have admitted; it ends once, however often it is told."""
 
-    __slots__ = ("_endpoint", "_over", "permit", "started")
+    __slots__ = ("_endpoint", "_over", "permit", "started", "turn")
 
-    def __init__(self, endpoint: Endpoint, permit: int, started: float) -> None:
+    def __init__(self, endpoint: Endpoint, turn: Turn, permit: int, started: float) -> None:
         self._endpoint = endpoint
         self._over = False
+        self.turn = turn
         self.permit = permit
         self.started = started
 
