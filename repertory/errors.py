@@ -242,6 +242,12 @@ class LMRequestRejected(LMError):
     code = "lm_request_rejected"
 
 
+class LMModelUnknown(LMRequestRejected):
+    """The endpoint has no such model, or there is no endpoint at this address (404): others may have it."""
+
+    code = "lm_model_unknown"
+
+
 class LMReplyMalformed(LMError):
     """The endpoint's answer does not follow its protocol."""
 

@@ -230,6 +230,35 @@ class ReplyRefused(Event):
     asked_again: bool
 
 
+@dataclass(frozen=True, slots=True)
+class FellBack(Event):
+    """A route asks its next endpoint, as one has failed."""
+
+    route: str
+    endpoint: str  # the one that failed
+    to: str
+    error: str  # the failure's code
+
+
+@dataclass(frozen=True, slots=True)
+class CallHedged(Event):
+    """A route had asked a second endpoint, as the first was late; the call has come to its end."""
+
+    route: str
+    endpoint: str  # the first
+    to: str
+    won: bool  # whether the second's answer was taken
+
+
+@dataclass(frozen=True, slots=True)
+class StaleServed(Event):
+    """No endpoint of a route gave an answer, and the caller got an old one."""
+
+    route: str
+    endpoint: str  # whose cache it was in
+    error: str  # the last failure's code
+
+
 # --- runs ----------------------------------------------------------------------------------------------------
 
 

@@ -8,7 +8,7 @@ from random import Random
 from typing import TypeVar
 
 from repertory.clock import Clock
-from repertory.errors import CircuitOpen, DeadlineExceeded, LMError, LMTimeout, RepertoryError
+from repertory.errors import CircuitOpen, DeadlineExceeded, LMError, LMRequestRejected, LMTimeout, RepertoryError
 from repertory.events import CircuitChanged, Hooks, LMCallFinished, LMRetryScheduled
 from repertory.providers.breaker import BreakerSnapshot, CircuitBreaker, State
 from repertory.providers.capabilities import require
@@ -87,6 +87,34 @@ class Endpoint:
     def schema_dialect(self) -> SchemaDialect | None:
         """Whether replies are constrained to ``LMRequest.response_schema``."""
         return self.settings.schema_dialect
+
+    def obstacle(self) -> str | None:
+        """Why it should not be asked at present; see ``Candidate``."""
+        try:
+            self._breaker.check()
+        except CircuitOpen as refusal:
+            return refusal.message
+        return None
+
+    def misfit(self, request: LMRequest) -> LMError | None:
+        """Why it can never answer ``request``; see ``Candidate``."""
+        settings = self.settings
+        try:
+            require(request, self._lacks, settings.name)
+            if request.thinking is not None or not all(isinstance(turn.content, str) for turn in request.messages):
+                # What a protocol cannot carry shows when it is encoded; words it can always carry.
+                settings.protocol.encode(request, settings.model, settings.quirks, stream=False)
+        except LMRequestRejected as refusal:
+            return refusal
+        return None
+
+    def most_cost(self, request: LMRequest) -> int | None:
+        """What ``request`` costs at most: unknown, as nobody gave it a price."""
+        return None
+
+    async def stale(self, request: LMRequest) -> LMResponse | None:
+        """An answer given before: none, as nothing is kept."""
+        return None
 
     async def complete(self, request: LMRequest) -> LMResponse:
         """Return the model's reply; see ``LM.complete`` for what it raises."""

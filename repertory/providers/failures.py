@@ -16,6 +16,7 @@ from repertory.errors import (
     LMAuthError,
     LMConnectionError,
     LMError,
+    LMModelUnknown,
     LMRateLimited,
     LMReplyMalformed,
     LMRequestRejected,
@@ -84,7 +85,9 @@ def stated_error(answer: Mapping[str, Any], body: bytes, peer: Peer) -> LMError:
     kind = (error.get("type") or error.get("status") or error.get("code")) if isinstance(error, dict) else None
     if kind in ("rate_limit_error", "RESOURCE_EXHAUSTED", "rate_limit_exceeded", 429):
         return LMRateLimited(said, endpoint=peer.name)
-    if kind in ("invalid_request_error", "INVALID_ARGUMENT", "not_found_error", 400, 404, 413, 422):
+    if kind in ("not_found_error", "NOT_FOUND", 404):
+        return LMModelUnknown(said, endpoint=peer.name)
+    if kind in ("invalid_request_error", "INVALID_ARGUMENT", 400, 413, 422):
         return LMRequestRejected(said, endpoint=peer.name)
     if kind in ("authentication_error", "permission_error", "billing_error", "UNAUTHENTICATED", 401, 402, 403):
         return LMAuthError(said, endpoint=peer.name)
@@ -117,10 +120,11 @@ def error_from(status: int, headers: Mapping[str, str], body: bytes, *, now: flo
         return LMRateLimited(message, endpoint=peer.name, retry_after=wait)
     if status >= 500:
         return LMServerError(message, endpoint=peer.name, retry_after=wait)
-    hint = None
     if status == 404:
-        hint = "Check the endpoint's base_url (it usually ends in /v1) and the model's name."
-    elif status < 400:
+        where = "Check the endpoint's base_url (it usually ends in /v1) and the model's name."
+        return LMModelUnknown(message, endpoint=peer.name, hint=where)
+    hint = None
+    if status < 400:
         target = peer.quote(headers.get("location", "not said"))
         hint = f"Redirects are not followed. Set base_url to where it moved: {target}"
     return LMRequestRejected(message, endpoint=peer.name, hint=hint)

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from repertory.errors import (
     LMAuthError,
     LMError,
+    LMModelUnknown,
     LMRateLimited,
     LMRequestRejected,
     LMServerError,
@@ -29,7 +30,7 @@ NOW = 1_700_000_000.0
         (401, LMAuthError),
         (402, LMAuthError),
         (403, LMAuthError),
-        (404, LMRequestRejected),
+        (404, LMModelUnknown),
         (408, LMTimeout),
         (413, LMRequestRejected),
         (422, LMRequestRejected),
