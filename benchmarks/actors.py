@@ -15,20 +15,20 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from benchmarks.actors_durable import durable_tells_per_s
-from benchmarks.actors_figures import FIGURES, summarise
+from benchmarks.actors_figures import FIGURES
 from benchmarks.actors_lives import one_for_all_100_ms, restart_us, spawn_us
 from benchmarks.actors_memory import bytes_per_actor
 from benchmarks.actors_messages import ask_ratios, tell_ratio
 from benchmarks.actors_peers import not_installed, pykka_ratio, xoscar_ratio
-from benchmarks.actors_timing import Sample, loop_factories
+from benchmarks.figures import Group, missed, rows, summarise
+from benchmarks.timing import Sample, loop_factories
 
 ROUNDS = 11
 QUICK_ROUNDS = 3
@@ -39,22 +39,6 @@ METHOD = {
     "ratios": "the other's time / ours, both sides in turns, CPU time (pykka, xoscar: elapsed time)",
     "gc": "gc.collect() before each timed part, the collector on during it",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Figures that come out of one measurement.
-
-    Args:
-        sample: One round of it; its argument divides the number of repetitions.
-        missing: Why it cannot be taken here; None if it can.
-        at_most: Rounds after which no more are taken.
-    """
-
-    keys: tuple[str, ...]
-    sample: Callable[[int], Awaitable[Sample]]
-    missing: Callable[[], str | None] = lambda: None
-    at_most: int | None = None
 
 
 GROUPS = (
@@ -109,21 +93,6 @@ def _run(runner: asyncio.Runner, group: Group, scale: int) -> Sample:
     return runner.run(sample())
 
 
-def print_table(results: dict[str, dict[str, Any]]) -> None:
-    """The figures for people."""
-    for loop, figures in results.items():
-        print(f"\n{loop:20}{'median':>10}{'min':>10}{'q1':>10}{'q3':>10}{'max':>10}{'must':>8}{'aims':>8}")
-        for key, figure in figures.items():
-            if "skipped" in figure:
-                print(f"{key:20}   {figure['skipped']}")
-                continue
-            numbers = "".join(f"{figure[name]:>10g}" for name in ("value", "min", "q1", "q3", "max"))
-            verdict = "" if figure["ok"] else "  MISSED"
-            print(f"{key:20}{numbers}{figure['must']:>8g}{figure['aims']:>8g}{verdict}  {FIGURES[key].what}")
-            for name, value in figure["details"].items():
-                print(f"    {name:32}{value:>10g}")
-
-
 def versions() -> dict[str, str | None]:
     """Of the interpreter and of what is measured against; None: not installed."""
     found: dict[str, str | None] = {"python": platform.python_version()}
@@ -148,20 +117,16 @@ def main() -> None:
     arguments = parser.parse_args()
     rounds = arguments.rounds or (QUICK_ROUNDS if arguments.quick else ROUNDS)
     results = measure(arguments.only, rounds, QUICK_SCALE if arguments.quick else 1)
-    missed = [
-        f"{loop}: {key}"
-        for loop, figures in results.items()
-        for key, figure in figures.items()
-        if not figure.get("ok", True)
-    ]
+    failing = [f"{loop}: {key}" for loop, figures in results.items() for key in missed(figures)]
     if arguments.json:
         method = {**METHOD, "rounds": rounds, "quick": arguments.quick}
         machine = {"cpus": os.cpu_count(), "load": os.getloadavg()[0], "versions": versions()}
-        print(json.dumps({**results, "ok": not missed, "method": method, "machine": machine}, indent=2))
+        print(json.dumps({**results, "ok": not failing, "method": method, "machine": machine}, indent=2))
     else:
-        print_table(results)
-    if missed and not (arguments.report or arguments.quick):
-        print(f"missed: {', '.join(missed)}", file=sys.stderr)
+        for loop, figures in results.items():
+            print("", *rows(loop, figures, FIGURES), sep="\n")
+    if failing and not (arguments.report or arguments.quick):
+        print(f"missed: {', '.join(failing)}", file=sys.stderr)
         raise SystemExit(1)
 
 

@@ -10,7 +10,7 @@ from time import perf_counter
 
 from pydantic import BaseModel
 
-from benchmarks.actors_timing import Sample, one_core
+from benchmarks.timing import Sample, one_core
 from repertory.actors import Actor, ActorSystem, Message, handles
 from repertory.store import StateTable, Store
 

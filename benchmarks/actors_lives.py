@@ -8,7 +8,7 @@ from statistics import median, quantiles
 from time import perf_counter, process_time
 
 from benchmarks.actors_messages import Echo, Echoer
-from benchmarks.actors_timing import Sample
+from benchmarks.timing import Sample
 from repertory.actors import ActorRef, ActorSystem, Message, handles
 from repertory.supervisors import ChildSpec, DynamicSupervisor, StartChild, Supervisor
 

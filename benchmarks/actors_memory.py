@@ -21,7 +21,7 @@ from pathlib import Path
 from time import monotonic
 
 from benchmarks.actors_messages import Echo, Echoer
-from benchmarks.actors_timing import Sample, loop_factories, loop_name
+from benchmarks.timing import Sample, loop_factories, loop_name
 from repertory.actors import ActorRef, ActorSystem
 from repertory.supervisors import ChildSpec, DynamicSupervisor, StartChild
 

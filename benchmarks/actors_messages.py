@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
-from benchmarks.actors_timing import Sample, Side, side_by_side
+from benchmarks.timing import Sample, Side, side_by_side
 from repertory.actors import Actor, ActorSystem, Message, handles
 
 TELLS = 20_000  # in one batch: all sent, then all handled

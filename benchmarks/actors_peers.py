@@ -4,7 +4,7 @@ from functools import partial
 from importlib.util import find_spec
 
 from benchmarks.actors_messages import Echo, Echoer
-from benchmarks.actors_timing import Sample, Side, one_core, side_by_side, wall_seconds
+from benchmarks.timing import Sample, Side, one_core, side_by_side, wall_seconds
 from repertory.actors import ActorRef, ActorSystem
 
 ASKS = 1_000

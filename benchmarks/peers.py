@@ -20,7 +20,8 @@ from statistics import median
 from typing import Any, Literal
 
 from benchmarks.mock_endpoint import mock_endpoint
-from benchmarks.predict import ARTICLE, Call, measure, raw_client, repertory_client
+from benchmarks.predict import ARTICLE, measure, raw_client, repertory_client
+from benchmarks.timing import Call
 
 IN_FLIGHT = 100
 CALLS = {"raw": 4000, "repertory": 2000, "repertory_journaled": 2000, "dspy": 400, "litellm": 400}

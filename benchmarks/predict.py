@@ -15,17 +15,16 @@ import json
 import os
 import platform
 import tempfile
-from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from statistics import median
-from time import perf_counter, process_time
 from typing import Any
 
 import aiohttp
 
 import repertory as rp
 from benchmarks.mock_endpoint import mock_endpoint
+from benchmarks.timing import Call, calls_in_flight
 from repertory.modules import JSONAdapter
 from repertory.providers import openai_chat
 from repertory.providers.messages import LMRequest
@@ -36,20 +35,11 @@ IN_FLIGHT = (1, 100, 1000)
 SIGNATURE = "article -> topic: Literal['business', 'entertainment', 'politics', 'sports', 'tech']"
 ARTICLE = "How to smash a home computer An executive who froze his broken hard disk thinking"
 
-Call = Callable[[], Awaitable[None]]
-
 
 async def measure(call: Call, calls: int, in_flight: int) -> tuple[float, float]:
     """Make ``calls`` calls, ``in_flight`` at a time; return calls per second and CPU milliseconds per call."""
-    remaining = iter(range(calls))
-
-    async def worker() -> None:
-        for _ in remaining:
-            await call()
-
-    wall, cpu = perf_counter(), process_time()
-    await asyncio.gather(*(worker() for _ in range(in_flight)))
-    return calls / (perf_counter() - wall), (process_time() - cpu) / calls * 1000
+    spent = await calls_in_flight(call, calls, in_flight)
+    return calls / spent.wall, spent.cpu / calls * 1000
 
 
 async def raw_client(url: str, stack: AsyncExitStack) -> Call:

@@ -139,14 +139,14 @@ class ChatStream:
             raise stated_error(chunk, event.data, self._peer)
         self._model = self._model or str(chunk.get("model") or "")
         self._id = self._id or str(chunk.get("id") or "")
-        choices = chunk.get("choices") or ()
-        if not isinstance(choices, list | tuple):
+        choices = chunk.get("choices") or []
+        if not isinstance(choices, list):
             raise self._peer.malformed("choices of an event of its stream is not a list")
         deltas: list[Delta] = []
         for choice in choices:
             self._read_choice(choice, deltas)
-        if isinstance(chunk.get("usage"), dict):
-            self._usage = _usage(chunk["usage"])
+        if isinstance(usage := chunk.get("usage"), dict):
+            self._usage = _usage(usage)
             deltas.append(UsageDelta(self._usage))
         return deltas
 
@@ -195,20 +195,21 @@ class _StreamedChoice:
 
     def read(self, delta: Mapping[str, Any], number: int, deltas: list[Delta]) -> None:
         text = delta.get("content")
-        if isinstance(text, str) and text:
+        if text and isinstance(text, str):
             self.assembly.text(text)
             deltas.append(TextDelta(text, number))
         thought = delta.get("reasoning_content") or delta.get("reasoning")
-        if isinstance(thought, str) and thought:
+        if thought and isinstance(thought, str):
             self.assembly.thought(thought)
             deltas.append(ReasoningDelta(thought, number))
         refusal = delta.get("refusal")
-        if isinstance(refusal, str) and refusal:
+        if refusal and isinstance(refusal, str):
             self._refused = True
             self.assembly.text(refusal)
             deltas.append(TextDelta(refusal, number))
-        for call in items(delta.get("tool_calls")):
-            self._read_call(call, number, deltas)
+        if calls := delta.get("tool_calls"):
+            for call in items(calls):
+                self._read_call(call, number, deltas)
 
     def choice(self) -> Choice:
         reason = "refusal" if self._refused else _finish_reason(self.finish_reason)

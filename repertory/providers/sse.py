@@ -6,6 +6,7 @@ end anywhere, in the middle of a character or of a CRLF too. Only the fields ``e
 
 from typing import NamedTuple
 
+from repertory.errors import LMReplyMalformed
 from repertory.providers.failures import Peer
 
 MAX_EVENT = 8 * 2**20  # bytes: a peer that never ends an event must not fill the memory
@@ -22,8 +23,8 @@ class ServerEvent(NamedTuple):
 class EventReader:
     """Turns chunks into events, the same ones for every way of cutting the bytes.
 
-    Invariant: ``_rest`` holds the pieces of the line that has not ended, ``_size`` counts the bytes of the event
-    so far, those pieces included.
+    Invariant between chunks: ``_rest`` holds the pieces of the line that has not ended, and ``_rest_size`` counts
+    their bytes; ``_name`` and ``_data`` hold what the event's lines before it said, and ``_size`` counts theirs.
 
     Args:
         peer: Who sends them, for errors.
@@ -36,12 +37,13 @@ class EventReader:
         reader.feed(b"ta: b\\n\\n")          # [ServerEvent("", b"b")]
     """
 
-    __slots__ = ("_after_cr", "_begun", "_data", "_max_event", "_name", "_peer", "_rest", "_size")
+    __slots__ = ("_after_cr", "_begun", "_data", "_max_event", "_name", "_peer", "_rest", "_rest_size", "_size")
 
     def __init__(self, peer: Peer, max_event: int = MAX_EVENT) -> None:
         self._peer = peer
         self._max_event = max_event
         self._rest: list[bytes] = []
+        self._rest_size = 0
         self._data: list[bytes] = []
         self._name = ""
         self._size = 0
@@ -62,15 +64,18 @@ class EventReader:
         if b"\r" in chunk:
             self._after_cr = chunk.endswith(b"\r")
             chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        first, *lines = chunk.split(b"\n")
-        self._rest.append(first)
-        self._grow(len(first))
-        events = []
-        for line in lines:
-            if (event := self._line(b"".join(self._rest))) is not None:
-                events.append(event)
-            self._rest = [line]
-            self._grow(len(line))
+        lines = chunk.split(b"\n")
+        rest = lines.pop()
+        if lines and self._rest:
+            lines[0] = b"".join((*self._rest, lines[0]))
+            self._rest.clear()
+            self._rest_size = 0
+        events = self._events(lines)
+        if rest:
+            self._rest.append(rest)
+            self._rest_size += len(rest)
+        if self._size + self._rest_size > self._max_event:
+            raise self._too_large()
         return events
 
     def _without_bom(self, chunk: bytes) -> bytes:
@@ -82,26 +87,33 @@ class EventReader:
         self._begun = True
         return text.removeprefix(BOM)
 
-    def _grow(self, size: int) -> None:
-        self._size += size
-        if self._size > self._max_event:
-            raise self._peer.malformed(f"an event of its stream is larger than {self._max_event} bytes")
+    def _events(self, lines: list[bytes]) -> list[ServerEvent]:
+        """Take whole lines in; return the events that end among them."""
+        events = []
+        data = self._data
+        for line in lines:
+            if line:
+                self._size += len(line)
+                if line.startswith(b"data: "):
+                    data.append(line[6:])
+                else:
+                    self._take_field(line)
+                continue
+            if self._size > self._max_event:
+                raise self._too_large()
+            if data:
+                events.append(ServerEvent(self._name, data[0] if len(data) == 1 else b"\n".join(data)))
+                data.clear()
+            self._name, self._size = "", 0
+        return events
 
-    def _line(self, line: bytes) -> ServerEvent | None:
-        if not line:
-            return self._dispatch()
+    def _take_field(self, line: bytes) -> None:
         if line.startswith(b"data:"):
-            self._data.append(line[6:] if line[5:6] == b" " else line[5:])
+            self._data.append(line[5:])
         elif line.startswith(b"event:"):
             self._name = line[6:].removeprefix(b" ").decode(errors="replace")
         elif line == b"data":
             self._data.append(b"")
-        return None
 
-    def _dispatch(self) -> ServerEvent | None:
-        name, data = self._name, self._data
-        self._name, self._size = "", 0
-        if not data:
-            return None
-        self._data = []
-        return ServerEvent(name, data[0] if len(data) == 1 else b"\n".join(data))
+    def _too_large(self) -> LMReplyMalformed:
+        return self._peer.malformed(f"an event of its stream is larger than {self._max_event} bytes")

@@ -44,7 +44,8 @@ class StreamedReply:
         clock: Clock,
         deadline: float,
     ) -> None:
-        self._settings = settings
+        self._first_wait = settings.first_token_timeout or settings.timeout
+        self._next_wait = settings.next_token_timeout or settings.timeout
         self._peer = peer
         self._stream = stream
         self._attempt = attempt
@@ -67,7 +68,7 @@ class StreamedReply:
                 raise StopAsyncIteration
             try:
                 self._check()
-                await self._fetch(self._settings.next_token_timeout)
+                await self._fetch(self._next_wait)
             except BaseException as error:
                 self.failed = isinstance(error, RepertoryError)
                 self._attempt.fail(error)
@@ -78,7 +79,7 @@ class StreamedReply:
         """Wait for the first delta."""
         try:
             while not self._ready:
-                await self._fetch(self._settings.first_token_timeout)
+                await self._fetch(self._first_wait)
                 self._check()  # although something may have come: as it was not passed on, all can be repeated
         except BaseException:
             self._stream.close()
@@ -89,13 +90,13 @@ class StreamedReply:
         self._stream.close()
         self._attempt.fail(CancelledError())
 
-    async def _fetch(self, timeout: float | None) -> None:
+    async def _fetch(self, timeout: float) -> None:
         """Read once and decode what came; at the end of the stream, the whole reply.
 
         A failure that a piece of the stream tells of is left in ``_failure``.
         """
         left = self._deadline - self._clock.monotonic()
-        wait = min(timeout or self._settings.timeout, left)
+        wait = timeout if timeout < left else left
         try:
             chunk = await self._stream.read(wait)
         except LMTimeout:
@@ -111,7 +112,7 @@ class StreamedReply:
         decoder = self._decoder
         for event in self._events.feed(chunk):
             if not decoder.ended:
-                self._ready.extend(decoder.feed(event))
+                self._ready += decoder.feed(event)
         if decoder.ended or not chunk:
             response = decoder.finish()
             self._ready.append(End(response))

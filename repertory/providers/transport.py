@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from yarl import URL
 
 from repertory.errors import LMConnectionError, LMReplyMalformed, LMTimeout, RuntimeClosed
+from repertory.providers.wait_timer import WaitTimer
 
 Answer: TypeAlias = tuple[int, Mapping[str, str], bytes]
 BaseURL: TypeAlias = str | Callable[[], str | None]
@@ -212,11 +213,13 @@ class HttpTransport:
 class Stream:
     """An answer that is read as it comes. aiohttp stops reading the socket while much of it is not fetched."""
 
-    __slots__ = ("_response", "_size", "_transport")
+    __slots__ = ("_content", "_response", "_size", "_timer", "_transport")
 
     def __init__(self, transport: HttpTransport, response: aiohttp.ClientResponse) -> None:
         self._transport = transport
         self._response = response
+        self._content = response.content
+        self._timer = WaitTimer(self._expire)
         self._size = 0
 
     @property
@@ -234,12 +237,10 @@ class Stream:
 
         Raises as ``HttpTransport.post``, and closes the connection then.
         """
-        content = self._response.content
         try:
-            chunk = content.read_nowait()
-            if not chunk and not content.at_eof():
-                async with asyncio.timeout(timeout):
-                    chunk = await content.readany()
+            self._timer.begin(timeout)
+            chunk = await self._content.readany()
+            self._timer.end()
             self._size += len(chunk)
             self._transport.check_size(self._size)
         except (aiohttp.ClientError, TimeoutError, OSError) as fault:
@@ -253,12 +254,19 @@ class Stream:
         raise error  # outside the handler for the reason given in `HttpTransport._request`
 
     async def read_all(self, timeout: float) -> bytes:
-        """Return the whole rest."""
+        """Return the whole rest, and close."""
         chunks = []
         while chunk := await self.read(timeout):
             chunks.append(chunk)
+        self.close()
         return b"".join(chunks)
 
     def close(self) -> None:
         """Give the connection back if the answer is over, else cut it."""
+        self._timer.close()
         self._response.close()
+
+    def _expire(self) -> None:
+        """End the wait in ``read``, unless something has come that it is about to return."""
+        if self._content.total_bytes == self._size and not self._content.is_eof():
+            self._content.set_exception(TimeoutError())

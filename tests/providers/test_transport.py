@@ -1,12 +1,17 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import cast
 
+import aiohttp
 import pytest
+from aiohttp.base_protocol import BaseProtocol
 
 from repertory.errors import LMConnectionError, LMReplyMalformed, LMTimeout, RuntimeClosed
-from repertory.providers.transport import HttpTransport
+from repertory.providers.transport import HttpTransport, Stream
 from tests.endpoint import CutConnection, Hang, Hold, Raw, Reply, ScriptedEndpoint, Status
+from tests.virtual_time import run_in_virtual_time
 
 PATH = "/chat/completions"
 
@@ -151,3 +156,19 @@ async def test_a_closed_transport_takes_no_requests(server: ScriptedEndpoint) ->
     await transport.close()
     with pytest.raises(RuntimeClosed):
         await transport.post(PATH, b'{"say":1}', timeout=5)
+
+
+def test_what_comes_in_the_last_moment_of_a_wait_is_returned_and_ends_nothing() -> None:
+    async def main() -> list[bytes]:
+        loop = asyncio.get_running_loop()
+        protocol = BaseProtocol(loop)
+        protocol.connection_made(asyncio.Transport())
+        content = aiohttp.StreamReader(protocol, 2**16, loop=loop)
+        answer = cast(aiohttp.ClientResponse, SimpleNamespace(content=content, close=lambda: None))
+        stream = Stream(HttpTransport("http://127.0.0.1"), answer)
+        # Before the timer and in the same turn of the loop, so that the reader has not run in between.
+        loop.call_at(loop.time() + 5, content.feed_data, b"late")
+        loop.call_later(8, content.feed_data, b"later")
+        return [await stream.read(5), await stream.read(5)]
+
+    assert run_in_virtual_time(main()) == [b"late", b"later"]

@@ -1,4 +1,4 @@
-"""How the measurements of `benchmarks.actors` are taken: clocks, turns, event loops."""
+"""How measurements are taken: clocks, turns, event loops, so many calls at a time."""
 
 import asyncio
 import gc
@@ -7,13 +7,56 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from time import perf_counter, process_time
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 Sample: TypeAlias = dict[str, float]
 """One round of one group: values by figure, and by ``figure.detail`` what stands beside it."""
 
 Side: TypeAlias = Callable[[], Awaitable[object]]
+Call: TypeAlias = Callable[[], Awaitable[None]]
 LoopFactory: TypeAlias = Callable[[], asyncio.AbstractEventLoop]
+
+
+class Spent(NamedTuple):
+    """Seconds that some work took: elapsed, and of this process's CPU time."""
+
+    wall: float
+    cpu: float
+
+    def __add__(self, other: object) -> "Spent":
+        if not isinstance(other, Spent):
+            return NotImplemented
+        return Spent(self.wall + other.wall, self.cpu + other.cpu)
+
+
+async def calls_in_flight(call: Call, calls: int, in_flight: int) -> Spent:
+    """Make ``calls`` calls, ``in_flight`` at a time."""
+    remaining = iter(range(calls))
+
+    async def worker() -> None:
+        for _ in remaining:
+            await call()
+
+    wall, cpu = perf_counter(), process_time()
+    await asyncio.gather(*(worker() for _ in range(in_flight)))
+    return Spent(perf_counter() - wall, process_time() - cpu)
+
+
+async def in_turns(sides: Mapping[str, Call], calls: int, in_flight: int, turns: int) -> dict[str, Spent]:
+    """What ``calls`` calls of each side take altogether, after some that open its connections and do not count.
+
+    The sides take ``turns`` turns, as in `side_by_side`.
+    """
+    for call in sides.values():
+        await calls_in_flight(call, 2 * in_flight, in_flight)
+    total = dict.fromkeys(sides, Spent(0.0, 0.0))
+    order = list(sides)
+    for _ in range(turns):
+        for name in order:
+            gc.collect()
+            total[name] += await calls_in_flight(sides[name], max(calls // turns, in_flight), in_flight)
+        order.reverse()
+    return total
 
 
 async def cpu_seconds(work: Side) -> float:

@@ -1,0 +1,162 @@
+"""What is counted, not timed: requests that were saved, answers that were lost, attempts that were too many."""
+
+import asyncio
+from collections import Counter
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
+from random import Random
+from time import monotonic
+
+from benchmarks.http_clients import REQUEST, all_stages, caller, requests_at, wide_settings
+from benchmarks.mock_endpoint import Behaviour, mock_endpoint
+from benchmarks.timing import Sample, calls_in_flight
+from repertory.clock import SystemClock
+from repertory.errors import RepertoryError
+from repertory.events import Event, Hooks, LMCallFinished
+from repertory.providers.breaker import BreakerSettings
+from repertory.providers.endpoint import Endpoint
+from repertory.providers.lm import LM
+from repertory.providers.messages import Message
+
+CALLS = 10_000
+IN_FLIGHT = 500
+DEADLINE = 20.0  # seconds for a call
+GRACE = 5.0  # seconds after which a call that ought to have ended at its deadline is lost
+IDENTICAL = 50
+SEED = 5
+
+
+def not_there(module: str) -> str | None:
+    """Why there is no figure of what ``module`` does; None if there is one."""
+    return None if find_spec(module) else f"{module} is not there yet"
+
+
+# --- one request for many callers ----------------------------------------------------------------------------
+
+
+async def single_flight(scale: int) -> Sample:
+    """Requests that 50 identical concurrent calls send, with a cache; then those of 50 more."""
+    with mock_endpoint(Behaviour(delay=0.2)) as url:
+        async with AsyncExitStack() as stack:
+            call = caller(_caching(url), stack)
+            await calls_in_flight(call, IDENTICAL, IDENTICAL)
+            first = await requests_at(url)
+            await calls_in_flight(call, IDENTICAL, IDENTICAL)
+            return {
+                "single_flight_requests": first,
+                "single_flight_requests.of_50_later_ones": await requests_at(url) - first,
+            }
+
+
+def _caching(url: str) -> Endpoint:
+    from repertory.providers.cache import CacheSettings, ReplyCache  # type: ignore[import-not-found]
+
+    clock = SystemClock()
+    cache = ReplyCache(CacheSettings(), clock)
+    return Endpoint(wide_settings(url), clock=clock, hooks=Hooks(), rng=Random(SEED), cache=cache)  # type: ignore[call-arg]
+
+
+# --- faults --------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of numbered questions.
+
+    Attributes:
+        ended: How often each question was answered or refused.
+        outcomes: How often the calls ended in what way.
+        attempts: How many requests the endpoints say they have sent.
+    """
+
+    ended: Counter[int] = field(default_factory=Counter)
+    outcomes: Counter[str] = field(default_factory=Counter)
+    attempts: int = 0
+
+    def __call__(self, event: Event) -> None:
+        """Hear of attempts; a hook."""
+        self.attempts += isinstance(event, LMCallFinished)
+
+    async def ask(self, lm: LM, number: int) -> None:
+        """Ask question ``number`` and note how that ends."""
+        asked = Message("user", f"question {number}")
+        try:
+            async with asyncio.timeout(DEADLINE + GRACE):
+                reply = await lm.complete(replace(REQUEST, messages=(asked,), deadline=monotonic() + DEADLINE))
+        except RepertoryError as error:
+            self.ended[number] += 1
+            self.outcomes[error.code] += 1
+        except TimeoutError:
+            self.outcomes["no outcome"] += 1
+        else:
+            self.ended[number] += 1
+            self.outcomes["answered" if reply.text == f"answer {number}" else "another's answer"] += 1
+
+    def lost_or_doubled(self, questions: int) -> int:
+        """Questions without exactly one outcome, and those that were given another's answer."""
+        wrong = sum(self.ended[number] != 1 for number in range(questions))
+        return wrong + self.outcomes["another's answer"]
+
+
+async def lost_or_doubled(scale: int) -> Sample:
+    """Numbered questions to a route over two endpoints that each fail one in ten requests, in five ways."""
+    calls = CALLS // scale
+    tally = Tally()
+    primary = Behaviour(echo=True, faults=0.1, seed=SEED)
+    with mock_endpoint(primary) as first, mock_endpoint(replace(primary, seed=SEED + 1)) as second:
+        async with AsyncExitStack() as stack:
+            endpoints = [all_stages(url, (tally,), name=name) for name, url in (("a", first), ("b", second))]
+            for endpoint in endpoints:
+                stack.push_async_callback(endpoint.close)
+            await _ask_all(tally, _route(endpoints), calls)
+            sent = await requests_at(first) + await requests_at(second)
+            in_flight = sum(endpoint.snapshot().in_flight for endpoint in endpoints)
+    key = "lost_or_doubled"
+    return {
+        # A request that reached an endpoint without an attempt that tells of it was sent twice by someone else.
+        key: tally.lost_or_doubled(calls) + abs(sent - tally.attempts) + in_flight,
+        f"{key}.answered": tally.outcomes["answered"],
+        f"{key}.ended_by_an_error": tally.outcomes.total() - tally.outcomes["answered"],
+        f"{key}.requests_a_call": sent / calls,
+        f"{key}.requests_unaccounted_for": sent - tally.attempts,
+    }
+
+
+def _route(endpoints: list[Endpoint]) -> LM:
+    from repertory.providers.route import Fallback, Route  # type: ignore[import-not-found]
+
+    route: LM = Route("benchmark", endpoints, Fallback(), clock=SystemClock(), hooks=Hooks(), rng=Random(SEED))
+    return route
+
+
+async def retry_amplification(scale: int) -> Sample:
+    """Requests that arrive for each call made while an endpoint fails all of them: the worse of two breakers."""
+    calls = CALLS // scale
+    with_breaker = await _outage(calls, BreakerSettings())
+    # A breaker that never opens leaves it to the retry budget alone.
+    without = await _outage(calls, BreakerSettings(minimum_volume=2**31))
+    return {
+        "retry_amplification": max(with_breaker, without),
+        "retry_amplification.breaker_on": with_breaker,
+        "retry_amplification.breaker_never_opens": without,
+    }
+
+
+async def _outage(calls: int, breaker: BreakerSettings) -> float:
+    tally = Tally()
+    with mock_endpoint(Behaviour(faults=1.0, seed=SEED)) as url:
+        async with AsyncExitStack() as stack:
+            endpoint = all_stages(url, breaker=breaker)
+            stack.push_async_callback(endpoint.close)
+            await _ask_all(tally, endpoint, calls)
+            return await requests_at(url) / calls
+
+
+async def _ask_all(tally: Tally, lm: LM, calls: int) -> None:
+    numbers = iter(range(calls))
+
+    async def ask_next() -> None:
+        await tally.ask(lm, next(numbers))
+
+    await calls_in_flight(ask_next, calls, IN_FLIGHT)
