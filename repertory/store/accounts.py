@@ -32,8 +32,8 @@ class Account:
             left = self.nano_limit - self.nano_spent - self.nano_reserved
             nano = most.nano_dollars
             if nano is None or nano > left:
-                asked = None if nano is None else f"${in_dollars(nano)}"
-                return self._refusal("money", f"${in_dollars(left)}", asked, f"${in_dollars(self.nano_reserved)}")
+                asked = None if nano is None else _shown(nano)
+                return self._refusal("money", _shown(left), asked, _shown(self.nano_reserved))
         if self.token_limit is not None:
             left = self.token_limit - self.tokens_spent - self.tokens_reserved
             tokens = most.tokens
@@ -94,3 +94,7 @@ def grant(paying: Sequence[Account], most: Amount | WorstCase) -> BudgetExceeded
     for account in paying:
         account.reserve(known)
     return None
+
+
+def _shown(nano: int) -> str:
+    return f"${in_dollars(nano):f}"
