@@ -187,6 +187,25 @@ class StoreTooNew(StoreError):
     code = "store_too_new"
 
 
+# --- budgets -------------------------------------------------------------------------------------------------
+
+
+class AmountUnknown(RepertoryError):
+    """A budget is limited in what nobody can say of a call: it was not paid for.
+
+    Args:
+        account: The budget.
+        kind: What it is limited in: ``money`` or ``tokens``.
+    """
+
+    code = "amount_unknown"
+
+    def __init__(self, message: str, *, account: str, kind: str, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.account = account
+        self.kind = kind
+
+
 # --- language models -----------------------------------------------------------------------------------------
 
 
