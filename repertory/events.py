@@ -230,6 +230,14 @@ class ReplyRefused(Event):
     asked_again: bool
 
 
+@dataclass(frozen=True, slots=True)
+class CacheStoreFailed(Event):
+    """The store failed a cache of answers; calls go on without it. Told once until it has worked again."""
+
+    endpoint: str
+    cause: BaseException
+
+
 # --- runs ----------------------------------------------------------------------------------------------------
 
 

@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING
 
 from repertory.store.memory import MemoryReminders, MemoryStates
 from repertory.store.reminders import ReminderRow, ReminderRows
+from repertory.store.replies import Replies, StoredReply
 from repertory.store.states import States, StoredEvent, StoredState
 
 if TYPE_CHECKING:
     from repertory.store.database import Store
     from repertory.store.reminder_table import ReminderTable
+    from repertory.store.reply_table import ReplyTable
     from repertory.store.state_table import StateTable
 
 _HOMES = {
     "ReminderTable": "repertory.store.reminder_table",
+    "ReplyTable": "repertory.store.reply_table",
     "StateTable": "repertory.store.state_table",
     "Store": "repertory.store.database",
 }
@@ -27,10 +30,13 @@ __all__ = [
     "ReminderRow",
     "ReminderRows",
     "ReminderTable",
+    "Replies",
+    "ReplyTable",
     "StateTable",
     "States",
     "Store",
     "StoredEvent",
+    "StoredReply",
     "StoredState",
 ]
 

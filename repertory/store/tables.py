@@ -4,11 +4,12 @@ Versions of the schema:
 1. actor_states, runs, steps.
 2. Adds actor_events and actor_reminders; actor_states.data may be empty. Nothing of a store of version 1 changes,
    so opening it upgrades it. Version 1 must not open it again: it would take no notice of events.
+3. Adds lm_replies. Opening a store of version 2 upgrades it.
 """
 
 from sqlalchemy import BigInteger, Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 metadata = MetaData()
 
@@ -81,4 +82,14 @@ steps = Table(
     Column("input_tokens", Integer, nullable=False),
     Column("output_tokens", Integer, nullable=False),
     Column("seconds", Float, nullable=False),
+)
+
+lm_replies = Table(
+    "lm_replies",
+    metadata,
+    Column("key", String(64), primary_key=True),  # digest of what was asked of whom
+    Column("data", Text, nullable=False),
+    Column("made_at", Float, nullable=False),
+    Column("kept_until", Float, nullable=False),
+    Index("lm_replies_by_end", "kept_until"),
 )
