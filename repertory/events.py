@@ -259,6 +259,14 @@ class StaleServed(Event):
     error: str  # the last failure's code
 
 
+@dataclass(frozen=True, slots=True)
+class CacheStoreFailed(Event):
+    """The store failed a cache of answers; calls go on without it. Told once until it has worked again."""
+
+    endpoint: str
+    cause: BaseException
+
+
 # --- runs ----------------------------------------------------------------------------------------------------
 
 
