@@ -15,10 +15,10 @@ SHARE = 0.7  # of what was in flight is let in after a sign of overload
 class AdaptiveConcurrency:
     """A limit of attempts in flight, at most ``ceiling``. It is ``ceiling`` until there is a sign of overload.
 
-    A sign (a 429, a timeout, a row of slow answers) makes it ``SHARE`` of what was in flight. Further signs from
-    attempts that were under way by then are about the load before the decrease, and change nothing. A good answer
-    raises it by one part in as many as it is high, so that a round of them adds 1, if at least half of it is used.
-    Once it has grown to twice what is in flight it limits nobody, and is forgotten.
+    A sign (a 429, a timeout, a row of slow answers) makes it ``SHARE`` of what was in flight, if that was more
+    than one. Further signs from attempts that were under way by then are about the load before the decrease, and
+    change nothing. A good answer raises it by one part in as many as it is high, so that a round of them adds 1, if
+    at least half of it is used. Once it has grown to twice what is in flight it limits nobody, and is forgotten.
 
     Attempts are told apart by their number, in the order they were let in.
 
@@ -57,7 +57,7 @@ class AdaptiveConcurrency:
 
     def overloaded(self, number: int, in_flight: int, newest: int) -> None:
         """An attempt showed that the endpoint has too many; the arguments are those of ``answered``."""
-        if number <= self._recover:
+        if number <= self._recover or in_flight <= 1:  # one alone is not too many
             return
         self.limit = max(1.0, math.floor(SHARE * min(in_flight, self.limit)))
         self._recover = newest

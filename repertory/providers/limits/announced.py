@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-# A time as OpenAI writes it, which is how Go prints durations: 20ms, 1s, 6m0s, 1h2m3.5s. A bare number is seconds.
+# A time as OpenAI writes it, which is how Go prints durations: 20ms, 1s, 6m0s, 1h2m3.5s.
 _DURATION = re.compile(
-    r"(?:(\d{1,9})h)?(?:(\d{1,9})m(?!s))?(?:(\d{1,9}(?:\.\d{1,9})?)s?)?(?:(\d{1,9}(?:\.\d{1,9})?)ms)?", re.ASCII
+    r"(?:(\d{1,9})h)?(?:(\d{1,9})m(?!s))?(?:(\d{1,9}(?:\.\d{1,9})?)s)?(?:(\d{1,9}(?:\.\d{1,9})?)ms)?", re.ASCII
 )
 _NUMBER = re.compile(r"\d{1,18}", re.ASCII)
 LONGEST = 30 * 86_400.0  # seconds; what is said to take longer is not a time from now
@@ -42,6 +42,31 @@ class Announced:
     output_tokens: Allowance | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """What the headers of one limit are called."""
+
+    remaining: str
+    limit: str
+    reset: str
+
+
+def _openai(what: str) -> _Names:
+    return _Names(f"x-ratelimit-remaining-{what}", f"x-ratelimit-limit-{what}", f"x-ratelimit-reset-{what}")
+
+
+def _anthropic(what: str) -> _Names:
+    start = f"anthropic-ratelimit-{what}"
+    return _Names(f"{start}-remaining", f"{start}-limit", f"{start}-reset")
+
+
+OPENAI = (_openai("requests"), _openai("tokens"))
+ANTHROPIC = (
+    *(_anthropic("requests"), _anthropic("tokens")),
+    *(_anthropic("input-tokens"), _anthropic("output-tokens")),
+)
+
+
 def announced_in(headers: Mapping[str, str], now: float) -> Announced | None:
     """Return what the headers of an answer announce; None if nothing. What is malformed is as if not there.
 
@@ -49,37 +74,19 @@ def announced_in(headers: Mapping[str, str], now: float) -> Announced | None:
         headers: Names in lower case, or a mapping that ignores case.
         now: Seconds since the Unix epoch.
     """
-    if "x-ratelimit-remaining-requests" in headers or "x-ratelimit-remaining-tokens" in headers:
-        said = Announced(_openai(headers, "requests"), _openai(headers, "tokens"))
-    elif "anthropic-ratelimit-requests-remaining" in headers or "anthropic-ratelimit-tokens-remaining" in headers:
-        said = Announced(
-            _anthropic(headers, "requests", now),
-            _anthropic(headers, "tokens", now),
-            _anthropic(headers, "input-tokens", now),
-            _anthropic(headers, "output-tokens", now),
+    # Most answers announce nothing: that must be seen by looking for few names.
+    if OPENAI[0].remaining in headers or OPENAI[1].remaining in headers:
+        return Announced(*[_allowance(headers, names, _duration(headers.get(names.reset))) for names in OPENAI])
+    if ANTHROPIC[0].remaining in headers or ANTHROPIC[1].remaining in headers:
+        return Announced(
+            *[_allowance(headers, names, _until(headers.get(names.reset), now)) for names in ANTHROPIC]
         )
-    else:
-        return None
-    return said if said != NOTHING else None
+    return None
 
 
-NOTHING = Announced()
-
-
-def _openai(headers: Mapping[str, str], what: str) -> Allowance | None:
-    remaining = _count(headers.get(f"x-ratelimit-remaining-{what}"))
-    if remaining is None:
-        return None
-    limit = _count(headers.get(f"x-ratelimit-limit-{what}"))
-    return Allowance(remaining, limit, _duration(headers.get(f"x-ratelimit-reset-{what}")))
-
-
-def _anthropic(headers: Mapping[str, str], what: str, now: float) -> Allowance | None:
-    remaining = _count(headers.get(f"anthropic-ratelimit-{what}-remaining"))
-    if remaining is None:
-        return None
-    limit = _count(headers.get(f"anthropic-ratelimit-{what}-limit"))
-    return Allowance(remaining, limit, _until(headers.get(f"anthropic-ratelimit-{what}-reset"), now))
+def _allowance(headers: Mapping[str, str], names: _Names, resets_in: float | None) -> Allowance | None:
+    remaining = _count(headers.get(names.remaining))
+    return Allowance(remaining, _count(headers.get(names.limit)), resets_in) if remaining is not None else None
 
 
 def _count(text: str | None) -> int | None:
@@ -87,7 +94,9 @@ def _count(text: str | None) -> int | None:
 
 
 def _duration(text: str | None) -> float | None:
-    found = _DURATION.fullmatch(text) if text else None
+    if not text:
+        return None
+    found = _DURATION.fullmatch(f"{text}s" if text[-1].isdigit() else text)  # a bare number is seconds
     if found is None:
         return None
     hours, minutes, seconds, milliseconds = (float(number or 0) for number in found.groups())
