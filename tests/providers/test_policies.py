@@ -94,6 +94,14 @@ def test_whoever_comes_and_goes_only_those_present_get_a_turn(present: list[set[
         assert turn in names - {"d"} if names - {"d"} else turn is None
 
 
+@given(st.integers(0, 20))
+def test_who_was_away_does_not_catch_up(periods: int) -> None:
+    weights = {"a": 2, "b": 1, "c": 5}
+    turns = SmoothTurns(weights)
+    assert Counter(turns.turn("ab") for _ in range(3 * periods)) == Counter({"a": 2 * periods, "b": periods})
+    assert Counter(turns.turn("abc") for _ in range(8)) == Counter(weights)
+
+
 def test_who_has_no_weight_is_asked_last_and_the_others_stand_in_as_listed() -> None:
     listed = [StandIn(name) for name in NAMES]
     decider = order(Weighted({"b": 1, "d": 1}))

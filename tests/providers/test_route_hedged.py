@@ -222,6 +222,20 @@ async def test_a_mistake_in_the_code_is_raised_as_it_is_and_leaves_nothing_behin
     assert raised.value is mistake
 
 
+@in_virtual_time
+async def test_an_answer_is_not_lost_to_a_mistake_in_the_one_that_was_cut_off() -> None:
+    class Clumsy(StandIn):
+        async def complete(self, request: LMRequest) -> LMResponse:
+            try:
+                return await super().complete(request)
+            finally:
+                self.asked[99]  # an IndexError while it is cut off
+
+    a = StandIn("a", "a", after=1.2)
+    watched = await Watched(a, Clumsy("b", after=9.0)).warmed()
+    assert await watched.ask() == ("a", 1.2)
+
+
 @pytest.mark.parametrize("in_the_way", ["obstacle", "misfit"])
 @in_virtual_time
 async def test_who_cannot_answer_now_is_not_asked_beside(in_the_way: str) -> None:
