@@ -195,6 +195,26 @@ class CircuitChanged(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class BudgetRefused(Event):
+    """An attempt was not made, because nothing was sure to pay for it."""
+
+    endpoint: str
+    accounts: tuple[str, ...]
+    error: str  # the error's code
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetCharged(Event):
+    """An attempt that accounts pay for has ended."""
+
+    endpoint: str
+    accounts: tuple[str, ...]
+    ending: str  # "settle" | "release" | "write_off"
+    nano_dollars: int  # charged to each
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
 class LocalModelStarted(Event):
     """The local model's server process answers."""
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from repertory.errors import AmountUnknown, BudgetExceeded
-from repertory.store.ledger import AccountLimit, Amount, Balance, WorstCase, in_dollars
+from repertory.store.ledger import MOST, AccountLimit, Amount, Balance, WorstCase, in_dollars
 
 
 @dataclass(slots=True, eq=False)
@@ -63,9 +63,9 @@ class Account:
         """How it stands."""
         return Balance(
             AccountLimit(self.nano_limit, self.token_limit),
-            Amount(self.nano_spent, self.tokens_spent),
-            Amount(self.nano_uncertain, self.tokens_uncertain),
-            Amount(self.nano_reserved, self.tokens_reserved),
+            _amount(self.nano_spent, self.tokens_spent),
+            _amount(self.nano_uncertain, self.tokens_uncertain),
+            _amount(self.nano_reserved, self.tokens_reserved),
             self.reservations,
         )
 
@@ -98,3 +98,7 @@ def grant(paying: Sequence[Account], most: Amount | WorstCase) -> BudgetExceeded
 
 def _shown(nano: int) -> str:
     return f"${in_dollars(nano):f}"
+
+
+def _amount(nano: int, tokens: int) -> Amount:
+    return Amount(min(nano, MOST), min(tokens, MOST))

@@ -52,7 +52,7 @@ class WorstCase:
     @property
     def known(self) -> Amount:
         """What can be said of it."""
-        return Amount(self.nano_dollars or 0, self.tokens or 0)
+        return Amount(min(self.nano_dollars or 0, MOST), min(self.tokens or 0, MOST))
 
 
 @dataclass(frozen=True, slots=True)

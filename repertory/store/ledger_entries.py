@@ -13,7 +13,7 @@ from repertory.clock import Clock
 from repertory.errors import RepertoryError
 from repertory.store.accounts import Account, grant
 from repertory.store.given import given
-from repertory.store.ledger import Amount, Reservation, WorstCase, unknown_account
+from repertory.store.ledger import MOST, Amount, Reservation, WorstCase, unknown_account
 from repertory.store.tables import ledger_accounts, ledger_holders, ledger_reservations
 
 COUNTERS = tuple(field.name for field in fields(Account))[3:]  # columns and attributes of the same names
@@ -162,7 +162,9 @@ class Entries:
         self, connection: AsyncConnection, started: Iterable[Reservation], accounts: Collection[Account]
     ) -> None:
         if accounts:
-            rows = [[account.name, *(getattr(account, name) for name in COUNTERS)] for account in accounts]
+            rows = [
+                [account.name, *(min(getattr(account, name), MOST) for name in COUNTERS)] for account in accounts
+            ]
             await connection.execute(self._save, {"given": orjson.dumps(rows).decode()})
         new = [
             (each.number, orjson.dumps(each.accounts).decode(), each.most.nano_dollars, each.most.tokens)
