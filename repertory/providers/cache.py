@@ -8,7 +8,7 @@ import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Final, Literal, TypeAlias
+from typing import Final, TypeAlias
 
 from repertory.clock import Clock
 from repertory.errors import ConfigError, RuntimeClosed
@@ -23,6 +23,7 @@ from repertory.store.replies import Replies
 Ask: TypeAlias = Callable[[float | None], Awaitable[LMResponse]]
 """Asks the model; its argument is the deadline, a point on the clock, None if there is none."""
 
+FREE: Final = Decimal(0)
 KEPT_REASONS: Final = frozenset({"stop", "tool_calls", "length"})
 LAST_CALLS = 5.0  # seconds a close waits for calls that it has cancelled
 
@@ -143,18 +144,16 @@ class ReplyCache:
             await flight.wait(seat)
             if flight.settles(seat):
                 response = flight.outcome(seat)
-                return response if flight.pays(seat) else _as_kept(response, "cache")
+                return response if flight.pays(seat) else replace(response, source="cache", cost=FREE)
 
     async def stale(self, key: str) -> LMResponse | None:
         """Return the answer kept under ``key``, even one too old: for callers who prefer that to none."""
         text = self._kept.fresh_or_stale(key)
         if text is None and self._store is not None and (found := await self._store.get(key)) is not None:
             text = found[0]
-        response = None if text is None else from_json(text)
-        if response is None:
-            return None
-        self._stale += 1
-        return _as_kept(response, "stale")
+        response = None if text is None else from_json(text, "stale")
+        self._stale += response is not None
+        return response
 
     async def close(self) -> None:
         """End the calls under way, whose callers get ``RuntimeClosed``, and wait for what is being written."""
@@ -180,7 +179,7 @@ class ReplyCache:
 
     def _in_memory(self, key: str) -> LMResponse | None:
         text = self._kept.fresh(key)
-        response = None if text is None else from_json(text)
+        response = None if text is None else from_json(text, "cache")
         self._hits += response is not None
         return response
 
@@ -219,7 +218,7 @@ class ReplyCache:
     async def _in_store(self, store: CacheStore, flight: Flight) -> LMResponse | None:
         """The answer in the store, if it is fresh; it is in memory then."""
         found = await store.get(flight.key)
-        if found is None or found[1] >= self._ttl or (response := from_json(found[0])) is None:
+        if found is None or found[1] >= self._ttl or (response := from_json(found[0], "cache")) is None:
             return None
         if self._is_newest(flight):
             self._kept.put(flight.key, *found)
@@ -231,7 +230,7 @@ class ReplyCache:
 
     def _keep(self, key: str, response: LMResponse) -> None:
         try:
-            text = to_json(_as_kept(response, "cache"))
+            text = to_json(response)
         except TypeError:  # not Unicode: no wire brings such a text
             return
         self._kept.put(key, text)
@@ -248,10 +247,6 @@ def _worth_keeping(response: LMResponse) -> bool:
     return response.finish_reason in KEPT_REASONS and all(
         other.finish_reason in KEPT_REASONS for other in response.others
     )
-
-
-def _as_kept(response: LMResponse, source: Literal["cache", "stale"]) -> LMResponse:
-    return replace(response, source=source, cost=Decimal(0))
 
 
 def _closed() -> RuntimeClosed:
