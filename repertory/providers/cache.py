@@ -77,7 +77,7 @@ class ReplyCache:
         settings: How much is kept for how long.
         clock: What deadlines are points on and ages are told by.
         replies: The store's table; None keeps answers in memory only.
-        endpoint: The endpoint's name, for events.
+        endpoint: The endpoint's name, for events and errors.
         hooks: Told when the store fails.
     """
 
@@ -91,6 +91,7 @@ class ReplyCache:
         hooks: Hooks | None = None,
     ) -> None:
         self._clock = clock
+        self._endpoint = endpoint
         self._kept = KeptReplies(clock, settings.max_bytes, settings.ttl, settings.stale_for)
         self._ttl = settings.ttl
         self._store: CacheStore | None = None
@@ -134,6 +135,7 @@ class ReplyCache:
             RuntimeClosed: The cache was closed.
             LMError: As ``ask`` raises.
         """
+        self._check_open()
         if request.cache == "bypass":
             return await ask(request.deadline)
         if request.cache == "use" and (kept := self._in_memory(key)) is not None:
@@ -159,7 +161,7 @@ class ReplyCache:
         """End the calls under way, whose callers get ``RuntimeClosed``, and wait for what is being written."""
         self._closed = True
         if self._under_way:
-            await asyncio.wait([flight.stop(_closed()) for flight in self._under_way], timeout=LAST_CALLS)
+            await asyncio.wait([flight.stop(self._gone()) for flight in self._under_way], timeout=LAST_CALLS)
         if self._store is not None:
             await self._store.close()
 
@@ -177,6 +179,13 @@ class ReplyCache:
             store_failures=0 if store is None else store.failures,
         )
 
+    def _check_open(self) -> None:
+        if self._closed:
+            raise self._gone()
+
+    def _gone(self) -> RuntimeClosed:
+        return RuntimeClosed(f"{self._endpoint}: the endpoint was closed")
+
     def _in_memory(self, key: str) -> LMResponse | None:
         text = self._kept.fresh(key)
         response = None if text is None else from_json(text, "cache")
@@ -185,8 +194,7 @@ class ReplyCache:
 
     def _flight(self, key: str, request: LMRequest, ask: Ask) -> Flight:
         """The flight to join, or a new one."""
-        if self._closed:
-            raise _closed()
+        self._check_open()
         flight = self._flights.get(key)
         # Who wants a new answer cannot do with one that may come from the store.
         if flight is not None and flight.open and (flight.refreshes or request.cache == "use"):
@@ -196,6 +204,7 @@ class ReplyCache:
             key,
             request.accounts,
             refreshes=request.cache == "refresh",
+            endpoint=self._endpoint,
             clock=self._clock,
             call=lambda flight: self._fly(flight, ask),
             on_end=self._end,
@@ -247,7 +256,3 @@ def _worth_keeping(response: LMResponse) -> bool:
     return response.finish_reason in KEPT_REASONS and all(
         other.finish_reason in KEPT_REASONS for other in response.others
     )
-
-
-def _closed() -> RuntimeClosed:
-    return RuntimeClosed("the cache of answers was closed")

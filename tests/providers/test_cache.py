@@ -1,6 +1,7 @@
 """The cache in memory: what is kept, what is asked, and equal calls at the same time."""
 
 import asyncio
+import traceback
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from decimal import Decimal
@@ -10,9 +11,10 @@ from typing import Any, Literal
 import pytest
 
 from repertory.clock import SystemClock
-from repertory.errors import ConfigError, LMServerError, RuntimeClosed
+from repertory.errors import ConfigError, LMRequestRejected, LMServerError, RuntimeClosed
 from repertory.events import Hooks
 from repertory.providers.cache import Ask, CacheSettings, CacheSnapshot, ReplyCache
+from repertory.providers.cache_key import cache_key
 from repertory.providers.endpoint import Endpoint
 from repertory.providers.messages import Choice, LMRequest, LMResponse, Message, Usage
 from repertory.providers.settings import EndpointSettings
@@ -276,6 +278,7 @@ async def test_a_call_that_cancels_itself_ends_its_callers_as_if_they_had_made_i
 
 
 async def test_a_close_ends_what_is_under_way_and_refuses_what_comes(cache: ReplyCache, model: Model) -> None:
+    await put(cache, key="kept")
     calls = [asyncio.ensure_future(cache.answer(key, HELLO, model.ask)) for key in "aab"]
     for _ in "ab":
         await model.arrived.acquire()
@@ -283,8 +286,9 @@ async def test_a_close_ends_what_is_under_way_and_refuses_what_comes(cache: Repl
     assert model.cancelled == 2
     outcomes = await asyncio.gather(*calls, return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [RuntimeClosed] * 3
-    with pytest.raises(RuntimeClosed):
-        await cache.answer("c", HELLO, model.ask)
+    for key in ("c", "kept"):
+        with pytest.raises(RuntimeClosed):
+            await cache.answer(key, HELLO, model.ask)
     assert model.asked == 2
 
 
@@ -295,6 +299,18 @@ async def test_a_close_before_a_call_has_begun_keeps_it_from_being_made(cache: R
         await call
     await closing
     assert model.asked == 0
+
+
+async def test_no_repr_and_no_key_shows_what_was_said(cache: ReplyCache, model: Model) -> None:
+    canary = "sk-canary-1"
+    request = LMRequest((Message("user", canary),), extra={"token": canary})
+    key = cache_key(request, "openai|gpt|https://api.openai.com/v1")
+    await cache.answer(key, request, once(reply(canary)))
+    for shown in (key, repr(cache), repr(cache.snapshot())):
+        assert canary not in shown
+    with pytest.raises(LMRequestRejected) as caught:
+        cache_key(replace(request, extra={"token": {canary}}), "")
+    assert canary not in "".join(traceback.format_exception(caught.value))
 
 
 async def test_the_state_can_be_read(cache: ReplyCache, clock: FakeClock) -> None:
