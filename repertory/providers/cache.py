@@ -8,7 +8,7 @@ import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Final, Literal, TypeAlias
+from typing import Final, TypeAlias
 
 from repertory.clock import Clock
 from repertory.errors import ConfigError, RuntimeClosed
@@ -23,6 +23,7 @@ from repertory.store.replies import Replies
 Ask: TypeAlias = Callable[[float | None], Awaitable[LMResponse]]
 """Asks the model; its argument is the deadline, a point on the clock, None if there is none."""
 
+FREE: Final = Decimal(0)
 KEPT_REASONS: Final = frozenset({"stop", "tool_calls", "length"})
 LAST_CALLS = 5.0  # seconds a close waits for calls that it has cancelled
 
@@ -76,7 +77,7 @@ class ReplyCache:
         settings: How much is kept for how long.
         clock: What deadlines are points on and ages are told by.
         replies: The store's table; None keeps answers in memory only.
-        endpoint: The endpoint's name, for events.
+        endpoint: The endpoint's name, for events and errors.
         hooks: Told when the store fails.
     """
 
@@ -90,6 +91,7 @@ class ReplyCache:
         hooks: Hooks | None = None,
     ) -> None:
         self._clock = clock
+        self._endpoint = endpoint
         self._kept = KeptReplies(clock, settings.max_bytes, settings.ttl, settings.stale_for)
         self._ttl = settings.ttl
         self._store: CacheStore | None = None
@@ -133,6 +135,7 @@ class ReplyCache:
             RuntimeClosed: The cache was closed.
             LMError: As ``ask`` raises.
         """
+        self._check_open()
         if request.cache == "bypass":
             return await ask(request.deadline)
         if request.cache == "use" and (kept := self._in_memory(key)) is not None:
@@ -143,24 +146,22 @@ class ReplyCache:
             await flight.wait(seat)
             if flight.settles(seat):
                 response = flight.outcome(seat)
-                return response if flight.pays(seat) else _as_kept(response, "cache")
+                return response if flight.pays(seat) else replace(response, source="cache", cost=FREE)
 
     async def stale(self, key: str) -> LMResponse | None:
         """Return the answer kept under ``key``, even one too old: for callers who prefer that to none."""
         text = self._kept.fresh_or_stale(key)
         if text is None and self._store is not None and (found := await self._store.get(key)) is not None:
             text = found[0]
-        response = None if text is None else from_json(text)
-        if response is None:
-            return None
-        self._stale += 1
-        return _as_kept(response, "stale")
+        response = None if text is None else from_json(text, "stale")
+        self._stale += response is not None
+        return response
 
     async def close(self) -> None:
         """End the calls under way, whose callers get ``RuntimeClosed``, and wait for what is being written."""
         self._closed = True
         if self._under_way:
-            await asyncio.wait([flight.stop(_closed()) for flight in self._under_way], timeout=LAST_CALLS)
+            await asyncio.wait([flight.stop(self._gone()) for flight in self._under_way], timeout=LAST_CALLS)
         if self._store is not None:
             await self._store.close()
 
@@ -178,16 +179,22 @@ class ReplyCache:
             store_failures=0 if store is None else store.failures,
         )
 
+    def _check_open(self) -> None:
+        if self._closed:
+            raise self._gone()
+
+    def _gone(self) -> RuntimeClosed:
+        return RuntimeClosed(f"{self._endpoint}: the endpoint was closed")
+
     def _in_memory(self, key: str) -> LMResponse | None:
         text = self._kept.fresh(key)
-        response = None if text is None else from_json(text)
+        response = None if text is None else from_json(text, "cache")
         self._hits += response is not None
         return response
 
     def _flight(self, key: str, request: LMRequest, ask: Ask) -> Flight:
         """The flight to join, or a new one."""
-        if self._closed:
-            raise _closed()
+        self._check_open()
         flight = self._flights.get(key)
         # Who wants a new answer cannot do with one that may come from the store.
         if flight is not None and flight.open and (flight.refreshes or request.cache == "use"):
@@ -197,6 +204,7 @@ class ReplyCache:
             key,
             request.accounts,
             refreshes=request.cache == "refresh",
+            endpoint=self._endpoint,
             clock=self._clock,
             call=lambda flight: self._fly(flight, ask),
             on_end=self._end,
@@ -219,7 +227,7 @@ class ReplyCache:
     async def _in_store(self, store: CacheStore, flight: Flight) -> LMResponse | None:
         """The answer in the store, if it is fresh; it is in memory then."""
         found = await store.get(flight.key)
-        if found is None or found[1] >= self._ttl or (response := from_json(found[0])) is None:
+        if found is None or found[1] >= self._ttl or (response := from_json(found[0], "cache")) is None:
             return None
         if self._is_newest(flight):
             self._kept.put(flight.key, *found)
@@ -231,7 +239,7 @@ class ReplyCache:
 
     def _keep(self, key: str, response: LMResponse) -> None:
         try:
-            text = to_json(_as_kept(response, "cache"))
+            text = to_json(response)
         except TypeError:  # not Unicode: no wire brings such a text
             return
         self._kept.put(key, text)
@@ -248,11 +256,3 @@ def _worth_keeping(response: LMResponse) -> bool:
     return response.finish_reason in KEPT_REASONS and all(
         other.finish_reason in KEPT_REASONS for other in response.others
     )
-
-
-def _as_kept(response: LMResponse, source: Literal["cache", "stale"]) -> LMResponse:
-    return replace(response, source=source, cost=Decimal(0))
-
-
-def _closed() -> RuntimeClosed:
-    return RuntimeClosed("the cache of answers was closed")

@@ -1,17 +1,10 @@
 """Answers kept in memory: the least recently used leave first when it is full."""
 
 from collections import OrderedDict
-from dataclasses import dataclass
 
 from repertory.clock import Clock
 
 PARTS = 4  # a text larger than the memory's part of this number is not kept: it would drive out too many others
-
-
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    text: bytes
-    made: float
 
 
 class KeptReplies:
@@ -39,7 +32,7 @@ class KeptReplies:
         self._max_bytes = max_bytes
         self._ttl = ttl
         self._lifetime = ttl + stale_for
-        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._kept: OrderedDict[str, tuple[bytes, float]] = OrderedDict()  # with the time it was made at
         self.size = 0
 
     def __len__(self) -> int:
@@ -61,25 +54,26 @@ class KeptReplies:
         self.drop(key)
         if len(text) > self._max_bytes // PARTS:
             return
-        self._kept[key] = _Kept(text, self._clock.monotonic() - age)
+        self._kept[key] = (text, self._clock.monotonic() - age)
         self.size += len(text)
         while self.size > self._max_bytes:
-            _, oldest = self._kept.popitem(last=False)
-            self.size -= len(oldest.text)
+            _, (unused, _) = self._kept.popitem(last=False)
+            self.size -= len(unused)
 
     def drop(self, key: str) -> None:
         """Keep nothing under ``key``."""
         if (kept := self._kept.pop(key, None)) is not None:
-            self.size -= len(kept.text)
+            self.size -= len(kept[0])
 
     def _use(self, key: str, younger_than: float) -> bytes | None:
         kept = self._kept.get(key)
         if kept is None:
             return None
-        age = self._clock.monotonic() - kept.made
+        text, made = kept
+        age = self._clock.monotonic() - made
         if age >= self._lifetime:
             self.drop(key)
         if age >= younger_than:
             return None
         self._kept.move_to_end(key)
-        return kept.text
+        return text

@@ -23,6 +23,8 @@ from repertory.providers.messages import (
 
 VERSION = 1  # of the form below; texts of another one are not read
 
+Source: TypeAlias = Literal["model", "cache", "stale"]
+
 Form: TypeAlias = dict[str, Any]
 """A JSON object, before it is written or after it was read."""
 
@@ -63,23 +65,28 @@ def to_json(response: LMResponse) -> bytes:
     return orjson.dumps(form)
 
 
-def from_json(text: bytes) -> LMResponse | None:
-    """Return the reply that ``to_json`` wrote as ``text``; None if it is damaged or of another version."""
+def from_json(text: bytes, source: Source | None = None) -> LMResponse | None:
+    """Return the reply that ``to_json`` wrote as ``text``; None if it is damaged or of another version.
+
+    Args:
+        text: JSON.
+        source: Where the reply comes from this time: it costs nothing then. None leaves both as they were.
+    """
     try:
         form = orjson.loads(text)
         if form["v"] != VERSION:
             return None
-        cost = form.get("cost")
+        cost = form.get("cost") if source is None else "0"
         return LMResponse(
             _read_content(form["content"]),
             _str(form["finish_reason"]),
-            Usage(*map(_count, _list(form["usage"]))),
+            _read_usage(form["usage"]),
             _str(form["model"]),
             _str(form["id"]),
             tuple(map(_read_logprob, _list(form.get("logprobs", [])))),
             tuple(map(_read_choice, _list(form.get("others", [])))),
             None if cost is None else Decimal(_str(cost)),
-            _source(form["source"]),
+            source or _source(form["source"]),
             tuple(map(_str, _list(form.get("emulated", [])))),
         )
     # What damage comes to: no JSON or base64 (ValueError), a field that is missing, of another type, too many.
@@ -136,6 +143,11 @@ def _read_part(form: Form) -> Part:
             raise ValueError("not a part")
 
 
+def _read_usage(value: object) -> Usage:
+    read, written, cached, kept, thought = map(_count, _list(value))
+    return Usage(read, written, cached, kept, thought)
+
+
 def _read_choice(value: object) -> Choice:
     content, finish_reason, logprobs = _list(value)
     return Choice(_read_content(content), _str(finish_reason), tuple(map(_read_logprob, _list(logprobs))))
@@ -159,7 +171,7 @@ def _read_number(value: object) -> float:
     raise TypeError
 
 
-def _source(value: object) -> Literal["model", "cache", "stale"]:
+def _source(value: object) -> Source:
     match value:
         case "model" | "cache" | "stale" as source:
             return source

@@ -48,6 +48,7 @@ class Flight:
         key: What is asked of whom.
         accounts: The budgets that pay.
         refreshes: Whether the answer is sure to be a new one.
+        endpoint: The endpoint's name, for errors.
         clock: What deadlines are points on.
         call: Makes the call. It does ``depart`` before it asks the model, and ``time`` before it waits for
             anything else.
@@ -58,8 +59,8 @@ class Flight:
     """
 
     __slots__ = (
-        *("_asked", "_clock", "_deadline", "_error", "_landed", "_on_end", "_payer", "_seats", "_stopped"),
-        *("_task", "_timed"),
+        *("_asked", "_clock", "_deadline", "_endpoint", "_error", "_landed", "_on_end", "_payer", "_seats"),
+        *("_stopped", "_task", "_timed"),
         *("accounts", "key", "open", "refreshes"),
     )
 
@@ -69,6 +70,7 @@ class Flight:
         accounts: tuple[str, ...],
         *,
         refreshes: bool,
+        endpoint: str,
         clock: Clock,
         call: Callable[["Flight"], Coroutine[Any, Any, LMResponse]],
         on_end: Callable[["Flight"], None],
@@ -77,6 +79,7 @@ class Flight:
         self.accounts = accounts
         self.refreshes = refreshes
         self.open = True
+        self._endpoint = endpoint
         self._clock = clock
         self._on_end = on_end
         self._timed = False
@@ -114,7 +117,9 @@ class Flight:
                 self.open = False
                 self._task.cancel()
         if not self._landed:
-            raise DeadlineExceeded("the deadline passed while the call waited for the answer to an equal one")
+            raise DeadlineExceeded(
+                f"{self._endpoint}: the deadline passed while the call waited for the answer to an equal one"
+            )
 
     def time(self) -> None:
         """From now on, let those leave whose deadline comes."""
