@@ -7,7 +7,7 @@ from typing import Protocol
 from repertory.clock import Clock
 from repertory.errors import DeadlineExceeded, LMError, LMTimeout, RepertoryError
 from repertory.providers.failures import Peer
-from repertory.providers.messages import Delta, End, Usage
+from repertory.providers.messages import Delta, End, Usage, UsageDelta
 from repertory.providers.settings import EndpointSettings
 from repertory.providers.sse import EventReader
 from repertory.providers.transport import Stream
@@ -76,11 +76,19 @@ class StreamedReply:
         return ready.popleft()
 
     async def begin(self) -> None:
-        """Wait for the first delta."""
+        """Wait for the first output, so that what fails until then can be repeated; counts of tokens are none."""
+        patience = self._first_wait
+        until = self._clock.monotonic() + patience
         try:
-            while not self._ready:
-                await self._fetch(self._first_wait)
+            while all(isinstance(delta, UsageDelta) for delta in self._ready):
+                # Until a point in time: a peer that only keeps the connection alive must not be waited for longer.
+                await self._fetch(max(0.0, until - self._clock.monotonic()))
                 self._check()  # although something may have come: as it was not passed on, all can be repeated
+        except LMTimeout:
+            self._stream.close()
+            raise LMTimeout(
+                f"{self._peer.name}: no output within {patience:g} s", endpoint=self._peer.name
+            ) from None
         except BaseException:
             self._stream.close()
             raise
