@@ -115,7 +115,7 @@ def error_from(status: int, headers: Mapping[str, str], body: bytes, *, now: flo
         return LMServerError(message, endpoint=peer.name, retry_after=wait)
     if status == 429:
         return LMRateLimited(message, endpoint=peer.name, retry_after=wait)
-    if status >= 500:
+    if status >= 500 and status != 501:  # which says that it cannot do this at all
         return LMServerError(message, endpoint=peer.name, retry_after=wait)
     hint = None
     if status == 404:
