@@ -127,7 +127,7 @@ def error_from(status: int, headers: Mapping[str, str], body: bytes, *, now: flo
         return LMServerError(message, endpoint=peer.name, retry_after=wait)
     if status == 429:
         return LMRateLimited(message, endpoint=peer.name, retry_after=wait)
-    if status >= 500:
+    if status >= 500 and status != 501:  # which says that it cannot do this at all
         return LMServerError(message, endpoint=peer.name, retry_after=wait)
     if status == 404:
         where = "Check the endpoint's base_url (it usually ends in /v1) and the model's name."

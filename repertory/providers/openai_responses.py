@@ -40,7 +40,11 @@ CUTS = MappingProxyType({"max_output_tokens": "length", "content_filter": "conte
 ENDINGS = frozenset({"response.completed", "response.incomplete", "response.failed"})
 LACKS: tuple[str, ...] = ("seed", "n", "stop")
 
+EMBEDDINGS = openai_chat.EMBEDDINGS
+PROBE_PATH = openai_chat.PROBE_PATH
+
 headers = openai_chat.headers
+offers = openai_chat.offers
 
 
 def path(model: str, *, stream: bool) -> str:
