@@ -222,10 +222,26 @@ class LMError(RepertoryError):
 
 
 class LMConnectionError(LMError):
-    """The endpoint could not be reached, or the connection broke."""
+    """The endpoint could not be reached, or the connection broke.
+
+    Args:
+        unsent: Whether nothing of the request can have reached the endpoint, so that nobody will bill it.
+    """
 
     code = "lm_unreachable"
     retryable = True
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        endpoint: str = "",
+        hint: str | None = None,
+        retry_after: float | None = None,
+        unsent: bool = False,
+    ) -> None:
+        super().__init__(message, endpoint=endpoint, hint=hint, retry_after=retry_after)
+        self.unsent = unsent
 
 
 class LMTimeout(LMError):

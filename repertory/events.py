@@ -215,6 +215,14 @@ class BudgetCharged(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class EndpointProbed(Event):
+    """An endpoint whose circuit is open was asked, at no cost, whether it is there."""
+
+    endpoint: str
+    error: str | None  # what is wrong, as an error's code; None: it answers, and the next call is let through
+
+
+@dataclass(frozen=True, slots=True)
 class LocalModelStarted(Event):
     """The local model's server process answers."""
 

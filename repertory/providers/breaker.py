@@ -170,7 +170,7 @@ class CircuitBreaker:
         self._until = 0.0
         self._enter("closed")
         if memory is not None:
-            self._restore(memory)
+            self.recall(memory)
 
     def admit(self) -> int:
         """Return a permit for one call.
@@ -266,7 +266,7 @@ class CircuitBreaker:
             open_until = self._clock.time() + self.open_for()
         return BreakerMemory(self._forced, open_until, self._interval, self._reason)
 
-    def _restore(self, memory: BreakerMemory) -> None:
+    def recall(self, memory: BreakerMemory) -> None:
         if memory.forced is not None:
             self.force(memory.forced)
         elif memory.open_until is not None:

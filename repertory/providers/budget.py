@@ -54,9 +54,6 @@ class BudgetSettings:
     """What an endpoint's calls may cost.
 
     Args:
-        endpoint: Its name, for errors and events.
-        provider: Whose prices apply: a name of `catalog.PROVIDERS`.
-        model: The model's name there.
         price: A price of one's own instead of the table's.
         max_tokens: What a reply is cut at where its caller sets no ``max_tokens``; see `BudgetStage.bounded`.
         media_tokens: Most tokens of one picture (``image``), recording (``audio``), document (``file``).
@@ -64,9 +61,6 @@ class BudgetSettings:
             full where the price is unknown.
     """
 
-    endpoint: str
-    provider: str
-    model: str
     price: Price | None = None
     max_tokens: int | None = None
     media_tokens: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
@@ -74,11 +68,9 @@ class BudgetSettings:
 
     def __post_init__(self) -> None:
         if self.max_tokens is not None and self.max_tokens < 1:
-            raise ConfigError(
-                f"endpoint {self.endpoint}: budget_max_tokens = {self.max_tokens}: expected a number above 0"
-            )
+            raise ConfigError(f"budget: max_tokens = {self.max_tokens}: expected a number above 0")
         if self.call_cap is not None and not (self.call_cap.is_finite() and self.call_cap >= 0):
-            raise ConfigError(f"endpoint {self.endpoint}: call_cap = {self.call_cap}: expected dollars, 0 or more")
+            raise ConfigError(f"budget: call_cap = {self.call_cap}: expected dollars, 0 or more")
 
 
 def input_at_most(request: LMRequest, body: bytes, media_tokens: Mapping[str, int]) -> int | None:
@@ -142,6 +134,13 @@ def outcome_of(
 class BudgetStage:
     """Reserves for each attempt of an endpoint, and charges it. All accounts of a request pay, or none.
 
+    Args:
+        settings: What bounds the endpoint's calls.
+        ledger: Where the accounts are.
+        endpoint: The endpoint's name, for errors and events.
+        provider: Whose prices apply: a name of `catalog.PROVIDERS`; "" is nobody's.
+        model: The model's name there.
+
     Example::
 
         request = stage.bounded(request)
@@ -154,9 +153,22 @@ class BudgetStage:
         cost = hold.succeed(response.usage)
     """
 
-    def __init__(self, settings: BudgetSettings, ledger: Ledger, *, clock: Clock, hooks: Hooks) -> None:
+    def __init__(
+        self,
+        settings: BudgetSettings,
+        ledger: Ledger,
+        *,
+        endpoint: str,
+        provider: str,
+        model: str,
+        clock: Clock,
+        hooks: Hooks,
+    ) -> None:
         self.settings = settings
         self.ledger = ledger
+        self._endpoint = endpoint
+        self._provider = provider
+        self._model = model
         self._clock = clock
         self._hooks = hooks
         self._cap = None if settings.call_cap is None else nano_dollars(settings.call_cap)
@@ -169,10 +181,11 @@ class BudgetStage:
         now = self._clock.time()
         quarter = int(now // QUARTER)
         if quarter != self._quarter:
-            settings = self.settings
-            self._price = settings.price or known_price(
-                settings.provider, settings.model, datetime.fromtimestamp(now, UTC)
-            )
+            own, provider = self.settings.price, self._provider
+            if own is not None or not provider:
+                self._price = own
+            else:
+                self._price = known_price(provider, self._model, datetime.fromtimestamp(now, UTC))
             self._quarter = quarter
         return self._price
 
@@ -194,22 +207,42 @@ class BudgetStage:
         """
         if not request.accounts:
             return None
-        settings = self.settings
-        price = self.price() if request.extra.keys() <= HARMLESS else None
-        input_tokens = input_at_most(request, body, settings.media_tokens)
-        max_tokens = request.max_tokens if request.extra.keys() <= HARMLESS else None
-        worst = worst_case(price, input_tokens, max_tokens, request.n, self._cap)
         try:
-            reservation = await self.ledger.reserve(request.accounts, worst)
+            reservation = await self.ledger.reserve(request.accounts, self.worst_case(request, body))
         except AmountUnknown as unknown:
-            refusal = self._unbounded(request, unknown, input_tokens)
+            refusal = self._unbounded(request, body, unknown)
             self._tell_refusal(request, refusal)
             raise refusal from None
         except BudgetExceeded as refusal:
-            refusal.endpoint = settings.endpoint
+            refusal.endpoint = self._endpoint
             self._tell_refusal(request, refusal)
             raise
-        return Hold(self, reservation, None if price is None else self.price, _has_media(request))
+        return Hold(self, reservation, self._price_of(request), _has_media(request))
+
+    def worst_case(self, request: LMRequest, body: bytes) -> WorstCase:
+        """The most that an attempt at ``request``, whose body is ``body``, can cost."""
+        bounded = request.extra.keys() <= HARMLESS
+        return worst_case(
+            self.price() if bounded else None,
+            input_at_most(request, body, self.settings.media_tokens),
+            request.max_tokens if bounded else None,
+            request.n,
+            self._cap,
+        )
+
+    def cost(self, request: LMRequest, usage: Usage) -> Decimal | None:
+        """What a reply to ``request``, for which nobody had to reserve, has cost; None if nobody knows."""
+        price = self.price()
+        if (
+            price is None
+            or not (usage.input_tokens or usage.output_tokens)
+            or not request.extra.keys() <= HARMLESS
+        ):
+            return None
+        return in_dollars(price.of(usage, media=_has_media(request)))
+
+    def _price_of(self, request: LMRequest) -> Callable[[], Price | None] | None:
+        return self.price if self.price() is not None and request.extra.keys() <= HARMLESS else None
 
     def end(self, reservation: Reservation, ending: Ending, spent: Amount) -> None:
         """Write down how an attempt ended; it takes effect whoever is cancelled."""
@@ -224,19 +257,19 @@ class BudgetStage:
             charged = spent if ending == "settle" else reservation.most if ending == "write_off" else Amount()
             self._hooks.emit(
                 BudgetCharged(
-                    *(self.settings.endpoint, reservation.accounts, ending, charged.nano_dollars, charged.tokens)
+                    *(self._endpoint, reservation.accounts, ending, charged.nano_dollars, charged.tokens)
                 )
             )
 
     def _tell_refusal(self, request: LMRequest, refusal: RepertoryError) -> None:
         if self._hooks:
-            self._hooks.emit(BudgetRefused(self.settings.endpoint, request.accounts, refusal.code))
+            self._hooks.emit(BudgetRefused(self._endpoint, request.accounts, refusal.code))
 
     def _unbounded(
-        self, request: LMRequest, unknown: AmountUnknown, input_tokens: int | None
+        self, request: LMRequest, body: bytes, unknown: AmountUnknown
     ) -> PriceUnknown | LMRequestRejected:
         """The error that says why nobody knows what the call may cost, and what to do about it."""
-        endpoint = self.settings.endpoint
+        endpoint = self._endpoint
         or_cap = ", or give the endpoint a call_cap in dollars" if unknown.kind == "money" else ""
         pays = f"budget {unknown.account!r}, which is limited in {unknown.kind}, is to pay"
         if extra := sorted(request.extra.keys() - HARMLESS):
@@ -249,16 +282,16 @@ class BudgetStage:
             return LMRequestRejected(
                 f"{endpoint}: max_tokens is not set, so nothing bounds the reply, and {pays}",
                 endpoint=endpoint,
-                hint=f"Set max_tokens, or the endpoint's budget_max_tokens{or_cap}.",
+                hint=f"Set max_tokens, or the max_tokens of the endpoint's budget{or_cap}.",
             )
-        if input_tokens is None:
+        if input_at_most(request, body, self.settings.media_tokens) is None:
             return LMRequestRejected(
                 f"{endpoint}: nobody knows how many tokens its pictures, recordings or documents take, and {pays}",
                 endpoint=endpoint,
                 hint=f"Give the endpoint media_tokens, such as {{'image': 5000}}{or_cap}.",
             )
         return PriceUnknown(
-            f"{endpoint}: nobody knows the price of {self.settings.model!r}, and {pays}",
+            f"{endpoint}: nobody knows the price of {self._model!r}, and {pays}",
             endpoint=endpoint,
             hint="Give the endpoint a price, or a call_cap: dollars that one call surely costs at most.",
         )

@@ -10,7 +10,6 @@ from repertory.providers.messages import LMResponse
 from repertory.providers.settings import EndpointSettings
 from repertory.providers.transport import HttpTransport, Stream
 
-
 Answered: TypeAlias = Callable[[int, Mapping[str, str]], None]
 """Told status and headers of every answer as soon as they are known."""
 

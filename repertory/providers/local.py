@@ -16,6 +16,7 @@ from pathlib import Path
 import orjson
 
 from repertory.errors import ConfigError, LMConnectionError, LMError, LMServerError, LMTimeout
+from repertory.providers.limits import LimitSettings
 from repertory.providers.settings import EndpointSettings
 from repertory.providers.transport import HttpTransport
 from repertory.providers.wire import Quirks
@@ -162,7 +163,8 @@ def endpoint_settings(
         quirks=replace(QUIRKS, embeds=settings.embeddings),
         timeout=timeout,
         # The server would queue what exceeds its slots out of the deadlines' reach; here they are watched.
-        max_concurrency=settings.parallel,
+        limits=LimitSettings(max_concurrency=settings.parallel),
+        provider="local",
     )
 
 

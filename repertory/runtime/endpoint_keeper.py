@@ -37,11 +37,11 @@ class EndpointKeeper(Actor[Circuits]):
         self._probed: dict[str, float] = {}
 
     async def started(self) -> None:
-        """Give each breaker that knows nothing yet what is remembered of it."""
-        for endpoint in self._endpoints:
+        """Give each breaker what is remembered of it, if the process is new."""
+        for endpoint in self._endpoints if self.incarnation == 1 else ():
             memory = BreakerMemory.parse(self.state.memories.get(endpoint.name))
             if memory is not None:
-                endpoint.recall(memory)
+                endpoint.recall_circuit(memory)
         self.background(self._watch())
 
     async def _watch(self) -> None:
@@ -51,7 +51,7 @@ class EndpointKeeper(Actor[Circuits]):
             await self._probe()
 
     async def _remember(self) -> None:
-        memories = {endpoint.name: asdict(endpoint.memory()) for endpoint in self._endpoints}
+        memories = {endpoint.name: asdict(endpoint.circuit_memory()) for endpoint in self._endpoints}
         if memories != self.state.memories:
             await self.commit(Circuits(memories=memories))
 
@@ -60,7 +60,8 @@ class EndpointKeeper(Actor[Circuits]):
         due = [
             endpoint
             for endpoint in self._endpoints
-            if endpoint.is_shut and now - self._probed.get(endpoint.name, -PROBE_INTERVAL) >= PROBE_INTERVAL
+            if endpoint.snapshot().circuit.shut
+            and now - self._probed.get(endpoint.name, -PROBE_INTERVAL) >= PROBE_INTERVAL
         ]
         async with asyncio.TaskGroup() as probes:
             for endpoint in due:

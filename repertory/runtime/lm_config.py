@@ -4,8 +4,8 @@ Secrets are named, never written: ``api_key_env`` says which environment variabl
 """
 
 import os
-from collections.abc import Mapping
 from decimal import Decimal
+from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
@@ -67,26 +67,34 @@ class LMPrice(Table):
     cache_write: Decimal | None = Field(default=None, ge=0)
 
 
-class LMTransport(Table):
-    """How the endpoint is reached.
+class LMBudget(Table):
+    """What bounds the calls of an endpoint where accounts pay for them.
 
     Attributes:
-        ca_file: Certificates to trust besides the system's.
-        verify: Whether its certificate is checked; off for loopback addresses only.
-        client_certificate: File with a certificate and its key to show.
-        proxy_env: Environment variable with the URL of an HTTP proxy; "": none.
-        headers: Sent with every request.
-        headers_env: Likewise; the values are names of environment variables, for headers that are secret.
-        keep_alive: Seconds an idle connection is kept.
+        max_tokens: What a reply is cut at where its caller sets no bound.
+        media_tokens: Most tokens of one ``image``, ``audio`` or ``file``.
+        call_cap: Dollars that one attempt surely costs at most, where that cannot be worked out.
     """
 
-    ca_file: str | None = None
+    max_tokens: int | None = Field(default=None, ge=1)
+    media_tokens: dict[Literal["image", "audio", "file"], int] = Field(default_factory=dict)
+    call_cap: Decimal | None = Field(default=None, ge=0)
+
+
+class LMTransport(Table):
+    """How an endpoint is reached; see ``repertory.providers.transport_settings.TransportSettings``."""
+
+    ca_file: Path | None = None
     verify: bool = True
-    client_certificate: str | None = None
-    proxy_env: VariableName = ""
+    client_certificate: Path | None = None
+    client_key: Path | None = None
+    client_key_password_env: VariableName = ""
+    proxy: str = ""
+    proxy_login_env: VariableName = ""
     headers: dict[str, str] = Field(default_factory=dict)
-    headers_env: dict[str, VariableName] = Field(default_factory=dict)
+    header_envs: dict[str, VariableName] = Field(default_factory=dict)
     keep_alive: float = Field(default=15.0, gt=0)
+    max_body: int = Field(default=16 * 2**20, ge=1)
 
 
 class LMConfig(Table):
@@ -108,8 +116,7 @@ class LMConfig(Table):
         retry_share: Most attempts that are retries, as a share of the calls.
         context_window: Most tokens it reads; None is what is known of the model.
         price: What it costs; None is what is known of the model.
-        call_cap: Dollars that a call whose price nobody knows is taken to cost where a budget pays for it.
-        reply_cap: Most tokens of a reply where a budget pays and the caller sets no bound.
+        budget: What bounds its calls where accounts pay for them.
         threads: ``local`` only: threads that compute; None is as many as there are processors, at most 4.
         parallel: ``local`` only: requests answered at the same time.
         context: ``local`` only: tokens of context, shared by these.
@@ -130,8 +137,7 @@ class LMConfig(Table):
     transport: LMTransport = LMTransport()
     context_window: int | None = Field(default=None, ge=1)
     price: LMPrice | None = None
-    call_cap: Decimal | None = Field(default=None, gt=0)
-    reply_cap: int | None = Field(default=None, ge=1)
+    budget: LMBudget = LMBudget()
     threads: int | None = Field(default=None, ge=1)
     parallel: int = Field(default=4, ge=1)
     context: int = Field(default=8192, ge=256)
@@ -160,14 +166,16 @@ class RouteConfig(Table):
     Attributes:
         of: Their names, the first choice first.
         policy: By what the one to ask is chosen; see docs/routes.md.
-        weights: For ``weighted``: a number for each name.
+        weights: For ``weighted``: each one's part of the calls.
         hedge: Whether a second one is asked where the first takes unusually long.
+        share: The part of the time left that one may use while another stands behind it.
     """
 
     of: tuple[str, ...] = Field(min_length=1)
     policy: Literal["fallback", "weighted", "least_latency", "cheapest"] = "fallback"
-    weights: Mapping[str, float] = Field(default_factory=dict)
+    weights: dict[str, int] = Field(default_factory=dict)
     hedge: bool = False
+    share: float = Field(default=1.0, gt=0, le=1)
 
 
 class CacheConfig(Table):

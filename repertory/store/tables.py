@@ -4,7 +4,8 @@ Versions of the schema:
 1. actor_states, runs, steps.
 2. Adds actor_events and actor_reminders; actor_states.data may be empty. Nothing of a store of version 1 changes,
    so opening it upgrades it. Version 1 must not open it again: it would take no notice of events.
-3. Adds ledger_accounts, ledger_holders, ledger_reservations and lm_replies. Opening a store of version 2 upgrades it.
+3. Adds ledger_accounts, ledger_holders, ledger_reservations and lm_replies; opening a store of version 2 upgrades
+   it.
 """
 
 from sqlalchemy import BigInteger, Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text
@@ -118,6 +119,8 @@ ledger_reservations = Table(
     Column("accounts", Text, nullable=False),  # JSON list of names
     Column("nano_dollars", BigInteger, nullable=False),
     Column("tokens", BigInteger, nullable=False),
+)
+
 lm_replies = Table(
     "lm_replies",
     metadata,
