@@ -7,7 +7,7 @@ from typing import Protocol
 from repertory.clock import Clock
 from repertory.errors import DeadlineExceeded, LMError, LMTimeout, RepertoryError
 from repertory.providers.failures import Peer
-from repertory.providers.messages import Delta, End, Usage
+from repertory.providers.messages import Delta, End, Usage, UsageDelta
 from repertory.providers.settings import EndpointSettings
 from repertory.providers.sse import EventReader
 from repertory.providers.transport import Stream
@@ -67,7 +67,7 @@ class StreamedReply:
                 raise StopAsyncIteration
             try:
                 self._check()
-                await self._fetch(self._settings.next_token_timeout)
+                await self._fetch(self._settings.next_token_timeout or self._settings.timeout)
             except BaseException as error:
                 self.failed = isinstance(error, RepertoryError)
                 self._attempt.fail(error)
@@ -75,11 +75,19 @@ class StreamedReply:
         return ready.popleft()
 
     async def begin(self) -> None:
-        """Wait for the first delta."""
+        """Wait for the first output, so that what fails until then can be repeated; counts of tokens are none."""
+        patience = self._settings.first_token_timeout or self._settings.timeout
+        until = self._clock.monotonic() + patience
         try:
-            while not self._ready:
-                await self._fetch(self._settings.first_token_timeout)
+            while all(isinstance(delta, UsageDelta) for delta in self._ready):
+                # Until a point in time: a peer that only keeps the connection alive must not be waited for longer.
+                await self._fetch(max(0.0, until - self._clock.monotonic()))
                 self._check()  # although something may have come: as it was not passed on, all can be repeated
+        except LMTimeout:
+            self._stream.close()
+            raise LMTimeout(
+                f"{self._peer.name}: no output within {patience:g} s", endpoint=self._peer.name
+            ) from None
         except BaseException:
             self._stream.close()
             raise
@@ -89,13 +97,13 @@ class StreamedReply:
         self._stream.close()
         self._attempt.fail(CancelledError())
 
-    async def _fetch(self, timeout: float | None) -> None:
+    async def _fetch(self, timeout: float) -> None:
         """Read once and decode what came; at the end of the stream, the whole reply.
 
         A failure that a piece of the stream tells of is left in ``_failure``.
         """
         left = self._deadline - self._clock.monotonic()
-        wait = min(timeout or self._settings.timeout, left)
+        wait = min(timeout, left)
         try:
             chunk = await self._stream.read(wait)
         except LMTimeout:
