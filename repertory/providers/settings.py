@@ -12,7 +12,8 @@ from repertory.providers.breaker import BreakerSettings
 from repertory.providers.budget import BudgetSettings
 from repertory.providers.limits import LimitSettings
 from repertory.providers.messages import SchemaDialect
-from repertory.providers.transport import BaseURL, TransportSettings
+from repertory.providers.transport import BaseURL
+from repertory.providers.transport_settings import TransportSettings
 from repertory.providers.wire import Quirks, WireProtocol
 
 POSITIVE = ("timeout", "first_token_timeout", "next_token_timeout", "attempts", "context_window")

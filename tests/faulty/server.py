@@ -95,7 +95,7 @@ class FaultyServer:
         connected: Released once a connection.
         arrived: Released once a request, before its play: ``await server.arrived.acquire()``.
         holding: Released once a `Hold`.
-        left: Released once a client that went away during its play.
+        left: How many clients went away during their plays.
     """
 
     def __init__(self, script: Iterable[Play] | Callable[[Request], Play]) -> None:
@@ -105,7 +105,7 @@ class FaultyServer:
         self.connected = asyncio.Semaphore(0)
         self.arrived = asyncio.Semaphore(0)
         self.holding = asyncio.Semaphore(0)
-        self.left = asyncio.Semaphore(0)
+        self.left = 0
         self._open: set[_Connection] = set()
         self._plays: set[asyncio.Task[None]] = set()
         self._quiet = asyncio.Event()
@@ -140,7 +140,9 @@ class FaultyServer:
         for connection in list(self._open):
             connection.cut(reset=True)
         await self._quiet.wait()
-        await asyncio.gather(*self._plays)  # raises what a play raised
+        for outcome in await asyncio.gather(*self._plays, return_exceptions=True):
+            if isinstance(outcome, Exception):  # of the play itself: those that were cut short are no failure
+                raise outcome
 
     def _joined(self, connection: "_Connection") -> None:
         self.connections += 1
@@ -193,7 +195,7 @@ class _Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._writable.set()
         if self._play is not None:
-            self._server.left.release()
+            self._server.left += 1
             self._play.cancel()
         self._server._gone(self)
 

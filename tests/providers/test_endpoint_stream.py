@@ -1,7 +1,6 @@
 """A streamed reply through an endpoint: what is passed on, what is repeated, and how it ends."""
 
 import asyncio
-from contextlib import suppress
 from random import Random
 from typing import Any
 
@@ -35,6 +34,9 @@ from repertory.providers.messages import (
 )
 from repertory.providers.settings import EndpointSettings
 from tests.endpoint import Raw, ScriptedEndpoint, Status, Step, Streamed, chunk
+from tests.faulty.http import EVENTS, head
+from tests.faulty.http import chunk as chunked
+from tests.faulty.server import FaultyServer, Send, Trickle
 
 ASK = LMRequest((Message("user", "Capital of France?"),))
 DONE = b"data: [DONE]\n\n"
@@ -246,22 +248,13 @@ async def test_counts_alone_are_no_output_and_what_fails_after_them_is_repeated(
 
 
 async def test_a_stream_that_is_only_kept_alive_is_a_timeout() -> None:
-    async def keep_alive(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
-        with suppress(ConnectionError):
-            while not reader.at_eof():
-                writer.write(b": ping\n\n")
-                await writer.drain()
-                await asyncio.sleep(0.01)
-        writer.close()
-
-    async with await asyncio.start_server(keep_alive, "127.0.0.1", 0) as server:
-        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        given = EndpointSettings("qa", "m", url, first_token_timeout=0.1, attempts=1)
+    async with FaultyServer([(Send(head(content_type=EVENTS)), Trickle(chunked(b": ping\n\n")))]) as server:
+        given = EndpointSettings("qa", "m", server.url, first_token_timeout=0.1, attempts=1)
         lm = Endpoint(given, clock=SystemClock(), hooks=Hooks(), rng=Random(1))
         with pytest.raises(LMTimeout, match=r"qa: no output within 0\.1 s"):
             await begin(lm)
         await lm.close()
+        await server.until_quiet()
 
 
 async def test_a_reply_without_words_is_whole_all_the_same() -> None:
