@@ -12,6 +12,7 @@ from repertory.events import Event, Hook, Hooks
 from repertory.providers import openai_chat
 from repertory.providers.breaker import BreakerSettings
 from repertory.providers.endpoint import Endpoint
+from repertory.providers.limits import LimitSettings
 from repertory.providers.messages import LMRequest, Message
 from repertory.providers.settings import EndpointSettings
 from repertory.providers.wire import Quirks
@@ -47,8 +48,7 @@ def wide_settings(
         "mock",
         url,
         timeout=PATIENCE,
-        requests_per_minute=60e6,
-        max_concurrency=2_000,
+        limits=LimitSettings(requests_per_minute=60e6, tokens_per_minute=60e9, max_concurrency=2_000),
         breaker=breaker,
     )
 

@@ -50,11 +50,11 @@ async def single_flight(scale: int) -> Sample:
 
 
 def _caching(url: str) -> Endpoint:
-    from repertory.providers.cache import CacheSettings, ReplyCache  # type: ignore[import-not-found]
+    from repertory.providers.cache import CacheSettings, ReplyCache
 
     clock = SystemClock()
     cache = ReplyCache(CacheSettings(), clock)
-    return Endpoint(wide_settings(url), clock=clock, hooks=Hooks(), rng=Random(SEED), cache=cache)  # type: ignore[call-arg]
+    return Endpoint(wide_settings(url), clock=clock, hooks=Hooks(), rng=Random(SEED), cache=cache)
 
 
 # --- faults --------------------------------------------------------------------------------------------------
@@ -124,7 +124,8 @@ async def lost_or_doubled(scale: int) -> Sample:
 
 
 def _route(endpoints: list[Endpoint]) -> LM:
-    from repertory.providers.route import Fallback, Route  # type: ignore[import-not-found]
+    from repertory.providers.policies import Fallback
+    from repertory.providers.route import Route
 
     route: LM = Route("benchmark", endpoints, Fallback(), clock=SystemClock(), hooks=Hooks(), rng=Random(SEED))
     return route

@@ -16,11 +16,12 @@ from repertory.cli.exit_codes import ExitCode
 from repertory.clock import SystemClock
 from repertory.errors import RepertoryError
 from repertory.events import Hooks
+from repertory.providers.endpoint import Endpoint
 from repertory.providers.local import LocalModelSettings, LocalServerProcess
 from repertory.runtime.config import load_config
 from repertory.runtime.loading import load_program
-from repertory.runtime.models import make_endpoint
-from repertory.store import Store
+from repertory.runtime.models import Surroundings, make_endpoint, make_route
+from repertory.store import MemoryLedger, Store
 from repertory.store.location import shown
 
 
@@ -105,12 +106,20 @@ def _config(path: Path) -> Iterator[Finding]:
     yield Finding(str(path), True, "can be read")
     if config.journal:
         yield _store(config.store, shown(config.store))
+    around = Surroundings(SystemClock(), Hooks(), Random(), None, MemoryLedger())
+    endpoints: dict[str, Endpoint] = {}
     for name, lm in config.lm.items():
         try:
-            make_endpoint(name, lm, clock=SystemClock(), hooks=Hooks(), rng=Random())
+            endpoints[name], _ = make_endpoint(name, lm, around)
             yield Finding(f"lm.{name}", True, f"{lm.model}: can be made")
         except RepertoryError as error:
             yield Finding(f"lm.{name}", False, error.message, error.hint or "")
+    for name, route in config.route.items():
+        try:
+            make_route(name, route, endpoints, around)
+            yield Finding(f"route.{name}", True, f"{route.policy} over {', '.join(route.of)}: can be made")
+        except RepertoryError as error:
+            yield Finding(f"route.{name}", False, error.message, error.hint or "")
     for name, program in config.programs.items():
         try:
             load_program(program.source)

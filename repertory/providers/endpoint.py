@@ -47,6 +47,11 @@ class EndpointSnapshot:
     calls: int  # since the start
     failures: int  # of these, ended by an error; a cancelled call is none
 
+    @property
+    def waiting(self) -> int:
+        """Of those in flight, the calls that wait for their turn at the limiter."""
+        return sum(self.limits.waiting.values())
+
 
 class Endpoint:
     """An ``LM`` over HTTP, and a ``Candidate`` of routes.

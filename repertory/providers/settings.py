@@ -85,7 +85,8 @@ class EndpointSettings:
     def identity(self) -> str:
         """What tells its answers from those of others: what it speaks, where it is and its model, no secret."""
         where = self.base_url if isinstance(self.base_url, str) else self.name
-        return f"{self.protocol.__name__} {where} {self.model}"
+        protocol = getattr(self.protocol, "__name__", type(self.protocol).__name__)
+        return f"{protocol} {where} {self.model}"
 
     def _check_url(self, url: str) -> None:
         parts = urlsplit(url)

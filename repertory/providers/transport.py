@@ -9,13 +9,9 @@ import io
 import math
 import os
 from collections.abc import Callable, Mapping
-from contextvars import ContextVar
 from typing import Final, TypeAlias
 
 import aiohttp
-from aiohttp.client_proto import ResponseHandler
-from aiohttp.client_reqrep import ClientRequest
-from aiohttp.tracing import Trace
 from pydantic import SecretStr
 from yarl import URL
 
@@ -37,20 +33,12 @@ USUAL: Final = TransportSettings()
 NOT_UP_RETRY = 0.25  # seconds until an endpoint that is just starting is worth asking again
 # Above this aiohttp warns that sending plain bytes holds up the loop, and wants a file to read pieces from.
 WHOLE_BODY = 2**20
-# A connection that the peer had closed before the request came shows it within a round trip; what takes longer was
-# perhaps at work on it.
-STALE_WITHIN = 1.0
-
-FRESH: Final[ContextVar[bool]] = ContextVar("fresh")  # whether the task's last request opened a connection
 
 
 class HttpTransport:
     """Sends requests to one endpoint and returns whole answers, whatever their status.
 
     Connections open lazily in the running loop and are kept alive. Cancelling a caller closes its socket.
-
-    A request over a kept connection that the peer closes at once, without a word, is sent once more: the peer had
-    most likely closed it before (RFC 9112, 9.3.1), which is no failure of its. Nothing else is repeated here.
 
     Args:
         base_url: Where paths are appended, or a function that says so at each request, None while the endpoint
@@ -171,27 +159,6 @@ class HttpTransport:
         session = self._session or self._open_session()
         if self._own_headers is not None:
             headers = {**self._own_headers, **(headers or {})}
-        time = asyncio.get_running_loop().time
-        began = time()
-        FRESH.set(False)
-        try:
-            return await self._ask(session, method, url, body, timeout, headers)
-        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
-            passed = time() - began
-            if FRESH.get() or passed > STALE_WITHIN:
-                raise
-        left = None if timeout is None else max(timeout - passed, 0.001)
-        return await self._ask(session, method, url, body, left, headers)
-
-    async def _ask(
-        self,
-        session: aiohttp.ClientSession,
-        method: str,
-        url: URL,
-        body: bytes | None,
-        timeout: float | None,
-        headers: Mapping[str, str] | None,
-    ) -> aiohttp.ClientResponse:
         limits = aiohttp.ClientTimeout(total=timeout, connect=self._connect_timeout, ceil_threshold=math.inf)
         data = io.BytesIO(body) if body is not None and len(body) > WHOLE_BODY else body
         return await session.request(
@@ -223,7 +190,9 @@ class HttpTransport:
         if self._closed:
             raise RuntimeClosed(f"{self._name}: the endpoint was closed")
         if base is None:
-            raise LMConnectionError(f"{self._name}: is not up", endpoint=self._name, retry_after=NOT_UP_RETRY)
+            raise LMConnectionError(
+                f"{self._name}: is not up", endpoint=self._name, retry_after=NOT_UP_RETRY, unsent=True
+            )
         if base != self._url_base:
             self._settings.check(base)
             self._url_base = base
@@ -241,7 +210,7 @@ class HttpTransport:
             # aiohttp tells a proxy all headers that the session has, the endpoint's key among them.
             self._own_headers, headers = headers, {}
         self._session = aiohttp.ClientSession(
-            connector=_Connector(
+            connector=aiohttp.TCPConnector(
                 limit=0,
                 ttl_dns_cache=math.ceil(settings.dns_ttl),
                 keepalive_timeout=settings.keep_alive,
@@ -259,7 +228,7 @@ class HttpTransport:
         match fault:
             case aiohttp.ConnectionTimeoutError():
                 return LMConnectionError(
-                    f"{name}: no connection within {self._connect_timeout:g} s", endpoint=name
+                    f"{name}: no connection within {self._connect_timeout:g} s", endpoint=name, unsent=True
                 )
             case TimeoutError():
                 return LMTimeout(f"{name}: no answer within {timeout:g} s", endpoint=name)
@@ -270,7 +239,9 @@ class HttpTransport:
             case aiohttp.ClientConnectorCertificateError():
                 reason = getattr(fault.certificate_error, "verify_message", "") or "it does not fit"
                 hint = "If its authority is your own, name it: ca_file = PEM-FILE"
-                return LMConnectionError(f"{name}: its certificate: {reason}", endpoint=name, hint=hint)
+                return LMConnectionError(
+                    f"{name}: its certificate: {reason}", endpoint=name, hint=hint, unsent=True
+                )
         # Only the system's own words: the text of an aiohttp error may quote URL or headers.
         what = (fault.strerror if isinstance(fault, OSError) else None) or type(fault).__name__
         where = (
@@ -278,7 +249,8 @@ class HttpTransport:
             if isinstance(fault, aiohttp.ClientProxyConnectionError)
             else "the connection"
         )
-        return LMConnectionError(f"{name}: {where} failed: {what}", endpoint=name)
+        unsent = isinstance(fault, aiohttp.ClientConnectorError)
+        return LMConnectionError(f"{name}: {where} failed: {what}", endpoint=name, unsent=unsent)
 
     def _proxy_error(self, status: int) -> LMError:
         name = self._name
@@ -286,16 +258,6 @@ class HttpTransport:
             hint = "Set the environment variable that proxy_login_env names to its USER:PASSWORD."
             return LMAuthError(f"{name}: the proxy wants another login", endpoint=name, hint=hint)
         return LMConnectionError(f"{name}: the proxy answered {status}", endpoint=name)
-
-
-class _Connector(aiohttp.TCPConnector):
-    """Tells the task that asks whether its connection is a new one."""
-
-    async def _create_connection(
-        self, req: ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
-    ) -> ResponseHandler:
-        FRESH.set(True)
-        return await super()._create_connection(req, traces, timeout)
 
 
 class Stream:

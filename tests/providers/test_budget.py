@@ -55,8 +55,25 @@ def body_of(request: LMRequest) -> bytes:
 async def a_stage(limit: AccountLimit, hooks: Hooks | None = None, **settings: Any) -> BudgetStage:
     ledger = MemoryLedger()
     await ledger.limit("a", limit)
+    return stage_at(ledger, FakeClock(), "compatible", "m", BudgetSettings(**settings), hooks)
+
+
+def stage_at(
+    ledger: MemoryLedger,
+    clock: FakeClock,
+    provider: str,
+    model: str,
+    settings: BudgetSettings | None = None,
+    hooks: Hooks | None = None,
+) -> BudgetStage:
     return BudgetStage(
-        BudgetSettings("e", "compatible", "m", **settings), ledger, clock=FakeClock(), hooks=hooks or Hooks()
+        settings or BudgetSettings(),
+        ledger,
+        endpoint="e",
+        provider=provider,
+        model=model,
+        clock=clock,
+        hooks=hooks or Hooks(),
     )
 
 
@@ -326,8 +343,7 @@ async def test_a_price_is_that_of_the_time_at_which_the_call_is_over() -> None:
     ledger = MemoryLedger()
     await ledger.limit("a", MONEY)
     clock = FakeClock(time=1_764_261_000.0 - 60)  # a minute before 16:30 UTC, when DeepSeek's price changes
-    settings = BudgetSettings("e", "deepseek", "deepseek-chat")
-    stage = BudgetStage(settings, ledger, clock=clock, hooks=Hooks())
+    stage = stage_at(ledger, clock, "deepseek", "deepseek-chat")
     before = stage.price()
     hold = await stage.reserve(request(), body_of(request()))
     clock.advance(60)
@@ -342,7 +358,7 @@ async def test_a_price_is_that_of_the_time_at_which_the_call_is_over() -> None:
 async def test_a_model_of_our_own_is_free_and_costs_nothing_rather_than_something_unknown() -> None:
     ledger = MemoryLedger()
     await ledger.limit("a", AccountLimit(0))
-    stage = BudgetStage(BudgetSettings("e", "local", "smollm2"), ledger, clock=FakeClock(), hooks=Hooks())
+    stage = stage_at(ledger, FakeClock(), "local", "smollm2")
     assert stage.price() == FREE
     hold = await stage.reserve(request(), body_of(request()))
     assert hold is not None
@@ -351,5 +367,5 @@ async def test_a_model_of_our_own_is_free_and_costs_nothing_rather_than_somethin
 
 @pytest.mark.parametrize("wrong", [{"max_tokens": 0}, {"call_cap": Decimal(-1)}, {"call_cap": Decimal("NaN")}])
 def test_settings_that_bound_nothing_are_refused(wrong: Mapping[str, Any]) -> None:
-    with pytest.raises(ConfigError, match=r"endpoint e: (budget_max_tokens|call_cap) = "):
-        BudgetSettings("e", "openai", "m", **wrong)
+    with pytest.raises(ConfigError, match=r"budget: (max_tokens|call_cap) = "):
+        BudgetSettings(**wrong)

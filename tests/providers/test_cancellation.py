@@ -10,6 +10,7 @@ import pytest
 
 from repertory.events import Event, Hooks, LMCallFinished
 from repertory.providers.endpoint import Endpoint
+from repertory.providers.limits import LimitSettings
 from repertory.providers.messages import LMRequest, Message, TextDelta
 from repertory.providers.settings import EndpointSettings
 from repertory.testing import FakeClock
@@ -130,7 +131,7 @@ async def test_in_the_limiters_queue(streamed: bool) -> None:
     gate = asyncio.Event()
     good = in_chunks(OPENAI.stream("Paris")) if streamed else GOOD
     async with FaultyServer(lambda _: (Hold(gate), Send(good))) as server:
-        caller = Caller(server.url, streamed=streamed, max_concurrency=1)
+        caller = Caller(server.url, streamed=streamed, limits=LimitSettings(max_concurrency=1))
         first, second, third = (caller.call() for _ in range(3))
         await server.holding.acquire()
         assert caller.endpoint.snapshot().waiting == 2

@@ -26,6 +26,7 @@ from repertory.errors import (
 from repertory.events import CircuitChanged, Event, Hooks, LMCallFinished, LMRetryScheduled
 from repertory.providers.breaker import BreakerSettings
 from repertory.providers.endpoint import Endpoint
+from repertory.providers.limits import LimitSettings
 from repertory.providers.lm import LM
 from repertory.providers.messages import LMRequest, LMResponse, Message, Usage
 from repertory.providers.settings import EndpointSettings
@@ -332,7 +333,7 @@ async def test_concurrency_is_limited_and_freed_by_failures_and_cancellation(clo
     gate = asyncio.Event()
     steps: Iterator[Step] = iter([Hang(), Status(400), Hold(gate), Reply("last")])
     async with ScriptedEndpoint(lambda _: next(steps)) as server:
-        watched = Watched(clock, server.url, max_concurrency=1)
+        watched = Watched(clock, server.url, limits=LimitSettings(max_concurrency=1))
         calls = [asyncio.create_task(watched.endpoint.complete(ASK)) for _ in range(4)]
         await server.arrived.acquire()
         snapshot = watched.endpoint.snapshot()
@@ -421,7 +422,7 @@ async def test_the_key_shows_up_nowhere(clock: FakeClock) -> None:
         endpoint = watched.endpoint
         # The locals of a frame that reads an answer hold the answer, and with it what the server put there.
         shown.append(everything_shown(raised.value, with_locals=not echoed))
-        shown.append(f"{watched.events} {endpoint!r} {endpoint.settings!r} {endpoint._transport!r}")
+        shown.append(f"{watched.events} {endpoint!r} {endpoint.settings!r} {endpoint._exchange._transport!r}")
         shown.append(repr(endpoint.snapshot()))
 
     async with ScriptedEndpoint(faults) as server:
@@ -446,8 +447,7 @@ async def test_the_key_shows_up_nowhere(clock: FakeClock) -> None:
         ({"api_key": SecretStr("")}, "the API key in QA_KEY is empty"),
         ({"timeout": 0}, "timeout = 0: expected a number above 0"),
         ({"attempts": 0}, "attempts = 0"),
-        ({"requests_per_minute": -1}, "requests_per_minute = -1"),
-        ({"max_concurrency": 0}, "max_concurrency = 0"),
+        ({"context_window": -1}, "context_window = -1"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(settings: dict[str, Any], complaint: str) -> None:

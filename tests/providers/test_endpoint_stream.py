@@ -17,6 +17,7 @@ from repertory.errors import (
 )
 from repertory.events import Event, Hooks, LMCallFinished
 from repertory.providers.endpoint import Endpoint
+from repertory.providers.limits import LimitSettings
 from repertory.providers.messages import (
     Delta,
     End,
@@ -182,7 +183,7 @@ async def test_leaving_early_cuts_the_connection_and_tells() -> None:
     told: list[Event] = []
     never = asyncio.Event()
     async with ScriptedEndpoint([Streamed(WHOLE, until=never, wait_at=2)]) as server:
-        lm = endpoint(server, Hooks([told.append]), max_concurrency=1)
+        lm = endpoint(server, Hooks([told.append]), limits=LimitSettings(max_concurrency=1))
         async with lm.stream(ASK) as deltas:
             assert await anext(deltas) == TextDelta("Pa")
         await server.client_left.wait()
@@ -209,7 +210,7 @@ async def test_what_its_reader_raises_is_no_failure_of_the_endpoint() -> None:
 async def test_cancelling_the_reader_cuts_the_connection_and_frees_its_place() -> None:
     never = asyncio.Event()
     async with ScriptedEndpoint([Streamed(WHOLE, until=never, wait_at=2), Streamed(WHOLE)]) as server:
-        lm = endpoint(server, max_concurrency=1)
+        lm = endpoint(server, limits=LimitSettings(max_concurrency=1))
         begun = asyncio.Event()
 
         async def read() -> None:

@@ -1,4 +1,4 @@
-"""Many calls through one endpoint at a server that fails at random: each ends once, in time, and leaves nothing."""
+"""Many calls at a server that fails at random: each ends once, in time, and leaves nothing behind."""
 
 import asyncio
 import gc
@@ -14,6 +14,7 @@ from repertory.errors import RepertoryError
 from repertory.events import Event, Hooks, LMCallFinished, LMRetryScheduled
 from repertory.providers.breaker import BreakerSettings
 from repertory.providers.endpoint import Endpoint
+from repertory.providers.limits import LimitSettings
 from repertory.providers.messages import End, LMRequest, Message, TextDelta
 from repertory.providers.settings import EndpointSettings
 from tests.faulty.dialects import DIALECTS, Dialect
@@ -141,7 +142,7 @@ class Soak:
             url,
             protocol=self._dialect.protocol,
             timeout=0.25,
-            max_concurrency=AT_ONCE * 4 // 5,
+            limits=LimitSettings(max_concurrency=AT_ONCE * 4 // 5),
             breaker=BreakerSettings(window_calls=50, minimum_volume=20, failure_rate=0.8, open_seconds=0.02),
         )
         return Endpoint(settings, clock=self._clock, hooks=Hooks([self.events.append]), rng=Random(3))

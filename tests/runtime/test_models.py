@@ -8,7 +8,8 @@ from repertory.clock import SystemClock
 from repertory.events import Hooks
 from repertory.providers.settings import EndpointSettings
 from repertory.runtime.lm_config import LMConfig, LMLimits
-from repertory.runtime.models import make_endpoint
+from repertory.runtime.models import Surroundings, make_endpoint
+from repertory.store import MemoryLedger
 
 
 @pytest.mark.local_model
@@ -23,10 +24,11 @@ async def test_every_provider_heeds_the_common_settings(model: str) -> None:
         attempts=2,
         limits=LMLimits(requests_per_minute=5, concurrency=1),
     )
-    endpoint, child = make_endpoint("m", config, clock=SystemClock(), hooks=Hooks(), rng=Random(0))
+    around = Surroundings(SystemClock(), Hooks(), Random(0), None, MemoryLedger())
+    endpoint, child = make_endpoint("m", config, around)
     settings: EndpointSettings = endpoint.settings
     assert (settings.name, settings.schema_dialect, settings.timeout) == ("m", None, 7)
-    assert (settings.connect_timeout, settings.attempts) == (3, 2)
-    assert (settings.requests_per_minute, settings.max_concurrency) == (5, 1)
+    assert (settings.transport.connect_timeout, settings.attempts) == (3, 2)
+    assert (settings.limits.requests_per_minute, settings.limits.max_concurrency) == (5, 1)
     assert (child is not None) == (model == "local")
     await endpoint.close()
