@@ -18,7 +18,8 @@ class AdaptiveConcurrency:
     A sign (a 429, a timeout, a row of slow answers) makes it ``SHARE`` of what was in flight, if that was more
     than one. Further signs from attempts that were under way by then are about the load before the decrease, and
     change nothing. A good answer raises it by one part in as many as it is high, so that a round of them adds 1,
-    if at least half of it is used. Once it has grown to twice what is in flight it limits nobody, and is forgotten.
+    if at least half of it is used. Once it has grown to twice what is in flight it limits nobody, and is
+    forgotten.
 
     Attempts are told apart by their number, in the order they were let in.
 

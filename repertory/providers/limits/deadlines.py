@@ -23,6 +23,9 @@ class Deadlines(Generic[T]):
         self._order = count()  # among equal deadlines, and items need not be comparable
         self._waiting: set[T] = set()
 
+    def __len__(self) -> int:
+        return len(self._waiting)
+
     def add(self, item: T, deadline: float) -> None:
         """Watch the item, which is not watched yet."""
         self._waiting.add(item)

@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis.strategies import lists, sampled_from
 
 from repertory.errors import ConfigError, DeadlineExceeded
-from repertory.providers.limits import LimitSettings, LimitsSnapshot, Turn
+from repertory.providers.limits import Limits, LimitSettings, LimitsSnapshot, Turn
 from repertory.providers.messages import Priority
+from repertory.testing import FakeClock
 from tests.providers.limits.conftest import LATER, end, limits_of
 from tests.virtual_time import LoopClock, run_in_virtual_time
 
@@ -54,6 +55,36 @@ def test_a_turn_handed_to_a_call_that_is_cancelled_meanwhile_goes_to_the_next() 
         await asyncio.wait_for(second, 1)
         assert first.cancelled()
         assert limits.snapshot().in_flight == 1
+
+    run_in_virtual_time(wait())
+
+
+def test_a_call_that_was_cancelled_a_moment_ago_is_given_no_turn() -> None:
+    async def wait() -> None:
+        limits = limits_of(max_concurrency=1)
+        turn = await limits.acquire(LATER)
+        first, second = (asyncio.ensure_future(limits.acquire(LATER)) for _ in range(2))
+        await asyncio.sleep(0)
+        first.cancel()
+        end(limits, turn)  # before the first has run to take itself out of the line
+        await asyncio.wait_for(second, 1)
+        assert first.cancelled()
+        assert limits.snapshot().in_flight == 1
+
+    run_in_virtual_time(wait())
+
+
+def test_a_call_that_was_cancelled_a_moment_before_its_deadline_is_cancelled(clock: FakeClock) -> None:
+    async def wait() -> None:
+        limits = Limits(LimitSettings(max_concurrency=1), clock)
+        turn = await limits.acquire(LATER)
+        call = asyncio.ensure_future(limits.acquire(clock.monotonic() + 5))
+        await asyncio.sleep(0)
+        call.cancel()
+        clock.advance(5)
+        end(limits, turn)
+        await asyncio.wait([call])
+        assert call.cancelled()
 
     run_in_virtual_time(wait())
 

@@ -4,7 +4,7 @@ import pytest
 
 from repertory.errors import DeadlineExceeded, LMRateLimited, LMTimeout
 from repertory.providers.limits import Limits, LimitSettings
-from tests.providers.limits.conftest import LATER, end, limits_of
+from tests.providers.limits.conftest import LATER, end, limits_of, settled
 from tests.virtual_time import LoopClock, run_in_virtual_time
 
 
@@ -27,6 +27,17 @@ def test_a_pause_is_bounded() -> None:
         return limits.snapshot().paused_for
 
     assert run_in_virtual_time(wait()) == pytest.approx(300)
+
+
+def test_the_longest_of_several_pauses_counts() -> None:
+    async def wait() -> float:
+        limits = limits_of()
+        turns = [await limits.acquire(LATER) for _ in range(2)]
+        for turn, seconds in zip(turns, (7, 2), strict=True):
+            end(limits, turn, LMRateLimited("429", retry_after=seconds))
+        return limits.snapshot().paused_for
+
+    assert run_in_virtual_time(wait()) == pytest.approx(7)
 
 
 def test_a_429_without_a_hint_pauses_nobody() -> None:
@@ -105,6 +116,22 @@ def test_an_announcement_that_nothing_is_left_is_obeyed_until_the_reset() -> Non
         return LoopClock().monotonic()
 
     assert run_in_virtual_time(wait()) == pytest.approx(12, abs=0.01)
+
+
+def test_no_more_is_sent_than_was_announced_to_be_left() -> None:
+    async def burst() -> tuple[int, float]:
+        limits = limits_of()
+        headers = {"x-ratelimit-remaining-tokens": "1000", "x-ratelimit-reset-tokens": "12s"}
+        limits.finish(await limits.acquire(LATER), seconds=1, tokens=5, error=None, headers=headers)
+        calls = [asyncio.ensure_future(limits.acquire(LATER, tokens=300)) for _ in range(10)]
+        await settled()
+        sent = sum(call.done() for call in calls)
+        await asyncio.gather(*calls)
+        return sent, LoopClock().monotonic()
+
+    sent, ended = run_in_virtual_time(burst())
+    assert sent == 3
+    assert ended == pytest.approx(12, abs=0.01)
 
 
 def test_what_was_sent_since_is_not_left_any_more() -> None:

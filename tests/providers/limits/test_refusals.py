@@ -5,7 +5,7 @@ import pytest
 from repertory.errors import DeadlineExceeded, EndpointOverloaded
 from repertory.providers.limits import Limits, LimitSettings
 from repertory.testing import FakeClock
-from tests.providers.limits.conftest import LATER, end, limits_of
+from tests.providers.limits.conftest import LATER, end, limits_of, settled
 from tests.virtual_time import LoopClock, run_in_virtual_time
 
 
@@ -66,6 +66,22 @@ def test_a_deadline_that_the_pace_of_the_queue_cannot_meet_is_refused_at_once() 
         assert clock.monotonic() == before
         patient = asyncio.ensure_future(busy_for_a_second_each(limits, before + 45))
         await asyncio.gather(*calls, patient)
+
+    run_in_virtual_time(wait())
+
+
+def test_the_pace_of_an_earlier_queue_refuses_nobody() -> None:
+    async def wait() -> None:
+        limits, clock = limits_of(max_concurrency=1), LoopClock()
+        await asyncio.gather(*[busy_for_a_second_each(limits) for _ in range(30)])
+        calls = [asyncio.ensure_future(busy_for_a_second_each(limits)) for _ in range(20)]
+        await asyncio.sleep(0)
+        call = asyncio.ensure_future(limits.acquire(clock.monotonic() + 5))  # the queue may be faster now
+        await settled()
+        assert not call.done()
+        with pytest.raises(DeadlineExceeded, match="while the call waited"):
+            await call
+        await asyncio.gather(*calls)
 
     run_in_virtual_time(wait())
 
