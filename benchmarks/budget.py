@@ -7,8 +7,8 @@ an endpoint in a process of its own that bills every answer it made (`billing_en
 error status, some are cancelled after they were sent, and now and then a process is killed with SIGKILL and
 another takes its place. ``budget_overshoot_cents`` is the most that any account was billed above its limit.
 ``budget_utilisation`` is the smallest share of its limit that an account had been billed when it refused a call
-for the first time: what is missing to 1 was reserved for calls under way, or charged for calls of which nobody knows
-what they cost. ``reservations_left`` counts those still there once all leases have run out.
+for the first time: what is missing to 1 was reserved for calls under way, or charged for calls of which nobody
+knows what they cost. ``reservations_left`` counts those still there once all leases have run out.
 """
 
 import argparse

@@ -437,6 +437,23 @@ async def test_an_end_that_could_not_be_written_is_written_later(location: str, 
 
 
 @databases_only
+async def test_an_end_that_is_written_again_while_it_is_being_written_counts_once(
+    location: str, clock: FakeClock
+) -> None:
+    store = await Store.open(location)
+    ledger = await LedgerTable.open(store, clock=clock, lease=LEASE)
+    await ledger.limit("global", AccountLimit(1000))
+    held = [await ledger.reserve(["global"], Amount(100, 10)) for _ in range(2)]
+    await clock.until_asleep(1)
+    clock.advance(LEASE / 3)  # the ledger will look for ends that are not on disk in the turn in which ...
+    await ledger.settle(held[0], Amount(1, 1))  # ... this one is on its way there
+    await clock.until_asleep(1)
+    assert await standing(ledger, "global") == (Amount(1, 1), NONE, Amount(100, 10), 1)
+    await ledger.close()
+    await store.close()
+
+
+@databases_only
 async def test_reserving_after_the_close_is_refused(ledger: Ledger) -> None:
     await ledger.close()
     with pytest.raises(StoreError, match="closed"):
