@@ -246,7 +246,7 @@ def _conversation(messages: tuple[Message, ...]) -> list[dict[str, object]]:
 def _results_first(blocks: list[dict[str, object]]) -> list[dict[str, object]]:
     """Results stand before what else is in their turn, or the turn is refused."""
     # https://platform.claude.com/docs/en/agents-and-tools/tool-use/handle-tool-calls
-    return sorted(blocks, key=lambda block: block["type"] != "tool_result")
+    return blocks if len(blocks) == 1 else sorted(blocks, key=lambda block: block["type"] != "tool_result")
 
 
 def _compact(blocks: list[dict[str, object]]) -> object:
