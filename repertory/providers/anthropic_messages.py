@@ -6,7 +6,7 @@ Source: https://platform.claude.com/docs/en/api/messages, .../api/versioning and
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 import orjson
 from pydantic import SecretStr
@@ -17,6 +17,7 @@ from repertory.providers.embeddings import EmbeddingProtocol
 from repertory.providers.failures import Peer, parsed, read_object, stated_error
 from repertory.providers.messages import (
     Delta,
+    Effort,
     LMRequest,
     LMResponse,
     MediaPart,
@@ -35,7 +36,7 @@ from repertory.providers.messages import (
 )
 from repertory.providers.probe import names_in
 from repertory.providers.sse import ServerEvent
-from repertory.providers.wire import Quirks, cannot_carry, count
+from repertory.providers.wire import Quirks, cannot_carry, count, known_effort
 
 VERSION = "2026-10-21"
 CACHED = MappingProxyType({"type": "ephemeral"})
@@ -50,6 +51,7 @@ FINISH_REASONS = MappingProxyType(
         "refusal": "refusal",
     }
 )
+EFFORTS: Final[tuple[Effort, ...]] = ("low", "medium", "high", "xhigh", "max")
 LACKS: tuple[str, ...] = ("seed", "n", "top_logprobs")
 EMBEDDINGS: EmbeddingProtocol | None = None  # https://platform.claude.com/docs/en/build-with-claude/embeddings
 PROBE_PATH = "/models?limit=1000"
@@ -89,11 +91,13 @@ def encode(request: LMRequest, model: str, quirks: Quirks, *, stream: bool = Fal
         body["tools"] = list(map(_tool, request.tools))
         body["tool_choice"] = _tool_choice(request)
     output: dict[str, object] = {}
-    if request.thinking is not None:
-        if request.thinking.tokens is not None:
-            body["thinking"] = {"type": "enabled", "budget_tokens": request.thinking.tokens}
-        if request.thinking.effort is not None:
-            output["effort"] = request.thinking.effort
+    if (thinking := request.thinking) is not None:
+        if thinking.effort == "none":
+            body["thinking"] = {"type": "disabled"}
+        elif thinking.tokens is not None:
+            body["thinking"] = {"type": "enabled", "budget_tokens": thinking.tokens}
+        if thinking.effort not in (None, "none"):
+            output["effort"] = known_effort(thinking, EFFORTS, "Anthropic's protocol")
     if request.response_schema is not None and quirks.constrains:
         output["format"] = {"type": "json_schema", "schema": request.response_schema}
     if output:
@@ -112,7 +116,7 @@ def decode(body: bytes, peer: Peer) -> LMResponse:
         raise peer.malformed("content is missing or not a list")
     parts = tuple(part for number, block in enumerate(blocks) for part in _part(number, block, peer))
     return LMResponse(
-        content_of(parts),
+        content_of(parts) or _explanation(reply),
         _finish_reason(reply.get("stop_reason")),
         _usage(reply.get("usage")),
         str(reply.get("model") or ""),
@@ -137,6 +141,7 @@ class MessagesStream:
         self._calls: dict[int, int] = {}  # number of the block -> number of the call
         self._counts: dict[str, Any] = {}
         self._finish_reason: object = None
+        self._explanation = ""
         self._model = ""
         self._id = ""
         self.ended = False
@@ -156,6 +161,7 @@ class MessagesStream:
                 return self._count(message.get("usage"))
             case {"type": "message_delta", "delta": dict(delta)}:
                 self._finish_reason = delta.get("stop_reason") or self._finish_reason
+                self._explanation = _explanation(delta) or self._explanation
                 return self._count(data.get("usage"))
             case {"type": "message_stop"}:
                 self.ended = True
@@ -168,7 +174,7 @@ class MessagesStream:
         if not self.ended and self._finish_reason is None:
             raise self._peer.broken_off()
         return LMResponse(
-            self._assembly.content(),
+            self._assembly.content() or self._explanation,
             _finish_reason(self._finish_reason),
             _usage(self._counts),
             self._model,
@@ -234,7 +240,13 @@ def _conversation(messages: tuple[Message, ...]) -> list[dict[str, object]]:
         if not turns or turns[-1][0] != role:
             turns.append((role, []))
         turns[-1][1].extend(_marked(list(map(_block, message.parts)), message.cache))
-    return [{"role": role, "content": _compact(blocks)} for role, blocks in turns]
+    return [{"role": role, "content": _compact(_results_first(blocks))} for role, blocks in turns]
+
+
+def _results_first(blocks: list[dict[str, object]]) -> list[dict[str, object]]:
+    """Results stand before what else is in their turn, or the turn is refused."""
+    # https://platform.claude.com/docs/en/agents-and-tools/tool-use/handle-tool-calls
+    return blocks if len(blocks) == 1 else sorted(blocks, key=lambda block: block["type"] != "tool_result")
 
 
 def _compact(blocks: list[dict[str, object]]) -> object:
@@ -330,6 +342,14 @@ def _part(number: int, block: Any, peer: Peer) -> Iterator[Part]:
 
 def _finish_reason(reason: object) -> str:
     return FINISH_REASONS.get(reason, reason) if isinstance(reason, str) else "unknown"
+
+
+def _explanation(reply: Mapping[str, Any]) -> str:
+    """Why the provider stopped the model, where it says so in words; they stand for a refusal that has none."""
+    match reply.get("stop_details"):
+        case {"type": "refusal", "explanation": str(explanation)}:
+            return explanation
+    return ""
 
 
 def _usage(usage: object) -> Usage:

@@ -6,7 +6,7 @@ Source: https://ai.google.dev/api/generate-content.
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote
 
 import orjson
@@ -20,6 +20,7 @@ from repertory.providers.logprobs import google_logprobs
 from repertory.providers.messages import (
     Choice,
     Delta,
+    Effort,
     LMRequest,
     LMResponse,
     MediaPart,
@@ -29,6 +30,7 @@ from repertory.providers.messages import (
     ReasoningPart,
     TextDelta,
     TextPart,
+    Thinking,
     TokenLogprob,
     ToolCallDelta,
     ToolCallPart,
@@ -38,11 +40,14 @@ from repertory.providers.messages import (
     UsageDelta,
 )
 from repertory.providers.sse import ServerEvent
-from repertory.providers.wire import Quirks, cannot_carry, count, items
+from repertory.providers.wire import Quirks, cannot_carry, count, items, known_effort
 
 TOOL_CHOICES = MappingProxyType({"auto": "AUTO", "none": "NONE", "required": "ANY"})
 FILTERED = frozenset(
-    {"SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "IMAGE_SAFETY", "MODEL_ARMOR"}
+    {
+        *("SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "MODEL_ARMOR", "ESCALATION"),
+        *("IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION"),
+    }
 )
 OPTIONS = MappingProxyType(  # of ours, and what they are called here
     {
@@ -52,6 +57,7 @@ OPTIONS = MappingProxyType(  # of ours, and what they are called here
         "seed": "seed",
     }
 )
+EFFORTS: Final[tuple[Effort, ...]] = ("minimal", "low", "medium", "high", "xhigh")
 LACKS: tuple[str, ...] = ("parallel_tool_calls",)
 EMBEDDINGS: EmbeddingProtocol | None = google_embeddings
 PROBE_PATH = google_models.PROBE_PATH
@@ -235,12 +241,18 @@ def _options(request: LMRequest, quirks: Quirks) -> dict[str, object]:
         options["responseMimeType"] = "application/json"
         options["responseJsonSchema"] = request.response_schema
     if request.thinking is not None:
-        thinking: dict[str, object] = {"includeThoughts": True}
-        if request.thinking.tokens is not None:
-            thinking["thinkingBudget"] = request.thinking.tokens
-        if request.thinking.effort is not None:
-            thinking["thinkingLevel"] = request.thinking.effort.upper()
-        options["thinkingConfig"] = thinking
+        options["thinkingConfig"] = _thinking(request.thinking)
+    return options
+
+
+def _thinking(thinking: Thinking) -> dict[str, object]:
+    if thinking.effort == "none":
+        return {"thinkingBudget": 0}
+    options: dict[str, object] = {"includeThoughts": True}
+    if thinking.tokens is not None:
+        options["thinkingBudget"] = thinking.tokens
+    if thinking.effort is not None:
+        options["thinkingLevel"] = known_effort(thinking, EFFORTS, "Google's protocol").upper()
     return options
 
 
@@ -273,7 +285,7 @@ def _parts(parts: tuple[Part, ...]) -> Iterator[dict[str, object]]:
             case ToolResultPart(call_id, name, content, failed):
                 value = parsed(content.encode())
                 response = (
-                    value if isinstance(value, dict) and not failed else {"error" if failed else "result": content}
+                    value if isinstance(value, dict) and not failed else {"error" if failed else "output": content}
                 )
                 wire = {"functionResponse": {"id": call_id, "name": name, "response": response}}
             case MediaPart(data=bytes(data)):

@@ -120,7 +120,8 @@ class Message:
     """One turn of a conversation.
 
     Attributes:
-        role: Who speaks. The results of tools are turns of the role ``tool``.
+        role: Who speaks. The results of tools are turns of the role ``tool``; pictures and documents that a tool
+            gave stand beside its result.
         content: The text, or typed parts in order.
         cache: Whether the provider should keep the conversation up to and with this turn for later calls, where it
             must be told (Anthropic); others do so unasked.

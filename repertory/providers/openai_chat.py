@@ -3,9 +3,7 @@
 Source: https://platform.openai.com/docs/api-reference/chat.
 """
 
-from base64 import b64encode
-from collections.abc import Iterable, Iterator, Mapping
-from types import MappingProxyType
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -23,8 +21,6 @@ from repertory.providers.messages import (
     Delta,
     LMRequest,
     LMResponse,
-    MediaPart,
-    Message,
     Part,
     ReasoningDelta,
     ReasoningPart,
@@ -35,18 +31,15 @@ from repertory.providers.messages import (
     ToolCallDelta,
     ToolCallPart,
     ToolDefinition,
-    ToolResultPart,
     Usage,
     UsageDelta,
 )
+from repertory.providers.openai_turns import conversation
 from repertory.providers.probe import names_in
 from repertory.providers.sse import ServerEvent
-from repertory.providers.wire import Quirks, cannot_carry, count, items
+from repertory.providers.wire import Quirks, count, items
 
 PATH = "/chat/completions"
-AUDIO_FORMATS = MappingProxyType(
-    {"audio/wav": "wav", "audio/x-wav": "wav", "audio/mpeg": "mp3", "audio/mp3": "mp3"}
-)
 PLAIN_CHOICES = ("auto", "none", "required")
 OPTIONS = ("temperature", "top_p", "seed", "stop")  # named alike on both sides
 LACKS: tuple[str, ...] = ()
@@ -73,7 +66,7 @@ def encode(request: LMRequest, model: str, quirks: Quirks, *, stream: bool = Fal
     """Return the body that asks ``model`` for a reply."""
     body: dict[str, object] = {
         "model": model,
-        "messages": [turn for message in request.messages for turn in _turns(message, quirks)],
+        "messages": list(conversation(request.messages, quirks)),
     }
     if request.response_schema is not None and quirks.constrains:
         body["response_format"] = _response_format(request, quirks)
@@ -258,11 +251,6 @@ def tool_choice(choice: str) -> object:
     return choice if choice in PLAIN_CHOICES else {"type": "function", "function": {"name": choice}}
 
 
-def data_uri(mime: str, data: bytes) -> str:
-    """``data`` as a ``data:`` URL (RFC 2397)."""
-    return f"data:{mime};base64,{b64encode(data).decode()}"
-
-
 def _response_format(request: LMRequest, quirks: Quirks) -> dict[str, object]:
     if quirks.constrains == "json_object":
         return {"type": "json_object"}
@@ -279,57 +267,6 @@ def _tool(tool: ToolDefinition) -> dict[str, object]:
     if tool.strict:
         function["strict"] = True
     return {"type": "function", "function": function}
-
-
-def _turns(message: Message, quirks: Quirks) -> Iterator[dict[str, object]]:
-    """The turns on the wire; every result of a tool is one of its own."""
-    role = "system" if message.role == "developer" and not quirks.has_developer else message.role
-    content = message.content
-    if isinstance(content, str):
-        yield {"role": role, "content": content}
-        return
-    said: list[Part] = []
-    for part in content:
-        if isinstance(part, ToolResultPart):
-            yield {"role": "tool", "tool_call_id": part.call_id, "content": part.content}
-        elif not isinstance(part, ReasoningPart):  # thoughts are not taken back here
-            said.append(part)
-    if said:
-        calls = [part for part in said if isinstance(part, ToolCallPart)]
-        turn: dict[str, object] = {"role": role, "content": _content(said)}
-        if calls:
-            turn["tool_calls"] = list(map(_call, calls))
-        yield turn
-
-
-def _content(parts: Iterable[Part]) -> str | list[dict[str, object]] | None:
-    """Text as a string where there is nothing beside it, None for calls without a word."""
-    shown = [part for part in parts if isinstance(part, TextPart | MediaPart)]
-    if not shown:
-        return None
-    if all(isinstance(part, TextPart) for part in shown):
-        return "".join(part.text for part in shown if isinstance(part, TextPart))
-    return [{"type": "text", "text": part.text} if isinstance(part, TextPart) else _media(part) for part in shown]
-
-
-def _call(call: ToolCallPart) -> dict[str, object]:
-    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
-
-
-def _media(part: MediaPart) -> dict[str, object]:
-    # https://platform.openai.com/docs/api-reference/chat/create: image_url, input_audio and file parts.
-    match part:
-        case MediaPart(kind="image", url=str(url)):
-            return {"type": "image_url", "image_url": {"url": url}}
-        case MediaPart(kind="image", data=bytes(data)):
-            return {"type": "image_url", "image_url": {"url": data_uri(part.mime, data)}}
-        case MediaPart(kind="audio", data=bytes(data)) if part.mime in AUDIO_FORMATS:
-            recording = {"data": b64encode(data).decode(), "format": AUDIO_FORMATS[part.mime]}
-            return {"type": "input_audio", "input_audio": recording}
-        case MediaPart(kind="file", data=bytes(data)):
-            name = part.name or "document"
-            return {"type": "file", "file": {"filename": name, "file_data": data_uri(part.mime, data)}}
-    raise cannot_carry("OpenAI's chat protocol", part, f"audio as one of: {', '.join(AUDIO_FORMATS)}")
 
 
 def _choice(number: int, choice: object, peer: Peer) -> Choice:
@@ -379,7 +316,7 @@ def _finish_reason(reason: object) -> str:
 
 
 def _listed(logprobs: object) -> object:
-    return logprobs.get("content") if isinstance(logprobs, dict) else None
+    return logprobs.get("content") or logprobs.get("refusal") if isinstance(logprobs, dict) else None
 
 
 def _usage(usage: object) -> Usage:
@@ -391,5 +328,6 @@ def _usage(usage: object) -> Usage:
         count(usage.get("prompt_tokens")),
         count(usage.get("completion_tokens")),
         count(read.get("cached_tokens")) if isinstance(read, dict) else 0,
+        count(read.get("cache_write_tokens")) if isinstance(read, dict) else 0,
         reasoning_tokens=count(written.get("reasoning_tokens")) if isinstance(written, dict) else 0,
     )

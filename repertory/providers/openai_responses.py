@@ -3,7 +3,6 @@
 Source: https://platform.openai.com/docs/api-reference/responses and .../responses-streaming.
 """
 
-from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -33,6 +32,7 @@ from repertory.providers.messages import (
     Usage,
     UsageDelta,
 )
+from repertory.providers.openai_turns import data_uri
 from repertory.providers.sse import ServerEvent
 from repertory.providers.wire import Quirks, cannot_carry, count, items
 
@@ -156,6 +156,8 @@ class ResponsesStream:
 def _items(message: Message, quirks: Quirks) -> Iterator[dict[str, object]]:
     """The items on the wire: a turn's words and media are one, each call, result and thought one of its own."""
     role = "system" if message.role == "developer" and not quirks.has_developer else message.role
+    if role == "tool":  # what a tool gave beside its result; results themselves are no turns here
+        role = "user"
     if isinstance(message.content, str):
         yield _turn(role, message.content)
         return
@@ -196,18 +198,14 @@ def _content(part: TextPart | MediaPart, role: str) -> dict[str, object]:
         case MediaPart(kind="image", url=str(url)):
             return {"type": "input_image", "image_url": url, "detail": "auto"}
         case MediaPart(kind="image", data=bytes(data)):
-            return {"type": "input_image", "image_url": openai_chat.data_uri(part.mime, data), "detail": "auto"}
+            return {"type": "input_image", "image_url": data_uri(part.mime, data), "detail": "auto"}
         case MediaPart(kind="file", url=str(url)):
             return {"type": "input_file", "file_url": url}
         case MediaPart(kind="file", data=bytes(data)):
-            content = openai_chat.data_uri(part.mime, data)
+            content = data_uri(part.mime, data)
             return {"type": "input_file", "filename": part.name or "document", "file_data": content}
-        case MediaPart(kind="audio", data=bytes(data)) if part.mime in openai_chat.AUDIO_FORMATS:
-            recording = {"data": b64encode(data).decode(), "format": openai_chat.AUDIO_FORMATS[part.mime]}
-            return {"type": "input_audio", "input_audio": recording}
-    raise cannot_carry(
-        "OpenAI's Responses protocol", part, f"audio as one of: {', '.join(openai_chat.AUDIO_FORMATS)}"
-    )
+    # https://developers.openai.com/api/docs/guides/audio-chat-completions: recordings go elsewhere.
+    raise cannot_carry("OpenAI's Responses protocol", part, "audio through OpenAI's chat protocol: openai/NAME")
 
 
 def _tool(tool: ToolDefinition) -> dict[str, object]:
@@ -280,5 +278,6 @@ def _usage(usage: object) -> Usage:
         count(usage.get("input_tokens")),
         count(usage.get("output_tokens")),
         count(read.get("cached_tokens")) if isinstance(read, dict) else 0,
+        count(read.get("cache_write_tokens")) if isinstance(read, dict) else 0,
         reasoning_tokens=count(written.get("reasoning_tokens")) if isinstance(written, dict) else 0,
     )

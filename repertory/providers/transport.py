@@ -47,7 +47,6 @@ class HttpTransport:
         secret_headers: Sent with every request; their values appear in no repr and no error.
         settings: How connections are made.
         environment: Where the secrets are that ``settings`` names.
-        connect_timeout: Instead of that of ``settings``.
 
     Raises:
         ConfigError: The settings do not fit the endpoint, or name a file or variable that is not there.
@@ -61,12 +60,11 @@ class HttpTransport:
         secret_headers: Mapping[str, SecretStr] | None = None,
         settings: TransportSettings = USUAL,
         environment: Mapping[str, str] = os.environ,
-        connect_timeout: float | None = None,
     ) -> None:
         self._base_url = base_url
         self._name = name
         self._settings = settings
-        self._connect_timeout = settings.connect_timeout if connect_timeout is None else connect_timeout
+        self._connect_timeout = settings.connect_timeout
         self._max_body = settings.max_body
         self._secret_headers = {**settings.secret_headers(environment), **(secret_headers or {})}
         self._proxy = settings.proxy_url(environment)

@@ -4,6 +4,7 @@ A module that has these functions is a protocol; nothing is registered. What dif
 same protocol is data: ``Quirks``.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -12,7 +13,7 @@ from pydantic import SecretStr
 from repertory.errors import LMRequestRejected
 from repertory.providers.embeddings import EmbeddingProtocol
 from repertory.providers.failures import Peer
-from repertory.providers.messages import Delta, LMRequest, LMResponse, MediaPart
+from repertory.providers.messages import Delta, Effort, LMRequest, LMResponse, MediaPart, Thinking
 from repertory.providers.sse import ServerEvent
 
 MOST_TOKENS = 2**53  # a count above is nonsense, and no float or JSON reader would keep it exactly
@@ -137,6 +138,16 @@ def count(value: object) -> int:
     """A number of tokens. A good reply is not thrown away over a bad count: what cannot be one is 0."""
     # By type, as a bool is an int too.
     return value if type(value) is int and 0 <= value <= MOST_TOKENS else 0
+
+
+def known_effort(thinking: Thinking, known: Sequence[Effort], protocol: str) -> Effort:
+    """The effort, if the protocol knows it; its vendor's own refusal would come only after the call."""
+    if thinking.effort is None or thinking.effort not in known:
+        raise LMRequestRejected(
+            f"thinking = {thinking}: {protocol} knows no effort {thinking.effort!r}",
+            hint=f"Take one of: none, {', '.join(known)}.",
+        )
+    return thinking.effort
 
 
 def cannot_carry(protocol: str, part: MediaPart, otherwise: str) -> LMRequestRejected:

@@ -187,6 +187,15 @@ def test_an_error_in_anthropics_stream_has_its_class() -> None:
         streamed(anthropic_messages, sse(CLAUDE_STREAM[0], error))
 
 
+def test_a_refusal_without_words_has_those_of_its_reason() -> None:
+    stop = {"stop_reason": "refusal", "stop_details": {"type": "refusal", "explanation": "Not this."}}
+    refused = anthropic_messages.decode(orjson.dumps({**CLAUDE, "content": [], **stop}), PEER)
+    assert (refused.text, refused.finish_reason) == ("Not this.", "refusal")
+    events = (CLAUDE_STREAM[0], {"type": "message_delta", "delta": stop}, {"type": "message_stop"})
+    _, whole = streamed(anthropic_messages, sse(*events))
+    assert (whole.text, whole.finish_reason) == ("Not this.", "refusal")
+
+
 # --- OpenAI Responses ----------------------------------------------------------------------------------------
 
 RESPONSE = {
@@ -219,7 +228,7 @@ RESPONSE = {
     ],
     "usage": {
         "input_tokens": 30,
-        "input_tokens_details": {"cached_tokens": 20, "cache_write_tokens": 0},
+        "input_tokens_details": {"cached_tokens": 20, "cache_write_tokens": 2},
         "output_tokens": 9,
         "output_tokens_details": {"reasoning_tokens": 4},
         "total_tokens": 39,
@@ -232,7 +241,7 @@ RESPONSE_REPLY = LMResponse(
         ToolCallPart("c1", "weather", '{"city":"Paris"}'),
     ),
     "tool_calls",
-    Usage(30, 9, 20, reasoning_tokens=4),
+    Usage(30, 9, 20, 2, 4),
     "o-1",
     "resp_1",
 )
@@ -275,6 +284,16 @@ def test_why_a_reply_of_responses_ended() -> None:
     failed = {"type": "response.failed", "response": {**RESPONSE, "error": {"message": "boom"}}}
     with pytest.raises(LMError, match="boom"):
         streamed(openai_responses, sse(failed))
+
+
+def test_what_chat_tells_of_a_refusal_and_of_the_cache() -> None:
+    refused = completion(None, refusal="No.")
+    refused["choices"][0]["logprobs"] = {"content": None, "refusal": [LOGPROB]}
+    refused["usage"]["prompt_tokens_details"]["cache_write_tokens"] = 5
+    reply = openai_chat.decode(orjson.dumps(refused), PEER)
+    assert (reply.text, reply.finish_reason) == ("No.", "refusal")
+    assert [each.token for each in reply.logprobs] == ["a"]
+    assert (reply.usage.cached_tokens, reply.usage.cache_write_tokens) == (3, 5)
 
 
 # --- Google --------------------------------------------------------------------------------------------------
@@ -337,8 +356,9 @@ LAST = candidate(GEMINI_PARTS[-1], finishReason="STOP")
 def test_a_prompt_that_google_blocks_and_a_reply_it_stops_say_so() -> None:
     blocked = google_generate.decode(b'{"promptFeedback":{"blockReason":"SAFETY"}}', PEER)
     assert (blocked.text, blocked.finish_reason) == ("", "content_filter")
-    stopped = orjson.dumps({"candidates": [candidate({"text": "Half"}, finishReason="SAFETY")]})
-    assert google_generate.decode(stopped, PEER).finish_reason == "content_filter"
+    for reason in ("SAFETY", "IMAGE_RECITATION", "ESCALATION"):
+        stopped = orjson.dumps({"candidates": [candidate({"text": "Half"}, finishReason=reason)]})
+        assert google_generate.decode(stopped, PEER).finish_reason == "content_filter"
     with pytest.raises(LMReplyMalformed, match="qa: candidates is missing or empty"):
         google_generate.decode(b"{}", PEER)
 

@@ -88,7 +88,9 @@ async def test_a_connection_that_does_not_open_has_its_own_timeout() -> None:
         for filler in fillers:
             filler.setblocking(False)
             filler.connect_ex(address)
-        transport = HttpTransport(f"http://127.0.0.1:{address[1]}", connect_timeout=0.05)
+        transport = HttpTransport(
+            f"http://127.0.0.1:{address[1]}", settings=TransportSettings(connect_timeout=0.05)
+        )
         with pytest.raises(LMConnectionError, match=r"no connection within 0\.05 s"):
             await transport.post(PATH, b"{}", timeout=30)
         await transport.close()
