@@ -55,7 +55,7 @@ FIGURES: dict[str, Figure] = {
 GROUPS = (
     Group(("lm_ratio_100", "cpu_ms_per_call"), calls_100),
     Group(("lm_ratio_1000_50ms",), calls_1000),
-    Group(("stream_ratio",), stream_ratio),
+    Group(("stream_ratio",), stream_ratio, at_most=5),
     Group(("calls_400_at_5s",), calls_400, at_most=3),
     Group(("kb_per_call_in_flight",), kb_per_call, at_most=3),
     Group(
