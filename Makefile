@@ -43,7 +43,15 @@ demo: .venv/.demo-installed
 		--out $(OUT) --workers 4 --limit $(ROWS) --expect topic \
 		--baseline examples/news.py:without_demonstrations --baseline-limit 20 --inject-crash 5
 
-test: .venv/.dev-installed
+# litellm's proxy, a peer of the protocols' tests, brings too much along for .venv. The version is pinned: its
+# translation is what the tests compare with.
+.venv-litellm/.installed: Makefile
+	@echo "Installing litellm's proxy into .venv-litellm ..."
+	@$(PYTHON) -m venv --clear .venv-litellm
+	@.venv-litellm/bin/python -m pip install --quiet --disable-pip-version-check 'litellm[proxy]==1.108.7'
+	@touch $@
+
+test: .venv/.dev-installed .venv-litellm/.installed
 	@$(BIN)/python -m pytest
 
 soak: .venv/.dev-installed
@@ -71,4 +79,4 @@ bench: .venv/.bench-installed
 	@$(BIN)/python -m benchmarks.actors
 
 clean:
-	rm -rf .venv out dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-litellm out dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

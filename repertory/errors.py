@@ -187,6 +187,25 @@ class StoreTooNew(StoreError):
     code = "store_too_new"
 
 
+# --- budgets -------------------------------------------------------------------------------------------------
+
+
+class AmountUnknown(RepertoryError):
+    """A budget is limited in what nobody can say of a call: it was not paid for.
+
+    Args:
+        account: The budget.
+        kind: What it is limited in: ``money`` or ``tokens``.
+    """
+
+    code = "amount_unknown"
+
+    def __init__(self, message: str, *, account: str, kind: str, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.account = account
+        self.kind = kind
+
+
 # --- language models -----------------------------------------------------------------------------------------
 
 
@@ -203,10 +222,26 @@ class LMError(RepertoryError):
 
 
 class LMConnectionError(LMError):
-    """The endpoint could not be reached, or the connection broke."""
+    """The endpoint could not be reached, or the connection broke.
+
+    Args:
+        unsent: Whether nothing of the request can have reached the endpoint, so that nobody will bill it.
+    """
 
     code = "lm_unreachable"
     retryable = True
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        endpoint: str = "",
+        hint: str | None = None,
+        retry_after: float | None = None,
+        unsent: bool = False,
+    ) -> None:
+        super().__init__(message, endpoint=endpoint, hint=hint, retry_after=retry_after)
+        self.unsent = unsent
 
 
 class LMTimeout(LMError):
@@ -240,6 +275,12 @@ class LMRequestRejected(LMError):
     """The endpoint refused this request (400, 404, 413, 422 and other 4xx); repeating it cannot help."""
 
     code = "lm_request_rejected"
+
+
+class LMModelUnknown(LMRequestRejected):
+    """The endpoint has no such model, or there is no endpoint at this address (404): others may have it."""
+
+    code = "lm_model_unknown"
 
 
 class LMReplyMalformed(LMError):

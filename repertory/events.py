@@ -195,6 +195,34 @@ class CircuitChanged(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class BudgetRefused(Event):
+    """An attempt was not made, because nothing was sure to pay for it."""
+
+    endpoint: str
+    accounts: tuple[str, ...]
+    error: str  # the error's code
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetCharged(Event):
+    """An attempt that accounts pay for has ended."""
+
+    endpoint: str
+    accounts: tuple[str, ...]
+    ending: str  # "settle" | "release" | "write_off"
+    nano_dollars: int  # charged to each
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointProbed(Event):
+    """An endpoint whose circuit is open was asked, at no cost, whether it is there."""
+
+    endpoint: str
+    error: str | None  # what is wrong, as an error's code; None: it answers, and the next call is let through
+
+
+@dataclass(frozen=True, slots=True)
 class LocalModelStarted(Event):
     """The local model's server process answers."""
 
@@ -228,6 +256,43 @@ class ReplyRefused(Event):
     path: str
     field: str  # the output that was wrong; "" for the reply as a whole, or a check
     asked_again: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FellBack(Event):
+    """A route asks its next endpoint, as one has failed."""
+
+    route: str
+    endpoint: str  # the one that failed
+    to: str
+    error: str  # the failure's code
+
+
+@dataclass(frozen=True, slots=True)
+class CallHedged(Event):
+    """A route had asked a second endpoint, as the first was late; the call has come to its end."""
+
+    route: str
+    endpoint: str  # the first
+    to: str
+    won: bool  # whether the second's answer was taken
+
+
+@dataclass(frozen=True, slots=True)
+class StaleServed(Event):
+    """No endpoint of a route gave an answer, and the caller got an old one."""
+
+    route: str
+    endpoint: str  # whose cache it was in
+    error: str  # the last failure's code
+
+
+@dataclass(frozen=True, slots=True)
+class CacheStoreFailed(Event):
+    """The store failed a cache of answers; calls go on without it. Told once until it has worked again."""
+
+    endpoint: str
+    cause: BaseException
 
 
 # --- runs ----------------------------------------------------------------------------------------------------

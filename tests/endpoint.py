@@ -12,6 +12,7 @@ step. A list that has run out answers 500 "script exhausted", so that a call too
 
 import asyncio
 import json
+import ssl
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -114,7 +115,10 @@ class ScriptedEndpoint:
         arrived: Released once a request, before its step is taken: ``await server.arrived.acquire()``.
     """
 
-    def __init__(self, script: Iterable[Step] | Callable[[Seen], Step]) -> None:
+    def __init__(
+        self, script: Iterable[Step] | Callable[[Seen], Step], *, tls: ssl.SSLContext | None = None
+    ) -> None:
+        self._tls = tls
         self._script = script if callable(script) else _in_order(script)
         self.requests: list[Seen] = []
         self.disconnects = 0
@@ -134,9 +138,9 @@ class ScriptedEndpoint:
         # With handler_cancellation a pending handler is cancelled when its client goes away.
         self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        site = web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=self._tls)
         await site.start()
-        self._url = f"http://127.0.0.1:{self._runner.addresses[0][1]}/v1"
+        self._url = f"http{'s' if self._tls else ''}://127.0.0.1:{self._runner.addresses[0][1]}/v1"
         return self
 
     async def __aexit__(

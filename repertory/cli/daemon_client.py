@@ -15,6 +15,7 @@ from repertory.server.admin_socket import check_length, is_reserved
 
 TIMEOUT: Final = 5.0  # seconds; a daemon that is well answers within milliseconds
 TREE: Final = "/v1/tree"
+ENDPOINTS: Final = "/v1/endpoints"
 
 
 class DaemonUnreachable(RepertoryError):
@@ -34,6 +35,32 @@ class Circuit:
 
 
 @dataclass(frozen=True, slots=True)
+class EndpointLine:
+    """A daemon's endpoint at one moment; ``reasons`` say why its health is not ``well``."""
+
+    name: str
+    model: str
+    health: str
+    reasons: tuple[str, ...]
+    circuit: str
+    in_flight: int
+    waiting: int
+    concurrency: int | None  # most attempts in flight at present; None: no limit
+    calls: int  # since the start, as the next one
+    failures: int
+    retries: int  # in the last minute
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonEndpoints:
+    """The endpoints of a daemon at one moment, and whose they are."""
+
+    version: str
+    pid: int
+    endpoints: tuple[EndpointLine, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class DaemonTree:
     """The supervision tree of a daemon at one moment, whose it is, and what it suffers from outside."""
 
@@ -45,9 +72,20 @@ class DaemonTree:
 
 
 def ask_tree(path: Path, timeout: float = TIMEOUT) -> Any:
-    """What the daemon at the admin socket ``path`` says of its tree, as JSON has it.
+    """What the daemon at the admin socket ``path`` says of its tree; as `ask`."""
+    return ask(path, TREE, timeout)
+
+
+def ask_endpoints(path: Path, timeout: float = TIMEOUT) -> Any:
+    """What the daemon at the admin socket ``path`` says of its endpoints; as `ask`."""
+    return ask(path, ENDPOINTS, timeout)
+
+
+def ask(path: Path, resource: str, timeout: float) -> Any:
+    """What the daemon at the admin socket ``path`` says of itself, as JSON has it.
 
     Args:
+        resource: What it is asked about.
         timeout: Seconds to wait for an answer.
 
     Raises ConfigError if no socket can have this path, DaemonUnreachable.
@@ -55,7 +93,7 @@ def ask_tree(path: Path, timeout: float = TIMEOUT) -> Any:
     check_length(path)
     connection = _Connection(path, timeout)
     try:
-        connection.request("GET", TREE, headers={"Connection": "close"})
+        connection.request("GET", resource, headers={"Connection": "close"})
         response = connection.getresponse()
         body = response.read()
     except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
@@ -97,6 +135,36 @@ def read_tree(path: Path, answer: Any) -> DaemonTree:
         )
     except (LookupError, TypeError, ValueError):
         raise _unexpected(path, "not the tree of this version") from None
+
+
+def read_endpoints(path: Path, answer: Any) -> DaemonEndpoints:
+    """What ``answer``, which came from ``path``, says. Raises DaemonUnreachable if that is no daemon's."""
+    try:
+        return DaemonEndpoints(
+            version=str(answer["version"]),
+            pid=int(answer["pid"]),
+            endpoints=tuple(map(_endpoint, answer["endpoints"])),
+        )
+    except (LookupError, TypeError, ValueError, AttributeError):
+        raise _unexpected(path, "not the endpoints of this version") from None
+
+
+def _endpoint(values: Mapping[str, Any]) -> EndpointLine:
+    health, limits, retries = values["health"], values["limits"], values["retries"]
+    concurrency = limits["concurrency"]
+    return EndpointLine(
+        name=str(values["name"]),
+        model=str(values["model"]),
+        health=str(health["state"]),
+        reasons=tuple(map(str, health["reasons"])),
+        circuit=str(values["circuit"]["state"]),
+        in_flight=int(values["in_flight"]),
+        waiting=sum(map(int, limits["waiting"].values())),
+        concurrency=int(concurrency) if concurrency is not None else None,
+        calls=int(values["calls"]),
+        failures=int(values["failures"]),
+        retries=int(retries["retries"]),
+    )
 
 
 def _circuit(values: Mapping[str, Any]) -> Circuit:

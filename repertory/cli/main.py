@@ -139,11 +139,12 @@ def ps(
     config: Path | None = None,
     *,
     socket: Path | None = None,
+    endpoints: Annotated[bool, Parameter(negative="")] = False,
     json: Annotated[bool, Parameter(negative="")] = False,
     watch: Annotated[float | None, Parameter(validator=Number(gte=0.1, lt=inf))] = None,
     debug: Debug = False,
 ) -> ExitCode:
-    """Show the supervision tree of a daemon that runs on this machine.
+    """Show the supervision tree, or the endpoints, of a daemon that runs on this machine.
 
     Exit status: 0 shown; 2 arguments or configuration; 5 no daemon answers.
 
@@ -153,15 +154,18 @@ def ps(
         The daemon's TOML file; without, the default store's daemon is asked.
     socket
         The daemon's admin socket, instead of its configuration.
+    endpoints
+        Show the language models' endpoints: health, circuits, limits.
     json
         Print the data as JSON.
     watch
         Show it again every so many seconds, until Ctrl-C.
     """
     from repertory.cli.console import ReportConsole
-    from repertory.cli.ps import TreeReport, socket_of
+    from repertory.cli.ps import ENDPOINT_VIEW, TREE_VIEW, Report, socket_of
 
-    report = TreeReport(socket_of(config, socket), ReportConsole(), json)
+    view = ENDPOINT_VIEW if endpoints else TREE_VIEW
+    report = Report(socket_of(config, socket), ReportConsole(), json, view)
     return report.once() if watch is None else report.watch(watch)
 
 

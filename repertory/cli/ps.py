@@ -1,15 +1,23 @@
-"""``repertory ps``: the supervision tree of a running daemon."""
+"""``repertory ps``: the supervision tree of a running daemon, or its endpoints."""
 
 import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
-from repertory.cli.daemon_client import DaemonUnreachable, ask_tree, read_tree
+from repertory.cli.daemon_client import (
+    DaemonUnreachable,
+    ask_endpoints,
+    ask_tree,
+    read_endpoints,
+    read_tree,
+)
+from repertory.cli.endpoint_view import endpoint_lines
 from repertory.cli.exit_codes import ExitCode
 from repertory.cli.printable import printable
 from repertory.cli.tree_view import tree_lines
@@ -17,8 +25,22 @@ from repertory.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True)
-class TreeReport:
-    """Shows the tree of the daemon at ``socket`` on ``console``.
+class View:
+    """A part of a daemon's state: how it is asked for, and how the answer is shown in so many cells."""
+
+    ask: Callable[[Path], Any]
+    lines: Callable[[Path, Any, int], list[Text]]
+
+
+TREE_VIEW = View(ask_tree, lambda path, answer, width: tree_lines(read_tree(path, answer), width))
+ENDPOINT_VIEW = View(
+    ask_endpoints, lambda path, answer, width: endpoint_lines(read_endpoints(path, answer), width)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Shows a part of the state of the daemon at ``socket`` on ``console``.
 
     Args:
         as_json: Whether as JSON, for other programs.
@@ -27,6 +49,7 @@ class TreeReport:
     socket: Path
     console: Console
     as_json: bool = False
+    view: View = TREE_VIEW
 
     def once(self) -> ExitCode:
         """Show it. Raises DaemonUnreachable, ConfigError."""
@@ -51,11 +74,11 @@ class TreeReport:
             return ExitCode.OK
 
     def _ask(self, indent: int | None = None) -> list[Text]:
-        answer = ask_tree(self.socket)
+        answer = self.view.ask(self.socket)
         if self.as_json:
             # Escaped beyond ASCII: what models and servers say must not steer a terminal that shows it.
             return [Text(json.dumps(answer, indent=indent))]
-        return tree_lines(read_tree(self.socket, answer), self.console.width)
+        return self.view.lines(self.socket, answer, self.console.width)
 
     def _told(self, error: DaemonUnreachable) -> list[Text]:
         if self.as_json:

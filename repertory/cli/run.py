@@ -19,8 +19,9 @@ from repertory.cli.view import BatchView, reasons_lines, samples_table, summary_
 from repertory.errors import ConfigError, InjectedCrash
 from repertory.modules import Module
 from repertory.runtime.batch import Answered, Batch, Outcome
-from repertory.runtime.config import LMConfig, RuntimeConfig, load_config, make_config
+from repertory.runtime.config import RuntimeConfig, load_config, make_config
 from repertory.runtime.deployment import Deployment
+from repertory.runtime.lm_config import LMConfig
 from repertory.runtime.loading import load_program
 from repertory.runtime.rows import Format, Reject, Row, RowReader, count_lines, format_of, read_rows
 from repertory.runtime.runtime import Runtime

@@ -3,9 +3,18 @@
 from pydantic import SecretStr
 
 from repertory.providers import anthropic_messages
-from repertory.providers.anthropic_messages import LACKS, decode, decode_stream, encode, path
+from repertory.providers.anthropic_messages import (
+    EMBEDDINGS,
+    LACKS,
+    PROBE_PATH,
+    decode,
+    decode_stream,
+    encode,
+    offers,
+    path,
+)
 
-__all__ = ["LACKS", "decode", "decode_stream", "encode", "headers", "path"]
+__all__ = ["EMBEDDINGS", "LACKS", "PROBE_PATH", "decode", "decode_stream", "encode", "headers", "offers", "path"]
 
 VERSION = SecretStr("2023-06-01")
 

@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from repertory.errors import LMRequestRejected
 from repertory.providers.assembly import Assembly, content_of
+from repertory.providers.embeddings import EmbeddingProtocol
 from repertory.providers.failures import Peer, parsed, read_object, stated_error
 from repertory.providers.messages import (
     Delta,
@@ -32,6 +33,7 @@ from repertory.providers.messages import (
     Usage,
     UsageDelta,
 )
+from repertory.providers.probe import names_in
 from repertory.providers.sse import ServerEvent
 from repertory.providers.wire import Quirks, cannot_carry, count
 
@@ -49,6 +51,8 @@ FINISH_REASONS = MappingProxyType(
     }
 )
 LACKS: tuple[str, ...] = ("seed", "n", "top_logprobs")
+EMBEDDINGS: EmbeddingProtocol | None = None  # https://platform.claude.com/docs/en/build-with-claude/embeddings
+PROBE_PATH = "/models?limit=1000"
 
 
 def headers(key: SecretStr | None) -> dict[str, SecretStr]:
@@ -60,6 +64,11 @@ def headers(key: SecretStr | None) -> dict[str, SecretStr]:
 def path(model: str, *, stream: bool) -> str:
     """Always the same; the base URL ends in ``/v1``."""
     return "/messages"
+
+
+def offers(body: bytes, peer: Peer) -> tuple[str, ...]:
+    """The models in the answer to ``PROBE_PATH``."""
+    return names_in(body, "data", "id", peer)
 
 
 def encode(request: LMRequest, model: str, quirks: Quirks, *, stream: bool = False) -> bytes:

@@ -6,9 +6,18 @@ Source: https://learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycl
 
 from pydantic import SecretStr
 
-from repertory.providers.openai_chat import LACKS, decode, decode_stream, encode, path
+from repertory.providers.openai_chat import (
+    EMBEDDINGS,
+    LACKS,
+    PROBE_PATH,
+    decode,
+    decode_stream,
+    encode,
+    offers,
+    path,
+)
 
-__all__ = ["LACKS", "decode", "decode_stream", "encode", "headers", "path"]
+__all__ = ["EMBEDDINGS", "LACKS", "PROBE_PATH", "decode", "decode_stream", "encode", "headers", "offers", "path"]
 
 
 def headers(key: SecretStr | None) -> dict[str, SecretStr]:

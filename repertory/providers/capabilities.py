@@ -7,6 +7,7 @@ from typing import Final
 
 from repertory.errors import LMRequestRejected
 from repertory.providers.messages import LMRequest
+from repertory.providers.wire import Quirks, WireProtocol
 
 SAMPLING: Final = "Leave it out; a model of Anthropic's that heeds it is reached as anthropic-2023-06-01/NAME."
 REMEDIES: Final = MappingProxyType(
@@ -24,6 +25,14 @@ REMEDIES: Final = MappingProxyType(
 DEFAULTS: Final = MappingProxyType(
     {each.name: each.default for each in fields(LMRequest) if each.default is not MISSING}
 )
+
+
+def gaps(protocol: WireProtocol, quirks: Quirks) -> tuple[str, ...]:
+    """The fields of ``LMRequest`` that an endpoint can neither heed nor have emulated; what ``require`` wants."""
+    lacks = (*protocol.LACKS, *quirks.lacks)
+    if quirks.constrains != "json_schema":  # which emulation is made of
+        return (*lacks, *quirks.emulates)
+    return tuple(name for name in lacks if name not in quirks.emulates)
 
 
 def require(request: LMRequest, lacks: Iterable[str], endpoint: str) -> None:

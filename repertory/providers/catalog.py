@@ -57,7 +57,8 @@ PROVIDERS = MappingProxyType(
             None,
             "AZURE_OPENAI_API_KEY",
             "openai_strict",
-            Quirks(max_tokens_field="max_completion_tokens"),
+            # What it lists are models; it is asked for deployments.
+            Quirks(max_tokens_field="max_completion_tokens", lists_models=False),
         ),
         "anthropic": Provider(
             anthropic_messages,
@@ -78,7 +79,13 @@ PROVIDERS = MappingProxyType(
         ),
         "vllm": Provider(openai_chat, "http://127.0.0.1:8000/v1", "", "json_schema", CHAT_SERVER),
         "ollama": Provider(openai_chat, "http://127.0.0.1:11434/v1", "", "json_schema", CHAT_SERVER),
-        "llama_cpp": Provider(openai_chat, "http://127.0.0.1:8080/v1", "", "llama_cpp", CHAT_SERVER),
+        "llama_cpp": Provider(
+            openai_chat,
+            "http://127.0.0.1:8080/v1",
+            "",
+            "llama_cpp",
+            Quirks(has_developer=False, lists_models=False),
+        ),
         "litellm": Provider(openai_chat, "http://127.0.0.1:4000/v1", "LITELLM_API_KEY", "json_schema", PLAIN),
         "compatible": COMPATIBLE,
     }

@@ -1,26 +1,34 @@
-"""One model at one provider with one key: limiter -> breaker -> retry -> transport."""
+"""One model at one provider with one key: cache -> budget -> limiter -> breaker -> retry -> transport."""
 
-import math
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 from typing import TypeVar
 
 from repertory.clock import Clock
-from repertory.errors import CircuitOpen, DeadlineExceeded, LMError, LMTimeout, RepertoryError
-from repertory.events import CircuitChanged, Hooks, LMCallFinished, LMRetryScheduled
-from repertory.providers.breaker import BreakerSnapshot, CircuitBreaker, State
-from repertory.providers.capabilities import require
-from repertory.providers.failures import Peer, error_from
-from repertory.providers.limits import Limits
-from repertory.providers.messages import Delta, LMRequest, LMResponse, SchemaDialect, Usage
+from repertory.errors import CircuitOpen, LMError, LMRequestRejected, RepertoryError
+from repertory.events import EndpointProbed, Hooks, LMRetryScheduled
+from repertory.providers.breaker import BreakerSnapshot
+from repertory.providers.breaker_memory import BreakerMemory, Forced
+from repertory.providers.budget import BudgetStage
+from repertory.providers.cache import ReplyCache
+from repertory.providers.cache_key import cache_key
+from repertory.providers.capabilities import gaps, require
+from repertory.providers.emulation import emulate, restore
+from repertory.providers.emulation import is_needed as must_emulate
+from repertory.providers.exchange import Exchange
+from repertory.providers.gate import Attempt, Call, Gate
+from repertory.providers.health import Health, health_of
+from repertory.providers.limits import LimitsSnapshot
+from repertory.providers.messages import Delta, LMRequest, LMResponse, SchemaDialect
 from repertory.providers.retry import RetryPolicy
+from repertory.providers.retry_budget import RetryBudget, RetryBudgetSnapshot
 from repertory.providers.settings import EndpointSettings
 from repertory.providers.streamed_reply import StreamedReply
-from repertory.providers.transport import HttpTransport, Stream
-
-NO_USAGE = Usage()
+from repertory.providers.token_estimate import TokenEstimate
+from repertory.store import Ledger, MemoryLedger
 
 T = TypeVar("T")
 
@@ -31,19 +39,25 @@ class EndpointSnapshot:
 
     name: str
     model: str
+    health: Health
     circuit: BreakerSnapshot
+    limits: LimitsSnapshot
+    retries: RetryBudgetSnapshot
     in_flight: int  # calls that have not returned, those that wait included
-    waiting: int  # of these, waiting for their turn at the limiter
     calls: int  # since the start
     failures: int  # of these, ended by an error; a cancelled call is none
 
 
 class Endpoint:
-    """An ``LM`` over HTTP.
+    """An ``LM`` over HTTP, and a ``Candidate`` of routes.
 
-    Every attempt, not only the first, asks the limiter and the breaker: retries never hammer an open circuit. A
-    call that meets one fails at once with ``CircuitOpen``; if an earlier attempt of the call failed, that is its
-    ``__cause__``.
+    Every attempt, not only the first, asks the budget, the limiter and the breaker: retries never hammer an open
+    circuit. A call that meets one fails at once with ``CircuitOpen``; if an earlier attempt of the call failed,
+    that is its ``__cause__``.
+
+    Args:
+        cache: Answers given before; None: every call asks. Endpoints may share one.
+        ledger: The accounts that pay; None: there are none.
 
     Example::
 
@@ -53,24 +67,35 @@ class Endpoint:
         await endpoint.close()
     """
 
-    def __init__(self, settings: EndpointSettings, *, clock: Clock, hooks: Hooks, rng: Random) -> None:
+    def __init__(
+        self,
+        settings: EndpointSettings,
+        *,
+        clock: Clock,
+        hooks: Hooks,
+        rng: Random,
+        cache: ReplyCache | None = None,
+        ledger: Ledger | None = None,
+    ) -> None:
         self.settings = settings
         self._clock = clock
         self._hooks = hooks
-        self._limits = _limits(settings, clock)
-        self._breaker = CircuitBreaker(settings.breaker, clock, rng, settings.name)
-        self._retry = RetryPolicy(rng, settings.attempts)
-        self._transport = HttpTransport(
-            settings.base_url,
-            name=settings.name,
-            secret_headers=settings.protocol.headers(settings.api_key),
-            connect_timeout=settings.connect_timeout,
+        self._cache = cache
+        self._exchange = Exchange(settings, clock)
+        self._estimate = TokenEstimate()
+        self._budget = BudgetStage(
+            settings.budget,
+            ledger or MemoryLedger(),
+            endpoint=settings.name,
+            provider=settings.provider,
+            model=settings.model,
+            clock=clock,
+            hooks=hooks,
         )
-        self._lacks = (*settings.protocol.LACKS, *settings.quirks.lacks)
-        self._peer = Peer(settings.name, settings.api_key, settings.api_key_env)
-        self._circuit: State = self._breaker.state  # as last told to the hooks
-        self._answered = -math.inf  # when it last answered, whatever it said
-        self._asked: float | None = None  # when the first attempt since then was sent
+        self._gate = Gate(settings, self._budget, self._estimate, clock, hooks, rng)
+        self._retry = RetryPolicy(rng, settings.attempts)
+        self._retries = RetryBudget(clock, settings.retry_share)
+        self._gaps = gaps(settings.protocol, settings.quirks)
         self._in_flight = 0
         self._calls = 0
         self._failures = 0
@@ -88,67 +113,161 @@ class Endpoint:
         """Whether replies are constrained to ``LMRequest.response_schema``."""
         return self.settings.schema_dialect
 
+    # --- asking -----------------------------------------------------------------------------------------------
+
     async def complete(self, request: LMRequest) -> LMResponse:
         """Return the model's reply; see ``LM.complete`` for what it raises."""
-        body, deadline = self._asked_for(request, stream=False)
+        require(request, self._gaps, self.name)
+        if self._cache is None or request.cache == "bypass":
+            return await self._complete(request, request.deadline)
+        return await self._cache.answer(self._key(request), request, partial(self._complete, request))
+
+    @asynccontextmanager
+    async def stream(self, request: LMRequest) -> AsyncIterator[AsyncIterator[Delta]]:
+        """Give the model's reply as it comes; see ``LM.stream``. The cache takes no part in it."""
+        require(request, self._gaps, self.name)
+        call = self._call(request, request.deadline, stream=True)
+        with self._counted():
+            reply = await self._repeat(partial(self._begin, call), call)
+        self._in_flight += 1
+        try:
+            yield reply
+        finally:
+            self._in_flight -= 1
+            reply.close()
+            self._failures += reply.failed  # what its reader raises is no failure of the endpoint
+
+    async def close(self) -> None:
+        """Close the connections; see ``LM.close``."""
+        await self._exchange.close()
+
+    # --- for routes -------------------------------------------------------------------------------------------
+
+    def obstacle(self) -> str | None:
+        """Why it would refuse a call at present; None if it would not."""
+        try:
+            self._gate.breaker.check()
+        except CircuitOpen as refusal:
+            return refusal.message
+        return None
+
+    def misfit(self, request: LMRequest) -> LMError | None:
+        """Why it can never answer ``request``; None if it may."""
+        try:
+            require(request, self._gaps, self.name)
+        except LMRequestRejected as error:
+            return error
+        window = self.settings.context_window
+        if window is None:
+            return None
+        tokens = self._call(request).tokens
+        if tokens <= window:
+            return None
+        return LMRequestRejected(
+            f"{self.name}: a call of about {tokens} tokens, and its model takes {window} at most",
+            endpoint=self.name,
+            hint="Shorten it, or take a model with a larger context window.",
+        )
+
+    def most_cost(self, request: LMRequest) -> int | None:
+        """What one attempt costs at most, in nano-dollars; None if that is not known."""
+        call = self._call(request)
+        return self._budget.worst_case(call.request, call.body).nano_dollars
+
+    async def stale(self, request: LMRequest) -> LMResponse | None:
+        """An answer given before, though it may be too old; None if there is none."""
+        return await self._cache.stale(self._key(request)) if self._cache is not None else None
+
+    # --- for operators ----------------------------------------------------------------------------------------
+
+    def snapshot(self) -> EndpointSnapshot:
+        """Return the present state."""
+        circuit, limits = self._gate.breaker.snapshot(), self._gate.limits.snapshot()
+        retries = self._retries.snapshot()
+        return EndpointSnapshot(
+            name=self.name,
+            model=self.settings.model,
+            health=health_of(circuit, limits, retries),
+            circuit=circuit,
+            limits=limits,
+            retries=retries,
+            in_flight=self._in_flight,
+            calls=self._calls,
+            failures=self._failures,
+        )
+
+    async def probe(self, timeout: float) -> LMError | None:
+        """Ask, at no cost, whether it is there and takes the key; return what is wrong, None if nothing.
+
+        An open circuit whose endpoint answers lets the next call through: only that shows whether it is well.
+        """
+        failure: LMError | None = None
+        try:
+            await self._exchange.probe(timeout)
+        except LMError as error:
+            failure = error
+        else:
+            self._gate.breaker.hasten()
+        if self._hooks:
+            self._hooks.emit(EndpointProbed(self.name, failure.code if failure is not None else None))
+        return failure
+
+    def force_circuit(self, forced: Forced | None) -> None:
+        """Keep the circuit open or closed, whatever happens, or (None) leave it to the breaker again."""
+        self._gate.breaker.force(forced)
+        self._gate.tell_circuit()
+
+    def circuit_memory(self) -> BreakerMemory:
+        """What a later process should know of the circuit."""
+        return self._gate.breaker.memory()
+
+    def recall_circuit(self, memory: BreakerMemory) -> None:
+        """Go on from what an earlier process knew of the circuit."""
+        self._gate.breaker.recall(memory)
+        self._gate.tell_circuit()
+
+    # --- inside -----------------------------------------------------------------------------------------------
+
+    async def _complete(self, request: LMRequest, deadline: float | None) -> LMResponse:
+        call = self._call(request, deadline, stream=False)
+        with self._counted():
+            return await self._repeat(partial(self._answer, call), call)
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
         self._calls += 1
         self._in_flight += 1
         try:
-            return await self._repeat(lambda: self._answer(body, deadline), deadline)
+            yield
         except RepertoryError:
             self._failures += 1
             raise
         finally:
             self._in_flight -= 1
 
-    @asynccontextmanager
-    async def stream(self, request: LMRequest) -> AsyncIterator[AsyncIterator[Delta]]:
-        """Give the model's reply as it comes; see ``LM.stream``."""
-        body, deadline = self._asked_for(request, stream=True)
-        self._calls += 1
-        self._in_flight += 1
-        try:
-            try:
-                reply = await self._repeat(lambda: self._begin(body, deadline), deadline)
-            except RepertoryError:
-                self._failures += 1
-                raise
-            try:
-                yield reply
-            finally:
-                reply.close()
-                self._failures += reply.failed  # what its reader raises is no failure of the endpoint
-        finally:
-            self._in_flight -= 1
+    def _key(self, request: LMRequest) -> str:
+        return cache_key(request, self.settings.identity)
 
-    async def close(self) -> None:
-        """Close the connections; see ``LM.close``."""
-        await self._transport.close()
-
-    def snapshot(self) -> EndpointSnapshot:
-        """Return the present state."""
-        return EndpointSnapshot(
-            name=self.name,
-            model=self.settings.model,
-            circuit=self._breaker.snapshot(),
-            in_flight=self._in_flight,
-            waiting=self._limits.waiting if self._limits is not None else 0,
-            calls=self._calls,
-            failures=self._failures,
-        )
-
-    def _asked_for(self, request: LMRequest, *, stream: bool) -> tuple[bytes, float]:
-        """The body of a request, and when its caller stops waiting."""
+    def _body(self, asked: LMRequest, *, stream: bool) -> bytes:
         settings = self.settings
-        require(request, self._lacks, settings.name)
-        deadline = request.deadline
+        return settings.protocol.encode(asked, settings.model, settings.quirks, stream=stream)
+
+    def _call(self, request: LMRequest, deadline: float | None = None, *, stream: bool = False) -> Call:
+        """``request`` as it goes over the wire: bounded where it must be paid for, without what is emulated."""
+        settings = self.settings
         if deadline is None:
             deadline = self._clock.monotonic() + settings.timeout * settings.attempts
-        return settings.protocol.encode(request, settings.model, settings.quirks, stream=stream), deadline
+        asked = bounded = self._budget.bounded(request)
+        meaning = None
+        if settings.quirks.emulates_tools and must_emulate(bounded):
+            asked = emulate(bounded)
+            meaning = partial(restore, bounded, peer=self._exchange.peer)
+        body = self._body(asked, stream=stream)
+        tokens = self._estimate.estimate(len(body)) + (asked.max_tokens or 0) * asked.n
+        return Call(asked, body, deadline, tokens, meaning)
 
-    async def _repeat(self, attempt_once: Callable[[], Awaitable[T]], deadline: float) -> T:
-        """Make attempts until one succeeds or the retry policy gives up."""
-        attempt = 1
+    async def _repeat(self, attempt_once: Callable[[], Awaitable[T]], call: Call) -> T:
+        """Make attempts until one succeeds, the retry policy gives up or the retry budget is used up."""
         failure: LMError | None = None
         while True:
             try:
@@ -156,166 +275,45 @@ class Endpoint:
             except CircuitOpen as refusal:
                 raise refusal from failure
             except LMError as error:
-                delay = self._retry.delay_before(attempt + 1, error, self._clock.monotonic(), deadline)
-                if delay is None:
+                delay = self._retry.delay_before(call.attempts + 1, error, self._clock.monotonic(), call.deadline)
+                if delay is None or not self._retries.take():
                     raise
                 failure = error
-            if self._breaker.open_for() <= delay:
+            if self._gate.breaker.open_for() <= delay:
                 if self._hooks:
-                    self._hooks.emit(LMRetryScheduled(self.name, attempt, delay, failure.code))
+                    self._hooks.emit(LMRetryScheduled(self.name, call.attempts, delay, failure.code))
                 await self._clock.sleep(delay)
             # Else the circuit will still be open after the wait: the next round says so without waiting.
-            attempt += 1
 
-    async def _answer(self, body: bytes, deadline: float) -> LMResponse:
+    async def _admit(self, call: Call) -> Attempt:
+        attempt = await self._gate.admit(call)
+        call.attempts += 1
+        if call.attempts == 1:
+            self._retries.note_call()
+        return attempt
+
+    async def _answer(self, call: Call) -> LMResponse:
         """Make one attempt at a whole reply."""
-        attempt = await self._admit(deadline)
+        attempt = await self._admit(call)
         try:
-            response = await self._exchange(body, deadline - attempt.started)
+            response = await self._exchange.whole(call.body, call.deadline - attempt.started, attempt.note_answer)
+            if call.meaning is not None:
+                response = call.meaning(response)
         except BaseException as error:
             attempt.fail(error)
             raise
-        attempt.succeed(response.usage)
-        return response
+        return attempt.succeed(response)
 
-    async def _begin(self, body: bytes, deadline: float) -> StreamedReply:
+    async def _begin(self, call: Call) -> StreamedReply:
         """Make one attempt at a stream, up to its first output: what fails until then can be repeated."""
-        attempt = await self._admit(deadline)
+        attempt = await self._admit(call)
         try:
-            stream = await self._open(body, deadline)
-            reply = StreamedReply(self.settings, self._peer, stream, attempt, self._clock, deadline)
+            stream = await self._exchange.stream(call.body, call.deadline - attempt.started, attempt.note_answer)
+            reply = StreamedReply(
+                self.settings, self._exchange.peer, stream, attempt, self._clock, call.deadline, call.meaning
+            )
             await reply.begin()
         except BaseException as error:
             attempt.fail(error)
             raise
         return reply
-
-    async def _admit(self, deadline: float) -> "_Attempt":
-        """Wait for the limiter's turn and the breaker's leave to make one attempt."""
-        limits = self._limits
-        if limits is not None:
-            self._breaker.check()  # before queueing: who would be refused anyway need not wait for it
-            await limits.acquire(deadline)
-        try:
-            started = self._clock.monotonic()
-            if deadline <= started:
-                raise DeadlineExceeded(f"{self.name}: the deadline passed before the call was made")
-            permit = self._breaker.admit()
-        except BaseException:
-            if limits is not None:
-                limits.release()
-            raise
-        if self._breaker.state != self._circuit:
-            self._tell_circuit()
-        if self._asked is None:
-            self._asked = started
-        return _Attempt(self, permit, started)
-
-    async def _exchange(self, body: bytes, left: float) -> LMResponse:
-        """Send the body, read the answer; ``left`` seconds remain until the deadline."""
-        settings = self.settings
-        try:
-            status, headers, answer = await self._transport.post(
-                settings.protocol.path(settings.model, stream=False), body, timeout=min(settings.timeout, left)
-            )
-        except LMTimeout:
-            if settings.timeout < left:
-                raise
-            raise self._too_late(left) from None
-        self._note_answer()
-        if 200 <= status < 300:
-            return settings.protocol.decode(answer, self._peer)
-        raise error_from(status, headers, answer, now=self._clock.time(), peer=self._peer)
-
-    async def _open(self, body: bytes, deadline: float) -> Stream:
-        """Send the body and return the answer's stream, its status being good."""
-        settings = self.settings
-        left = deadline - self._clock.monotonic()
-        wait = min(settings.first_token_timeout or settings.timeout, left)
-        path = settings.protocol.path(settings.model, stream=True)
-        try:
-            stream = await self._transport.open(path, body, timeout=wait)
-            if not 200 <= stream.status < 300:
-                answer = await stream.read_all(wait)
-                raise error_from(stream.status, stream.headers, answer, now=self._clock.time(), peer=self._peer)
-        except LMTimeout:
-            if wait < left:
-                raise
-            raise self._too_late(left) from None
-        self._note_answer()
-        return stream
-
-    def _note_answer(self) -> None:
-        self._answered = self._clock.monotonic()
-        self._asked = None
-
-    def _too_late(self, left: float) -> DeadlineExceeded:
-        return DeadlineExceeded(f"{self.name}: the deadline passed {left:.1f} s after sending")
-
-    def _end(self, attempt: "_Attempt", error: BaseException | None, usage: Usage) -> None:
-        """Take back what an attempt was admitted with, and tell how it ended."""
-        if self._limits is not None:
-            self._limits.release()
-        breaker = self._breaker
-        hurried = isinstance(error, DeadlineExceeded) and self._silence() < self.settings.patience
-        if (error is None or isinstance(error, LMError | DeadlineExceeded)) and not hurried:
-            breaker.record(attempt.permit, error)
-        else:
-            breaker.release(attempt.permit)
-        code = None
-        if error is not None:
-            # If its caller went away, it was sent all the same: a provider may count it.
-            code = error.code if isinstance(error, LMError | DeadlineExceeded) else "cancelled"
-        self._tell_outcome(attempt.started, code, usage)
-
-    def _silence(self) -> float:
-        """Seconds since which the endpoint has been asked and has answered nobody."""
-        # If no attempt followed the last answer, those under way have waited through all the time since.
-        since = self._answered if self._asked is None else self._asked
-        return self._clock.monotonic() - since
-
-    def _tell_outcome(self, started: float, error: str | None, usage: Usage) -> None:
-        if self._breaker.state != self._circuit:
-            self._tell_circuit()
-        if self._hooks:
-            seconds = self._clock.monotonic() - started
-            self._hooks.emit(LMCallFinished(self.name, seconds, error, usage.input_tokens, usage.output_tokens))
-
-    def _tell_circuit(self) -> None:
-        before, self._circuit = self._circuit, self._breaker.state
-        if self._hooks:
-            self._hooks.emit(CircuitChanged(self.name, before, self._circuit))
-
-
-def _limits(settings: EndpointSettings, clock: Clock) -> Limits | None:
-    if settings.requests_per_minute is None and settings.max_concurrency is None:
-        return None
-    return Limits(
-        clock,
-        max_concurrency=settings.max_concurrency,
-        requests_per_minute=settings.requests_per_minute,
-        endpoint=settings.name,
-    )
-
-
-class _Attempt:
-    """One attempt that the limiter and the breaker have admitted; it ends once, however often it is told."""
-
-    __slots__ = ("_endpoint", "_over", "permit", "started")
-
-    def __init__(self, endpoint: Endpoint, permit: int, started: float) -> None:
-        self._endpoint = endpoint
-        self._over = False
-        self.permit = permit
-        self.started = started
-
-    def succeed(self, usage: Usage) -> None:
-        self._finish(None, usage)
-
-    def fail(self, error: BaseException) -> None:
-        self._finish(error, NO_USAGE)
-
-    def _finish(self, error: BaseException | None, usage: Usage) -> None:
-        if not self._over:
-            self._over = True
-            self._endpoint._end(self, error, usage)

@@ -16,6 +16,7 @@ from repertory.errors import (
     LMAuthError,
     LMConnectionError,
     LMError,
+    LMModelUnknown,
     LMRateLimited,
     LMReplyMalformed,
     LMRequestRejected,
@@ -24,6 +25,14 @@ from repertory.errors import (
 )
 
 EXCERPT = 500  # characters of the peer's own words that an error quotes at most
+RATE_LIMITS = frozenset({"rate_limit_error", "RESOURCE_EXHAUSTED", "rate_limit_exceeded", "429"})
+REFUSALS = frozenset(
+    {"authentication_error", "permission_error", "billing_error", "UNAUTHENTICATED", "PERMISSION_DENIED"}
+    | {"invalid_api_key", "401", "402", "403"}
+)
+UNKNOWN_MODELS = frozenset({"not_found_error", "NOT_FOUND", "model_not_found", "404"})
+REJECTIONS = frozenset({"INVALID_ARGUMENT", "400", "413", "422"})
+FAULTY_INPUT = ("invalid_", "unsupported_", "image_")  # how the codes of OpenAI's Responses begin
 LONGEST_HINT = 86_400.0  # seconds; a peer that asks for more than a day is taken to mean a day
 
 
@@ -77,17 +86,20 @@ def read_object(body: bytes, peer: Peer) -> dict[str, Any]:
 def stated_error(answer: Mapping[str, Any], body: bytes, peer: Peer) -> LMError:
     """The error in an answer, or an event of a stream, whose status was 2xx.
 
-    Anthropic names the class by ``type``, Google by ``status`` and, as some gateways, by a number in ``code``.
+    Anthropic names the class by ``type``, Google by ``status``, OpenAI by ``code`` beside a ``type`` that says
+    less, some gateways by a number in ``code``.
     """
     said = f"{peer.name}: answered with an error: {_words(answer, body, peer)}"
     error = answer.get("error")
-    kind = (error.get("type") or error.get("status") or error.get("code")) if isinstance(error, dict) else None
-    if kind in ("rate_limit_error", "RESOURCE_EXHAUSTED", "rate_limit_exceeded", 429):
+    named = [str(error.get(name) or "") for name in ("type", "status", "code")] if isinstance(error, dict) else []
+    if any(name in RATE_LIMITS for name in named):
         return LMRateLimited(said, endpoint=peer.name)
-    if kind in ("invalid_request_error", "INVALID_ARGUMENT", "not_found_error", 400, 404, 413, 422):
-        return LMRequestRejected(said, endpoint=peer.name)
-    if kind in ("authentication_error", "permission_error", "billing_error", "UNAUTHENTICATED", 401, 402, 403):
+    if any(name in UNKNOWN_MODELS for name in named):
+        return LMModelUnknown(said, endpoint=peer.name)
+    if any(name in REFUSALS for name in named):
         return LMAuthError(said, endpoint=peer.name)
+    if any(name in REJECTIONS or name.startswith(FAULTY_INPUT) for name in named):
+        return LMRequestRejected(said, endpoint=peer.name)
     return LMServerError(said, endpoint=peer.name)
 
 
@@ -115,12 +127,13 @@ def error_from(status: int, headers: Mapping[str, str], body: bytes, *, now: flo
         return LMServerError(message, endpoint=peer.name, retry_after=wait)
     if status == 429:
         return LMRateLimited(message, endpoint=peer.name, retry_after=wait)
-    if status >= 500:
+    if status >= 500 and status != 501:  # which says that it cannot do this at all
         return LMServerError(message, endpoint=peer.name, retry_after=wait)
-    hint = None
     if status == 404:
-        hint = "Check the endpoint's base_url (it usually ends in /v1) and the model's name."
-    elif status < 400:
+        where = "Check the endpoint's base_url (it usually ends in /v1) and the model's name."
+        return LMModelUnknown(message, endpoint=peer.name, hint=where)
+    hint = None
+    if status < 400:
         target = peer.quote(headers.get("location", "not said"))
         hint = f"Redirects are not followed. Set base_url to where it moved: {target}"
     return LMRequestRejected(message, endpoint=peer.name, hint=hint)

@@ -12,7 +12,9 @@ from urllib.parse import quote
 import orjson
 from pydantic import SecretStr
 
+from repertory.providers import google_embeddings, google_models
 from repertory.providers.assembly import Assembly
+from repertory.providers.embeddings import EmbeddingProtocol
 from repertory.providers.failures import Peer, parsed, read_object, stated_error
 from repertory.providers.logprobs import google_logprobs
 from repertory.providers.messages import (
@@ -51,6 +53,10 @@ OPTIONS = MappingProxyType(  # of ours, and what they are called here
     }
 )
 LACKS: tuple[str, ...] = ("parallel_tool_calls",)
+EMBEDDINGS: EmbeddingProtocol | None = google_embeddings
+PROBE_PATH = google_models.PROBE_PATH
+
+offers = google_models.offers
 
 
 def headers(key: SecretStr | None) -> dict[str, SecretStr]:
@@ -60,7 +66,7 @@ def headers(key: SecretStr | None) -> dict[str, SecretStr]:
 
 def path(model: str, *, stream: bool) -> str:
     """The model is part of it; the base URL ends in ``/v1``."""
-    name = quote(model if "/" in model else f"models/{model}")
+    name = quote(google_models.resource(model))
     return f"/{name}:streamGenerateContent?alt=sse" if stream else f"/{name}:generateContent"
 
 

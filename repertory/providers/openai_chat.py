@@ -12,7 +12,9 @@ import orjson
 from pydantic import SecretStr
 
 from repertory.errors import LMRequestRejected
+from repertory.providers import openai_embeddings
 from repertory.providers.assembly import Assembly, content_of
+from repertory.providers.embeddings import EmbeddingProtocol
 from repertory.providers.failures import Peer, parsed, read_object, stated_error
 from repertory.providers.logprobs import openai_logprobs
 from repertory.providers.messages import (
@@ -37,6 +39,7 @@ from repertory.providers.messages import (
     Usage,
     UsageDelta,
 )
+from repertory.providers.probe import names_in
 from repertory.providers.sse import ServerEvent
 from repertory.providers.wire import Quirks, cannot_carry, count, items
 
@@ -47,6 +50,8 @@ AUDIO_FORMATS = MappingProxyType(
 PLAIN_CHOICES = ("auto", "none", "required")
 OPTIONS = ("temperature", "top_p", "seed", "stop")  # named alike on both sides
 LACKS: tuple[str, ...] = ()
+EMBEDDINGS: EmbeddingProtocol | None = openai_embeddings
+PROBE_PATH = "/models"
 
 
 def headers(key: SecretStr | None) -> dict[str, SecretStr]:
@@ -57,6 +62,11 @@ def headers(key: SecretStr | None) -> dict[str, SecretStr]:
 def path(model: str, *, stream: bool) -> str:
     """Always the same."""
     return PATH
+
+
+def offers(body: bytes, peer: Peer) -> tuple[str, ...]:
+    """The models in the answer to ``PROBE_PATH``."""
+    return names_in(body, "data", "id", peer)
 
 
 def encode(request: LMRequest, model: str, quirks: Quirks, *, stream: bool = False) -> bytes:

@@ -40,7 +40,11 @@ CUTS = MappingProxyType({"max_output_tokens": "length", "content_filter": "conte
 ENDINGS = frozenset({"response.completed", "response.incomplete", "response.failed"})
 LACKS: tuple[str, ...] = ("seed", "n", "stop")
 
+EMBEDDINGS = openai_chat.EMBEDDINGS
+PROBE_PATH = openai_chat.PROBE_PATH
+
 headers = openai_chat.headers
+offers = openai_chat.offers
 
 
 def path(model: str, *, stream: bool) -> str:
@@ -153,7 +157,7 @@ def _items(message: Message, quirks: Quirks) -> Iterator[dict[str, object]]:
     """The items on the wire: a turn's words and media are one, each call, result and thought one of its own."""
     role = "system" if message.role == "developer" and not quirks.has_developer else message.role
     if isinstance(message.content, str):
-        yield {"role": role, "content": message.content}
+        yield _turn(role, message.content)
         return
     said: list[dict[str, object]] = []
     for part in message.content:
@@ -161,11 +165,17 @@ def _items(message: Message, quirks: Quirks) -> Iterator[dict[str, object]]:
             said.append(_content(part, role))
             continue
         if said:
-            yield {"role": role, "content": said}
+            yield _turn(role, said)
             said = []
         yield _item(part)
     if said:
-        yield {"role": role, "content": said}
+        yield _turn(role, said)
+
+
+def _turn(role: str, content: str | list[dict[str, object]]) -> dict[str, object]:
+    turn: dict[str, object] = {"role": role, "content": content}
+    # OpenAI's own server needs it for no turn, llama.cpp's for the model's.
+    return {"type": "message", **turn} if role == "assistant" else turn
 
 
 def _item(part: ToolCallPart | ToolResultPart | ReasoningPart) -> dict[str, object]:

@@ -9,14 +9,14 @@ from pydantic import SecretStr
 from repertory.errors import ConfigError
 from repertory.providers import openai_chat
 from repertory.providers.breaker import BreakerSettings
+from repertory.providers.budget import BudgetSettings
+from repertory.providers.limits import LimitSettings
 from repertory.providers.messages import SchemaDialect
 from repertory.providers.transport import BaseURL
+from repertory.providers.transport_settings import TransportSettings
 from repertory.providers.wire import Quirks, WireProtocol
 
-POSITIVE = (
-    *("timeout", "connect_timeout", "first_token_timeout", "next_token_timeout"),
-    *("attempts", "requests_per_minute", "max_concurrency"),
-)
+POSITIVE = ("timeout", "first_token_timeout", "next_token_timeout", "attempts", "context_window")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +37,17 @@ class EndpointSettings:
             one has ``timeout * attempts``, waits included. A stream that goes on may take until then.
         first_token_timeout: Most seconds until a stream brings something; None leaves it to ``timeout``.
         next_token_timeout: Most seconds from one piece of a stream to the next; None leaves it to ``timeout``.
-        connect_timeout: Seconds to open a connection.
         attempts: Most attempts a call makes, the first included.
-        requests_per_minute: Most attempts sent in any minute; None is no limit.
-        max_concurrency: Most attempts in flight; None is no limit.
+        retry_share: Most attempts that are retries, as a share of the calls.
         patience: An attempt cut off by its caller's deadline counts as a failure of the endpoint only if nobody
             had an answer from it for this many seconds: hurried callers must not shut out patient ones as long
             as anything is answered, and a dead endpoint must not hide behind hurried callers.
         breaker: When its circuit opens.
+        limits: How much it is sent at a time and a minute.
+        transport: How it is reached.
+        provider: Whose prices and models apply: a name of ``catalog.PROVIDERS``; "" is nobody's.
+        context_window: Most tokens of a request and its reply; None: nobody knows.
+        budget: What its calls may cost those who pay.
     """
 
     name: str
@@ -58,12 +61,15 @@ class EndpointSettings:
     timeout: float = 60.0
     first_token_timeout: float | None = None
     next_token_timeout: float | None = None
-    connect_timeout: float = 10.0
     attempts: int = 3
-    requests_per_minute: float | None = None
-    max_concurrency: int | None = None
+    retry_share: float = 0.1
     patience: float = 10.0
     breaker: BreakerSettings = field(default_factory=BreakerSettings)
+    limits: LimitSettings = field(default_factory=LimitSettings)
+    transport: TransportSettings = field(default_factory=TransportSettings)
+    provider: str = ""
+    context_window: int | None = None
+    budget: BudgetSettings = field(default_factory=BudgetSettings)
 
     def __post_init__(self) -> None:
         if isinstance(self.base_url, str):
@@ -74,6 +80,12 @@ class EndpointSettings:
             value = getattr(self, name)
             if value is not None and not (value > 0 and math.isfinite(value)):
                 raise ConfigError(f"endpoint {self.name}: {name} = {value}: expected a number above 0")
+
+    @property
+    def identity(self) -> str:
+        """What tells its answers from those of others: what it speaks, where it is and its model, no secret."""
+        where = self.base_url if isinstance(self.base_url, str) else self.name
+        return f"{self.protocol.__name__} {where} {self.model}"
 
     def _check_url(self, url: str) -> None:
         parts = urlsplit(url)

@@ -2,12 +2,14 @@
 
 from asyncio import CancelledError
 from collections import deque
+from collections.abc import Callable
 from typing import Protocol
 
 from repertory.clock import Clock
 from repertory.errors import DeadlineExceeded, LMError, LMTimeout, RepertoryError
+from repertory.providers.emulation import deltas_of, passed_on
 from repertory.providers.failures import Peer
-from repertory.providers.messages import Delta, End, Usage
+from repertory.providers.messages import Delta, End, LMResponse, UsageDelta
 from repertory.providers.settings import EndpointSettings
 from repertory.providers.sse import EventReader
 from repertory.providers.transport import Stream
@@ -16,8 +18,8 @@ from repertory.providers.transport import Stream
 class Attempt(Protocol):
     """What wants to know how the attempt ended; only the first word counts."""
 
-    def succeed(self, usage: Usage) -> None:
-        """The reply was whole."""
+    def succeed(self, response: LMResponse) -> LMResponse:
+        """The reply was whole; return it with what it cost."""
         ...
 
     def fail(self, error: BaseException) -> None:
@@ -27,6 +29,9 @@ class Attempt(Protocol):
 
 class StreamedReply:
     """The deltas of one reply; an async iterator. ``close`` ends the attempt, wherever it is.
+
+    Args:
+        meaning: What the whole reply means for its caller; its words are held back until then. None: just that.
 
     Attributes:
         failed: Whether it ended by an error.
@@ -43,6 +48,7 @@ class StreamedReply:
         attempt: Attempt,
         clock: Clock,
         deadline: float,
+        meaning: Callable[[LMResponse], LMResponse] | None = None,
     ) -> None:
         self._first_wait = settings.first_token_timeout or settings.timeout
         self._next_wait = settings.next_token_timeout or settings.timeout
@@ -53,6 +59,7 @@ class StreamedReply:
         self._deadline = deadline
         self._events = EventReader(peer)
         self._decoder = settings.protocol.decode_stream(peer)
+        self._meaning = meaning
         self._ready: deque[Delta] = deque()
         self._failure: LMError | None = None  # to be raised when all that came before it has been passed on
         self._whole = False
@@ -76,11 +83,19 @@ class StreamedReply:
         return ready.popleft()
 
     async def begin(self) -> None:
-        """Wait for the first delta."""
+        """Wait for the first output, so that what fails until then can be repeated; counts of tokens are none."""
+        patience = self._first_wait
+        until = self._clock.monotonic() + patience
         try:
-            while not self._ready:
-                await self._fetch(self._first_wait)
+            while all(isinstance(delta, UsageDelta) for delta in self._ready):
+                # Until a point in time: a peer that only keeps the connection alive must not be waited for longer.
+                await self._fetch(max(0.0, until - self._clock.monotonic()))
                 self._check()  # although something may have come: as it was not passed on, all can be repeated
+        except LMTimeout:
+            self._stream.close()
+            raise LMTimeout(
+                f"{self._peer.name}: no output within {patience:g} s", endpoint=self._peer.name
+            ) from None
         except BaseException:
             self._stream.close()
             raise
@@ -112,12 +127,15 @@ class StreamedReply:
         decoder = self._decoder
         for event in self._events.feed(chunk):
             if not decoder.ended:
-                self._ready += decoder.feed(event)
+                deltas = decoder.feed(event)
+                self._ready += deltas if self._meaning is None else passed_on(deltas)
         if decoder.ended or not chunk:
             response = decoder.finish()
-            self._ready.append(End(response))
+            if self._meaning is not None:
+                response = self._meaning(response)
+                self._ready += deltas_of(response)
+            self._ready.append(End(self._attempt.succeed(response)))
             self._whole = True
-            self._attempt.succeed(response.usage)
             self._stream.close()
 
     def _check(self) -> None:

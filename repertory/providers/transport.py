@@ -7,25 +7,41 @@ limiter's decision, and a hidden cap would make it a second time.
 import asyncio
 import io
 import math
+import os
 from collections.abc import Callable, Mapping
-from typing import TypeAlias
+from contextvars import ContextVar
+from typing import Final, TypeAlias
 
 import aiohttp
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.client_reqrep import ClientRequest
+from aiohttp.tracing import Trace
 from pydantic import SecretStr
 from yarl import URL
 
-from repertory.errors import LMConnectionError, LMReplyMalformed, LMTimeout, RuntimeClosed
+from repertory.errors import (
+    LMAuthError,
+    LMConnectionError,
+    LMError,
+    LMReplyMalformed,
+    LMTimeout,
+    RuntimeClosed,
+)
+from repertory.providers.transport_settings import TransportSettings
 from repertory.providers.wait_timer import WaitTimer
 
 Answer: TypeAlias = tuple[int, Mapping[str, str], bytes]
 BaseURL: TypeAlias = str | Callable[[], str | None]
 
-MAX_BODY = 16 * 2**20
-KEEP_ALIVE = 15.0  # seconds an idle connection is kept
-DNS_TTL = 60  # seconds a resolved address is kept
+USUAL: Final = TransportSettings()
 NOT_UP_RETRY = 0.25  # seconds until an endpoint that is just starting is worth asking again
 # Above this aiohttp warns that sending plain bytes holds up the loop, and wants a file to read pieces from.
 WHOLE_BODY = 2**20
+# A connection that the peer had closed before the request came shows it within a round trip; what takes longer was
+# perhaps at work on it.
+STALE_WITHIN = 1.0
+
+FRESH: Final[ContextVar[bool]] = ContextVar("fresh")  # whether the task's last request opened a connection
 
 
 class HttpTransport:
@@ -33,14 +49,20 @@ class HttpTransport:
 
     Connections open lazily in the running loop and are kept alive. Cancelling a caller closes its socket.
 
+    A request over a kept connection that the peer closes at once, without a word, is sent once more: the peer had
+    most likely closed it before (RFC 9112, 9.3.1), which is no failure of its. Nothing else is repeated here.
+
     Args:
         base_url: Where paths are appended, or a function that says so at each request, None while the endpoint
             is not up.
         name: The endpoint's name, for errors.
-        headers: Sent with every request.
-        secret_headers: Likewise; their values appear in no repr and no error.
-        connect_timeout: Seconds to resolve the name and open a connection.
-        max_body: Most bytes an answer's body may have, unpacked.
+        secret_headers: Sent with every request; their values appear in no repr and no error.
+        settings: How connections are made.
+        environment: Where the secrets are that ``settings`` names.
+        connect_timeout: Instead of that of ``settings``.
+
+    Raises:
+        ConfigError: The settings do not fit the endpoint, or name a file or variable that is not there.
     """
 
     def __init__(
@@ -48,17 +70,22 @@ class HttpTransport:
         base_url: BaseURL,
         *,
         name: str = "endpoint",
-        headers: Mapping[str, str] | None = None,
         secret_headers: Mapping[str, SecretStr] | None = None,
-        connect_timeout: float = 10.0,
-        max_body: int = MAX_BODY,
+        settings: TransportSettings = USUAL,
+        environment: Mapping[str, str] = os.environ,
+        connect_timeout: float | None = None,
     ) -> None:
         self._base_url = base_url
         self._name = name
-        self._headers = dict(headers or {})
-        self._secret_headers = dict(secret_headers or {})
-        self._connect_timeout = connect_timeout
-        self._max_body = max_body
+        self._settings = settings
+        self._connect_timeout = settings.connect_timeout if connect_timeout is None else connect_timeout
+        self._max_body = settings.max_body
+        self._secret_headers = {**settings.secret_headers(environment), **(secret_headers or {})}
+        self._proxy = settings.proxy_url(environment)
+        self._ssl = settings.ssl_context(environment)
+        self._own_headers: dict[str, str] | None = None  # to go with each request, where the session must not know
+        if isinstance(base_url, str):
+            settings.check(base_url)
         self._session: aiohttp.ClientSession | None = None
         self._closed = False
         self._url_base = ""
@@ -98,13 +125,7 @@ class HttpTransport:
         """
         try:
             async with asyncio.timeout(timeout):
-                response = await self._send(
-                    "POST",
-                    path,
-                    body,
-                    aiohttp.ClientTimeout(total=None, connect=self._connect_timeout, ceil_threshold=math.inf),
-                    None,
-                )
+                response = await self._send("POST", path, body, None, None)
         except (aiohttp.ClientError, TimeoutError, OSError) as fault:
             error = self.error_from(fault, timeout)
         else:
@@ -124,9 +145,8 @@ class HttpTransport:
     async def _request(
         self, method: str, path: str, body: bytes | None, timeout: float, headers: Mapping[str, str] | None
     ) -> Answer:
-        limits = aiohttp.ClientTimeout(total=timeout, connect=self._connect_timeout, ceil_threshold=math.inf)
         try:
-            response = await self._send(method, path, body, limits, headers)
+            response = await self._send(method, path, body, timeout, headers)
             try:
                 return response.status, response.headers, await self._read(response.content)
             except BaseException:
@@ -143,11 +163,36 @@ class HttpTransport:
         method: str,
         path: str,
         body: bytes | None,
-        limits: aiohttp.ClientTimeout,
+        timeout: float | None,
         headers: Mapping[str, str] | None,
     ) -> aiohttp.ClientResponse:
+        """Return the answer once its headers are there; ``timeout`` seconds bound its reading as well."""
         url = self._url(path)
         session = self._session or self._open_session()
+        if self._own_headers is not None:
+            headers = {**self._own_headers, **(headers or {})}
+        time = asyncio.get_running_loop().time
+        began = time()
+        FRESH.set(False)
+        try:
+            return await self._ask(session, method, url, body, timeout, headers)
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+            passed = time() - began
+            if FRESH.get() or passed > STALE_WITHIN:
+                raise
+        left = None if timeout is None else max(timeout - passed, 0.001)
+        return await self._ask(session, method, url, body, left, headers)
+
+    async def _ask(
+        self,
+        session: aiohttp.ClientSession,
+        method: str,
+        url: URL,
+        body: bytes | None,
+        timeout: float | None,
+        headers: Mapping[str, str] | None,
+    ) -> aiohttp.ClientResponse:
+        limits = aiohttp.ClientTimeout(total=timeout, connect=self._connect_timeout, ceil_threshold=math.inf)
         data = io.BytesIO(body) if body is not None and len(body) > WHOLE_BODY else body
         return await session.request(
             method, url, data=data, headers=headers, timeout=limits, allow_redirects=False
@@ -180,6 +225,7 @@ class HttpTransport:
         if base is None:
             raise LMConnectionError(f"{self._name}: is not up", endpoint=self._name, retry_after=NOT_UP_RETRY)
         if base != self._url_base:
+            self._settings.check(base)
             self._url_base = base
             self._urls.clear()
         url = self._urls.get(path)
@@ -188,26 +234,68 @@ class HttpTransport:
         return url
 
     def _open_session(self) -> aiohttp.ClientSession:
+        settings = self._settings
         secrets = {name: secret.get_secret_value() for name, secret in self._secret_headers.items()}
+        headers = {"Content-Type": "application/json", "Accept": "application/json", **settings.headers, **secrets}
+        if self._proxy is not None:
+            # aiohttp tells a proxy all headers that the session has, the endpoint's key among them.
+            self._own_headers, headers = headers, {}
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=DNS_TTL, keepalive_timeout=KEEP_ALIVE),
+            connector=_Connector(
+                limit=0,
+                ttl_dns_cache=math.ceil(settings.dns_ttl),
+                keepalive_timeout=settings.keep_alive,
+                ssl=True if self._ssl is None else self._ssl,
+            ),
             cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"Content-Type": "application/json", "Accept": "application/json"} | self._headers | secrets,
+            headers=headers,
+            proxy=self._proxy,
         )
         return self._session
 
-    def error_from(self, fault: Exception, timeout: float) -> LMConnectionError | LMTimeout | LMReplyMalformed:
+    def error_from(self, fault: Exception, timeout: float) -> LMError:
         """The error that a fault of aiohttp or the system stands for."""
         name = self._name
-        if isinstance(fault, aiohttp.ConnectionTimeoutError):
-            return LMConnectionError(f"{name}: no connection within {self._connect_timeout:g} s", endpoint=name)
-        if isinstance(fault, TimeoutError):
-            return LMTimeout(f"{name}: no answer within {timeout:g} s", endpoint=name)
-        if isinstance(fault, aiohttp.ClientResponseError):
-            return LMReplyMalformed(f"{name}: its answer is not HTTP: {fault.message}", endpoint=name)
+        match fault:
+            case aiohttp.ConnectionTimeoutError():
+                return LMConnectionError(
+                    f"{name}: no connection within {self._connect_timeout:g} s", endpoint=name
+                )
+            case TimeoutError():
+                return LMTimeout(f"{name}: no answer within {timeout:g} s", endpoint=name)
+            case aiohttp.ClientHttpProxyError():
+                return self._proxy_error(fault.status)
+            case aiohttp.ClientResponseError():
+                return LMReplyMalformed(f"{name}: its answer is not HTTP: {fault.message}", endpoint=name)
+            case aiohttp.ClientConnectorCertificateError():
+                reason = getattr(fault.certificate_error, "verify_message", "") or "it does not fit"
+                hint = "If its authority is your own, name it: ca_file = PEM-FILE"
+                return LMConnectionError(f"{name}: its certificate: {reason}", endpoint=name, hint=hint)
         # Only the system's own words: the text of an aiohttp error may quote URL or headers.
         what = (fault.strerror if isinstance(fault, OSError) else None) or type(fault).__name__
-        return LMConnectionError(f"{name}: the connection failed: {what}", endpoint=name)
+        where = (
+            "the connection to the proxy"
+            if isinstance(fault, aiohttp.ClientProxyConnectionError)
+            else "the connection"
+        )
+        return LMConnectionError(f"{name}: {where} failed: {what}", endpoint=name)
+
+    def _proxy_error(self, status: int) -> LMError:
+        name = self._name
+        if status == 407:
+            hint = "Set the environment variable that proxy_login_env names to its USER:PASSWORD."
+            return LMAuthError(f"{name}: the proxy wants another login", endpoint=name, hint=hint)
+        return LMConnectionError(f"{name}: the proxy answered {status}", endpoint=name)
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Tells the task that asks whether its connection is a new one."""
+
+    async def _create_connection(
+        self, req: ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
+    ) -> ResponseHandler:
+        FRESH.set(True)
+        return await super()._create_connection(req, traces, timeout)
 
 
 class Stream:

@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol
 from pydantic import SecretStr
 
 from repertory.errors import LMRequestRejected
+from repertory.providers.embeddings import EmbeddingProtocol
 from repertory.providers.failures import Peer
 from repertory.providers.messages import Delta, LMRequest, LMResponse, MediaPart
 from repertory.providers.sse import ServerEvent
@@ -28,6 +29,10 @@ class Quirks:
         constrains: How a reply is held to a JSON schema; None if it is not.
         stream_usage: Whether it must be asked to count tokens at the end of a stream, and knows the question.
         lacks: Fields of ``LMRequest`` that it would pass over or refuse, beyond those of its protocol.
+        emulates: Fields of ``LMRequest`` that it cannot heed and that are done around it, as long as it holds
+            replies to a schema: see ``emulation``.
+        embeds: Whether it has the embeddings of its protocol.
+        lists_models: Whether the models it lists are those that it can be asked for by name.
         default_max_tokens: Sent where the caller sets no bound and the protocol wants one (Anthropic).
     """
 
@@ -36,7 +41,15 @@ class Quirks:
     constrains: Literal["json_schema", "json_object"] | None = "json_schema"
     stream_usage: bool = True
     lacks: tuple[str, ...] = ()
+    emulates: tuple[str, ...] = ()
+    embeds: bool = True
+    lists_models: bool = True
     default_max_tokens: int = 4096
+
+    @property
+    def emulates_tools(self) -> bool:
+        """Whether calls of tools are to be emulated."""
+        return "tools" in self.emulates and self.constrains == "json_schema"
 
 
 class StreamDecoder(Protocol):
@@ -70,9 +83,13 @@ class WireProtocol(Protocol):
 
     Attributes:
         LACKS: Fields of ``LMRequest`` that the protocol has no place for.
+        EMBEDDINGS: How its vendor has embeddings on the wire; None if there are none.
+        PROBE_PATH: What is appended to the base URL for a GET that costs nothing and shows that the key is good.
     """
 
     LACKS: tuple[str, ...]
+    EMBEDDINGS: EmbeddingProtocol | None
+    PROBE_PATH: str
 
     def headers(self, key: SecretStr | None) -> dict[str, SecretStr]:
         """The headers that carry the key and the protocol's version."""
@@ -80,6 +97,13 @@ class WireProtocol(Protocol):
 
     def path(self, model: str, *, stream: bool) -> str:
         """What is appended to the base URL."""
+        ...
+
+    def offers(self, body: bytes, peer: Peer) -> tuple[str, ...]:
+        """The names of the models in the body of a 2xx answer to ``PROBE_PATH``.
+
+        Raises as ``decode``.
+        """
         ...
 
     def encode(self, request: LMRequest, model: str, quirks: Quirks, *, stream: bool = False) -> bytes:

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -17,6 +17,7 @@ from pydantic_settings import (
 )
 
 from repertory.errors import ConfigError
+from repertory.runtime.lm_config import BudgetConfig, CacheConfig, LMConfig, RouteConfig, Table
 
 DEFAULT_STORE = ".repertory/store.db"
 PREFIX = "REPERTORY_"  # of the environment variables
@@ -24,75 +25,9 @@ DELIMITER = "__"  # between the parts of a setting's name in them
 
 
 Name: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
-VariableName: TypeAlias = Annotated[str, Field(pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$")]
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class LMLimits(_Table):
-    """How hard an endpoint may be used.
-
-    Attributes:
-        requests_per_minute: Most requests sent in any minute; None: no limit.
-        concurrency: Most requests in flight; None: no limit (for ``local``: its slots).
-    """
-
-    requests_per_minute: float | None = Field(default=None, gt=0)
-    concurrency: int | None = Field(default=None, ge=1)
-
-
-class LMConfig(_Table):
-    """One language model.
-
-    Attributes:
-        model: ``local`` (the packaged model), ``local/PATH.gguf``, or ``PROVIDER/NAME`` with a provider of
-            ``repertory.providers.catalog``, such as ``openai/gpt-4.1-mini``; ``compatible/NAME`` for any endpoint
-            that speaks OpenAI Chat Completions.
-        base_url: Where the endpoint is; None is where the provider usually is.
-        api_key_env: Environment variable that holds its key; "" for an endpoint without one, None for the
-            provider's usual one.
-        structured_output: Whether it constrains replies to a JSON schema.
-        timeout: Seconds one attempt may take; a run's deadline bounds them all.
-        connect_timeout: Seconds to open a connection.
-        attempts: Most attempts of a call, the first included.
-        threads: ``local`` only: threads that compute; None is as many as there are processors, at most 4.
-        parallel: ``local`` only: requests answered at the same time.
-        context: ``local`` only: tokens of context, shared by these.
-    """
-
-    model: str
-    base_url: str | None = None
-    api_key_env: VariableName | None = None
-    structured_output: bool = True
-    timeout: float = Field(default=60.0, gt=0)
-    connect_timeout: float = Field(default=10.0, gt=0)
-    attempts: int = Field(default=3, ge=1)
-    limits: LMLimits = LMLimits()
-    threads: int | None = Field(default=None, ge=1)
-    parallel: int = Field(default=4, ge=1)
-    context: int = Field(default=8192, ge=256)
-
-    @property
-    def provider(self) -> str:
-        """The part of ``model`` before the slash."""
-        return self.model.partition("/")[0]
-
-    def api_key(self, variable: str) -> SecretStr | None:
-        """The key from the environment. Raises ConfigError if the variable is not set."""
-        if not variable:
-            return None
-        key = os.environ.get(variable, "")
-        if not key:
-            raise ConfigError(
-                f"{self.model}: the environment variable {variable} is not set",
-                hint=f'Run: export {variable}=...   (or set api_key_env = "" if it needs no key)',
-            )
-        return SecretStr(key)
-
-
-class ProgramConfig(_Table):
+class ProgramConfig(Table):
     """One program the daemon serves.
 
     Attributes:
@@ -106,7 +41,7 @@ class ProgramConfig(_Table):
     concurrency: int = Field(default=64, ge=1)
 
 
-class ServerConfig(_Table):
+class ServerConfig(Table):
     """The daemon's HTTP side.
 
     Attributes:
@@ -129,7 +64,7 @@ class ServerConfig(_Table):
     admin_socket: str | None = None
 
 
-class LogConfig(_Table):
+class LogConfig(Table):
     """What the daemon writes to standard error."""
 
     format: Literal["json", "console"] = "console"
@@ -143,6 +78,9 @@ class RuntimeConfig(BaseSettings):
         store: Path of the SQLite file that keeps runs and parameters.
         journal: Whether runs are journaled, so that they can be resumed; off, nothing outlives the process.
         lm: The language models by name; predictors use ``default`` unless they name another.
+        route: Routes over these by name, which predictors can use as they use a model.
+        cache: Whether answers are given again.
+        budgets: What accounts may spend, by name; ``global`` pays for every call, others where a run names them.
         programs: What ``repertory serve`` serves, by name.
     """
 
@@ -157,6 +95,9 @@ class RuntimeConfig(BaseSettings):
     store: str = DEFAULT_STORE
     journal: bool = True
     lm: dict[str, LMConfig] = Field(default_factory=dict)
+    route: dict[str, RouteConfig] = Field(default_factory=dict)
+    cache: CacheConfig = CacheConfig()
+    budgets: dict[str, BudgetConfig] = Field(default_factory=dict)
     programs: dict[Name, ProgramConfig] = Field(default_factory=dict)
     server: ServerConfig = ServerConfig()
     log: LogConfig = LogConfig()

@@ -1,65 +1,134 @@
-"""The language models of a runtime: from configuration to endpoints."""
+"""The language models of a runtime: from configuration to endpoints and routes."""
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 
 from repertory.clock import Clock
 from repertory.errors import ConfigError
 from repertory.events import Hooks
+from repertory.providers.breaker import BreakerSettings
+from repertory.providers.budget import BudgetSettings
+from repertory.providers.cache import ReplyCache
 from repertory.providers.catalog import PROVIDERS, provider_named
 from repertory.providers.endpoint import Endpoint
-from repertory.providers.local import QUIRKS, LocalModelSettings, command, endpoint_settings
+from repertory.providers.limits import LimitSettings
+from repertory.providers.local import LocalModelSettings, command, endpoint_settings
+from repertory.providers.policies import Cheapest, Fallback, Hedged, LeastLatency, Policy, Weighted
+from repertory.providers.prices import Price, known_model
+from repertory.providers.route import Route
 from repertory.providers.settings import EndpointSettings
-from repertory.runtime.config import LMConfig
+from repertory.providers.transport_settings import TransportSettings
+from repertory.runtime.lm_config import LMConfig, RouteConfig
 from repertory.runtime.local_model import START_TIMEOUT, STOP_TIMEOUT, LocalModel, ServerAddress
+from repertory.store import Ledger
 from repertory.supervisors import ChildSpec
 
 
-def make_endpoint(
-    name: str, config: LMConfig, *, clock: Clock, hooks: Hooks, rng: Random
-) -> tuple[Endpoint, ChildSpec | None]:
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the endpoints and routes of a runtime share."""
+
+    clock: Clock
+    hooks: Hooks
+    rng: Random
+    cache: ReplyCache | None
+    ledger: Ledger
+
+
+def make_endpoint(name: str, config: LMConfig, around: Surroundings) -> tuple[Endpoint, ChildSpec | None]:
     """The endpoint of a configured model, and the child that must run for it, if any.
 
     Raises ConfigError naming the setting and the remedy.
     """
-    match config.provider:
-        case "local":
-            address = ServerAddress()
-            local = _local_settings(config)
-            command(local)  # says now, in one line, what is not installed
-            settings = replace(
-                endpoint_settings(local, address, name=name, timeout=config.timeout),
-                schema_dialect="llama_cpp" if config.structured_output else None,
-                quirks=replace(QUIRKS, constrains="json_schema" if config.structured_output else None),
-                connect_timeout=config.connect_timeout,
-                attempts=config.attempts,
-                requests_per_minute=config.limits.requests_per_minute,
-                # More than its slots would queue inside the server, out of the deadlines' reach.
-                max_concurrency=min(config.parallel, config.limits.concurrency or config.parallel),
-            )
-            child = ChildSpec(
-                id=name,
-                start=lambda: LocalModel(name, local, address),
-                start_timeout=START_TIMEOUT,
-                shutdown=2 * STOP_TIMEOUT,
-            )
-            return Endpoint(settings, clock=clock, hooks=hooks, rng=rng), child
-        case _:
-            return Endpoint(_remote_settings(name, config), clock=clock, hooks=hooks, rng=rng), None
+    if config.provider == "local":
+        settings, child = _local(name, config)
+    else:
+        settings, child = _remote(name, config, around.clock), None
+    endpoint = Endpoint(
+        settings,
+        clock=around.clock,
+        hooks=around.hooks,
+        rng=around.rng,
+        cache=around.cache,
+        ledger=around.ledger,
+    )
+    return endpoint, child
 
 
-def _local_settings(config: LMConfig) -> LocalModelSettings:
+def make_route(name: str, config: RouteConfig, endpoints: Mapping[str, Endpoint], around: Surroundings) -> Route:
+    """The route of this name over some of ``endpoints``. Raises ConfigError naming the setting and the remedy."""
+    for each in config.of:
+        if each not in endpoints:
+            raise ConfigError(
+                f"route.{name}.of: there is no language model {each!r}",
+                hint=f"There are: {', '.join(endpoints)}. Add one: [lm.{each}]",
+            )
+    candidates = [endpoints[each] for each in config.of]
+    try:
+        return Route(
+            *(name, candidates, _policy(config)),
+            clock=around.clock,
+            hooks=around.hooks,
+            rng=around.rng,
+            share=config.share,
+        )
+    except ConfigError as error:
+        raise ConfigError(f"route.{name}: {error.message}", hint=error.hint) from None
+
+
+def _policy(config: RouteConfig) -> Policy:
+    if config.weights and config.policy != "weighted":
+        raise ConfigError(
+            f"weights are given, but policy = {config.policy!r}",
+            hint='Write: policy = "weighted", or leave them out.',
+        )
+    policy: Policy
+    match config.policy:
+        case "fallback":
+            policy = Fallback()
+        case "weighted":
+            policy = Weighted(config.weights)
+        case "least_latency":
+            policy = LeastLatency()
+        case "cheapest":
+            policy = Cheapest()
+    return Hedged(policy) if config.hedge else policy
+
+
+def _local(name: str, config: LMConfig) -> tuple[EndpointSettings, ChildSpec]:
+    address = ServerAddress()
     _, slash, path = config.model.partition("/")
-    return LocalModelSettings(
+    local = LocalModelSettings(
         model_path=Path(path) if slash else None,
         threads=config.threads,
         parallel=config.parallel,
         context=config.context,
     )
+    command(local)  # says now, in one line, what is not installed
+    settings = _treated(endpoint_settings(local, address, name=name), config)
+    settings = replace(
+        settings,
+        schema_dialect="llama_cpp" if config.structured_output else None,
+        quirks=replace(settings.quirks, constrains="json_schema" if config.structured_output else None),
+        # More than its slots would queue inside the server, out of the deadlines' reach.
+        limits=replace(
+            settings.limits, max_concurrency=min(config.parallel, config.limits.concurrency or config.parallel)
+        ),
+        context_window=config.context_window or config.context,
+    )
+    child = ChildSpec(
+        id=name,
+        start=lambda: LocalModel(name, local, address),
+        start_timeout=START_TIMEOUT,
+        shutdown=2 * STOP_TIMEOUT,
+    )
+    return settings, child
 
 
-def _remote_settings(name: str, config: LMConfig) -> EndpointSettings:
+def _remote(name: str, config: LMConfig, clock: Clock) -> EndpointSettings:
     _, _, model = config.model.partition("/")
     provider = provider_named(config.provider, elsewhere=config.base_url is not None)
     if provider is None:
@@ -78,7 +147,10 @@ def _remote_settings(name: str, config: LMConfig) -> EndpointSettings:
             hint=f'Write: [lm.{name}] base_url = "https://.../v1"',
         )
     key_env = provider.api_key_env if config.api_key_env is None else config.api_key_env
-    return EndpointSettings(
+    # Whoever serves a provider's models elsewhere has prices of its own.
+    priced_as = config.provider if config.base_url is None else ""
+    known = known_model(priced_as, model, datetime.fromtimestamp(clock.time(), UTC)) if priced_as else None
+    settings = EndpointSettings(
         name=name,
         model=model,
         base_url=base_url,
@@ -87,9 +159,32 @@ def _remote_settings(name: str, config: LMConfig) -> EndpointSettings:
         schema_dialect=provider.schema_dialect if config.structured_output else None,
         protocol=provider.protocol,
         quirks=provider.quirks if config.structured_output else replace(provider.quirks, constrains=None),
+        provider=priced_as,
+        context_window=config.context_window or (known.context_window if known is not None else None),
+    )
+    return _treated(settings, config)
+
+
+def _treated(settings: EndpointSettings, config: LMConfig) -> EndpointSettings:
+    """``settings`` with what the configuration says of any endpoint."""
+    limits, price = config.limits, config.price
+    return replace(
+        settings,
         timeout=config.timeout,
-        connect_timeout=config.connect_timeout,
+        first_token_timeout=config.first_token_timeout,
+        next_token_timeout=config.next_token_timeout,
         attempts=config.attempts,
-        requests_per_minute=config.limits.requests_per_minute,
-        max_concurrency=config.limits.concurrency,
+        retry_share=config.retry_share,
+        breaker=BreakerSettings(**config.breaker.model_dump()),
+        limits=LimitSettings(
+            max_concurrency=limits.concurrency,
+            requests_per_minute=limits.requests_per_minute,
+            tokens_per_minute=limits.tokens_per_minute,
+            adaptive=limits.adaptive,
+            max_waiting=limits.waiting,
+        ),
+        transport=TransportSettings(**config.transport.model_dump(), connect_timeout=config.connect_timeout),
+        budget=BudgetSettings(
+            price=Price.flat(**price.model_dump()) if price is not None else None, **config.budget.model_dump()
+        ),
     )

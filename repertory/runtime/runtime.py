@@ -6,23 +6,35 @@ from contextlib import AsyncExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Self
+from typing import Literal, Self
 
 from repertory.actors import ActorInfo, ActorRef, ActorSystem, Exit
 from repertory.clock import Clock, SystemClock
 from repertory.errors import ActorDown, ConfigError, NameTaken, ProgramError, RepertoryError, RuntimeClosed
 from repertory.events import Hook, Hooks
 from repertory.modules import Module, Predict
+from repertory.providers.cache import CacheSettings, ReplyCache
 from repertory.providers.endpoint import Endpoint, EndpointSnapshot
 from repertory.providers.lm import LM
-from repertory.runtime.config import LMConfig, RuntimeConfig, load_config, make_config
+from repertory.runtime.config import RuntimeConfig, load_config, make_config
 from repertory.runtime.deployment import Deployment
+from repertory.runtime.endpoint_keeper import EndpointKeeper
 from repertory.runtime.journal import Journal
-from repertory.runtime.models import make_endpoint
+from repertory.runtime.lm_config import LMConfig
+from repertory.runtime.models import Surroundings, make_endpoint, make_route
 from repertory.runtime.predictor import ParameterKeeper, Predictor
 from repertory.runtime.run import Station
 from repertory.signatures import Signature, compile_signature
-from repertory.store import ReminderTable, StateTable, Store
+from repertory.store import (
+    AccountLimit,
+    Ledger,
+    LedgerTable,
+    MemoryLedger,
+    ReminderTable,
+    ReplyTable,
+    StateTable,
+    Store,
+)
 from repertory.supervisors import ChildSpec, Pool, PoolRef, StartChild, StopChild, Supervisor, tree
 
 KEEPER = "parameters"  # child id of the actor that keeps a predictor's parameters
@@ -80,6 +92,7 @@ class Runtime:
         self.hooks = Hooks(hooks)
         self.timeout = timeout
         self.journal: Journal | None = None
+        self.ledger: Ledger = MemoryLedger()
         self.deployments: dict[str, Deployment] = {}
         self._store_path = self._where(store)
         self._rng = Random(seed)
@@ -115,12 +128,13 @@ class Runtime:
                 reminders=ReminderTable(store) if store is not None else None,
             )
             await self._system.reminders.load()
-            models = self._make_models(stack)
+            models = self._make_models(stack, await self._make_surroundings(store, stack))
             stack.push_async_callback(self._system.stop, None)
             await self._system.spawn(
                 lambda: _Root(
                     [
                         ChildSpec(id="models", start=lambda: Supervisor(models), start_timeout=600),
+                        ChildSpec(id="endpoints", start=lambda: EndpointKeeper(self._endpoints())),
                         ChildSpec(id="programs", start=self._programs_supervisor),
                     ],
                     self._root_ended,
@@ -216,7 +230,7 @@ class Runtime:
         shut = [
             f"the circuit of the language model {endpoint.name!r} is open"
             for endpoint in self.endpoints()
-            if endpoint.circuit.state == "open" and endpoint.circuit.open_for > 0
+            if endpoint.circuit.shut
         ]
         unwritable = self.journal is not None and self.journal.writes.failure is not None
         # Not why: that may name files and hosts, and anybody may ask whether a daemon is ready.
@@ -225,7 +239,19 @@ class Runtime:
 
     def endpoints(self) -> list[EndpointSnapshot]:
         """The state of each endpoint, as data."""
-        return [lm.snapshot() for lm in self._lms.values() if isinstance(lm, Endpoint)]
+        return [endpoint.snapshot() for endpoint in self._endpoints()]
+
+    def force_circuit(self, endpoint: str, forced: Literal["open", "closed"] | None) -> None:
+        """Keep an endpoint's circuit open or closed, whatever happens, or (None) leave it to itself again.
+
+        Raises ConfigError if there is no endpoint of this name.
+        """
+        for each in self._endpoints():
+            if each.name == endpoint:
+                each.force_circuit(forced)
+                return
+        known = ", ".join(each.name for each in self._endpoints()) or "none"
+        raise ConfigError(f"there is no endpoint {endpoint!r}", hint=f"There are: {known}.")
 
     # --- for deployments ---
 
@@ -287,17 +313,43 @@ class Runtime:
             else:
                 raise ConfigError(f"Runtime: lm = {each!r} is no language model", hint='Write: lm="local"')
 
-    def _make_models(self, stack: AsyncExitStack) -> list[ChildSpec]:
-        """Make the configured endpoints; return the children that must run for them."""
+    async def _make_surroundings(self, store: Store | None, stack: AsyncExitStack) -> Surroundings:
+        """What the endpoints share: the accounts that pay, and the cache if there is one."""
+        self.ledger = ledger = (
+            await LedgerTable.open(store, clock=self.clock) if store is not None else MemoryLedger()
+        )
+        stack.push_async_callback(ledger.close)
+        for name, budget in self.config.budgets.items():
+            await ledger.limit(name, AccountLimit.of(budget.dollars, budget.tokens))
+        cache = None
+        if (kept := self.config.cache).enabled:
+            settings = CacheSettings(int(kept.megabytes * 2**20), kept.ttl, kept.stale_for)
+            replies = ReplyTable(store) if store is not None and kept.stored else None
+            cache = ReplyCache(settings, self.clock, replies=replies, hooks=self.hooks)
+            stack.push_async_callback(cache.close)
+        return Surroundings(self.clock, self.hooks, self._rng, cache, ledger)
+
+    def _make_models(self, stack: AsyncExitStack, around: Surroundings) -> list[ChildSpec]:
+        """Make the configured endpoints and routes; return the children that must run for them."""
         children = []
+        endpoints: dict[str, Endpoint] = {}
         for name, config in self._lm_configs.items():
-            endpoint, child = make_endpoint(name, config, clock=self.clock, hooks=self.hooks, rng=self._rng)
-            stack.push_async_callback(endpoint.close)
-            self._lms[name] = endpoint
+            endpoints[name], child = make_endpoint(name, config, around)
+            stack.push_async_callback(endpoints[name].close)
             if child is not None:
                 children.append(child)
                 self._local.append(name)
+        self._lms |= endpoints
+        for name, route in self.config.route.items():
+            if name in self._lms:
+                raise ConfigError(
+                    f"route.{name}: there is a language model of this name", hint="Rename one of them."
+                )
+            self._lms[name] = make_route(name, route, endpoints, around)
         return children
+
+    def _endpoints(self) -> list[Endpoint]:
+        return [lm for lm in self._lms.values() if isinstance(lm, Endpoint)]
 
     def _programs_supervisor(self) -> Supervisor:
         """The supervisor of programs; one that is started anew brings back those that were running."""

@@ -3,6 +3,7 @@
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ from repertory.server.listening import make_runner
 from repertory.signatures.json_text import dump_json
 
 TREE: Final = "/v1/tree"
+ENDPOINTS: Final = "/v1/endpoints"
 OPERATORS: Final = 16  # connections at a time
 LONGEST_ERROR: Final = 200  # characters
 
@@ -58,8 +60,13 @@ def make_admin_app(runtime: Runtime) -> web.Application:
         }
         return web.Response(body=dump_json(body), content_type="application/json")
 
+    async def endpoints(_: web.Request) -> web.Response:
+        described = [asdict(each) for each in runtime.endpoints()]
+        body = {"version": __version__, "pid": os.getpid(), "endpoints": described}
+        return web.Response(body=dump_json(body), content_type="application/json")
+
     app = web.Application(middlewares=[observing(runtime, Cutoff())])
-    app.add_routes([web.get(TREE, tree)])
+    app.add_routes([web.get(TREE, tree), web.get(ENDPOINTS, endpoints)])
     return app
 
 

@@ -8,20 +8,15 @@ from typing import Any
 
 import orjson
 from sqlalchemy import (
-    JSON,
     BigInteger,
-    ColumnElement,
     Executable,
     Select,
     Table,
-    Text,
     bindparam,
     case,
     cast,
-    column,
     delete,
     exists,
-    func,
     insert,
     literal_column,
     or_,
@@ -32,6 +27,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from repertory.store.database import Store
+from repertory.store.given import given
 from repertory.store.states import StoredEvent, StoredState, stale
 from repertory.store.tables import actor_events, actor_states
 
@@ -156,17 +152,6 @@ def _turns(changes: Sequence[_Change]) -> list[list[_Change]]:
     return turns
 
 
-def _given(dialect: str) -> ColumnElement[Any]:
-    """Each element of the parameter ``given``, a JSON list of lists.
-
-    With one parameter a statement is the same, and prepared once, for any number of rows.
-    """
-    given = bindparam("given", type_=Text)
-    # The one thing that the two databases call by different names.
-    rows = func.json_each(given) if dialect == "sqlite" else func.json_array_elements(cast(given, JSON))
-    return rows.table_valued(column("value", JSON), name="given").c.value
-
-
 def _load(dialect: str) -> Executable:
     """The statement that reads the ``given`` [path]s: one for both tables, so that all is of one moment."""
 
@@ -178,7 +163,7 @@ def _load(dialect: str) -> Executable:
             columns.revision,
             columns.schema_version,
             columns.data,
-        ).where(columns.path.in_(select(_given(dialect)[0].as_string())))
+        ).where(columns.path.in_(select(given(dialect)[0].as_string())))
 
     return union_all(part(actor_states, 0), part(actor_events, 1)).order_by("path", "is_event", "revision")
 
@@ -189,7 +174,7 @@ def _advance(dialect: str) -> Executable:
     ``given`` are [path, revision, schema version, snapshot or ""]: an event leaves the snapshot as it is.
     """
     table = actor_states.c
-    value = _given(dialect)
+    value = given(dialect)
     path, data = value[0].as_string(), value[3].as_string()
     revision, schema_version = (cast(value[number].as_string(), BigInteger) for number in (1, 2))
     may_begin = or_(revision == 1, exists().where(table.path == path))

@@ -4,11 +4,13 @@ Versions of the schema:
 1. actor_states, runs, steps.
 2. Adds actor_events and actor_reminders; actor_states.data may be empty. Nothing of a store of version 1 changes,
    so opening it upgrades it. Version 1 must not open it again: it would take no notice of events.
+3. Adds ledger_accounts, ledger_holders, ledger_reservations and lm_replies; opening a store of version 2 upgrades
+   it.
 """
 
 from sqlalchemy import BigInteger, Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 metadata = MetaData()
 
@@ -81,4 +83,50 @@ steps = Table(
     Column("input_tokens", Integer, nullable=False),
     Column("output_tokens", Integer, nullable=False),
     Column("seconds", Float, nullable=False),
+)
+
+# Money is in nano-dollars. `limit` is a word of SQL, so it is nowhere alone.
+ledger_accounts = Table(
+    "ledger_accounts",
+    metadata,
+    Column("name", String(255), primary_key=True),
+    Column("nano_limit", BigInteger),  # NULL: none
+    Column("token_limit", BigInteger),
+    *(
+        Column(name, BigInteger, nullable=False, server_default="0")
+        for name in (
+            *("nano_spent", "tokens_spent"),
+            *("nano_uncertain", "tokens_uncertain"),  # of what was spent
+            *("nano_reserved", "tokens_reserved", "reservations"),  # by the rows below
+        )
+    ),
+)
+
+# Processes that may hold reservations.
+ledger_holders = Table(
+    "ledger_holders",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("expires_at", Float, nullable=False),
+    Index("ledger_holders_by_time", "expires_at"),
+)
+
+ledger_reservations = Table(
+    "ledger_reservations",
+    metadata,
+    Column("holder", String(32), primary_key=True),
+    Column("number", BigInteger, primary_key=True),
+    Column("accounts", Text, nullable=False),  # JSON list of names
+    Column("nano_dollars", BigInteger, nullable=False),
+    Column("tokens", BigInteger, nullable=False),
+)
+
+lm_replies = Table(
+    "lm_replies",
+    metadata,
+    Column("key", String(64), primary_key=True),  # digest of what was asked of whom
+    Column("data", Text, nullable=False),
+    Column("made_at", Float, nullable=False),
+    Column("kept_until", Float, nullable=False),
+    Index("lm_replies_by_end", "kept_until"),
 )

@@ -17,7 +17,7 @@ from rich.console import Console
 from repertory.cli.console import ReportConsole
 from repertory.cli.daemon_client import Circuit, DaemonUnreachable, ask_tree, read_tree
 from repertory.cli.main import main
-from repertory.cli.ps import TreeReport, socket_of
+from repertory.cli.ps import Report, socket_of
 from repertory.errors import ConfigError
 from repertory.server.admin_socket import reserved
 
@@ -75,9 +75,9 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "socket"
 
 
-def report_on(path: Path, *, as_json: bool = False, **console: Any) -> tuple[TreeReport, io.StringIO]:
+def report_on(path: Path, *, as_json: bool = False, **console: Any) -> tuple[Report, io.StringIO]:
     shown = io.StringIO()
-    return TreeReport(path, Console(file=shown, width=80, **console), as_json), shown
+    return Report(path, Console(file=shown, width=80, **console), as_json), shown
 
 
 # --- asking ---

@@ -1,47 +1,45 @@
 from random import Random
 
 import pytest
-from hypothesis import given
-from hypothesis.strategies import floats, integers, just, lists, one_of, sampled_from, tuples
 
 from repertory.errors import (
+    BudgetExceeded,
     CircuitOpen,
+    ConfigError,
+    DeadlineExceeded,
+    EndpointOverloaded,
     LMAuthError,
-    LMConnectionError,
     LMError,
     LMRateLimited,
+    LMReplyMalformed,
     LMRequestRejected,
     LMServerError,
+    LMTimeout,
+    PriceUnknown,
+    RepertoryError,
 )
 from repertory.providers.breaker import JITTER, BreakerSettings, CircuitBreaker
 from repertory.testing import FakeClock
+from tests.providers.breakers import DOWN, breaker, call, opened, state_of
 
-DOWN = LMConnectionError("down")
-
-
-class NoJitter(Random):
-    def random(self) -> float:
-        return 0.0
-
-
-def breaker(clock: FakeClock, **settings: float) -> CircuitBreaker:
-    return CircuitBreaker(BreakerSettings(**settings), clock, NoJitter(), "qa")  # type: ignore[arg-type]  # ints too
-
-
-def state_of(subject: CircuitBreaker) -> str:
-    return subject.state  # through a call, or mypy believes that what was asserted once holds ever after
-
-
-def call(subject: CircuitBreaker, outcome: LMError | None) -> None:
-    subject.record(subject.admit(), outcome)
-
-
-def opened(clock: FakeClock, **settings: float) -> CircuitBreaker:
-    subject = breaker(clock, **settings)
-    for _ in range(5):
-        call(subject, DOWN)
-    assert state_of(subject) == "open"
-    return subject
+FAILURES = [
+    DOWN,
+    LMTimeout("slow"),
+    LMServerError("500"),
+    LMReplyMalformed("<html>"),
+    LMError("?"),
+    DeadlineExceeded("late"),
+    RepertoryError("??"),
+]
+NO_SIGNS = [
+    LMRequestRejected("bad request"),
+    LMRateLimited("slow down"),
+    CircuitOpen("not called"),
+    EndpointOverloaded("not called"),
+    BudgetExceeded("not called", account="team"),
+    PriceUnknown("not called"),
+]
+OPEN_AT_ONCE = [LMAuthError("no credit")]
 
 
 def test_opens_when_enough_calls_failed(clock: FakeClock) -> None:
@@ -88,6 +86,16 @@ def test_an_open_circuit_says_when_to_ask_again(clock: FakeClock) -> None:
         subject.admit()
     assert refusal.value.retry_after == 0.75
     assert refusal.value.endpoint == "qa"
+
+
+def test_it_is_shut_until_a_call_may_probe(clock: FakeClock) -> None:
+    assert not breaker(clock).snapshot().shut
+    subject = opened(clock)
+    assert subject.snapshot().shut
+    clock.advance(1)
+    assert not subject.snapshot().shut
+    subject.admit()
+    assert not subject.snapshot().shut
 
 
 def test_half_open_admits_exactly_its_probes(clock: FakeClock) -> None:
@@ -162,13 +170,54 @@ def test_a_retry_after_of_a_day_is_obeyed_for_five_minutes(clock: FakeClock) -> 
     assert subject.open_for() == 300
 
 
-def test_refused_credentials_open_at_once(clock: FakeClock) -> None:
+def test_an_interval_longer_than_the_cap_does_not_shrink_when_a_probe_fails(clock: FakeClock) -> None:
+    subject = opened(clock, open_seconds=60, open_seconds_cap=30)
+    clock.advance(60)
+    call(subject, DOWN)
+    assert subject.open_for() == 60
+
+
+def every(kind: type[LMError]) -> set[type[LMError]]:
+    return {kind}.union(*(every(each) for each in kind.__subclasses__() if each.__module__ == "repertory.errors"))
+
+
+def test_what_each_class_of_errors_means_is_decided() -> None:
+    decided = {type(error) for error in (*FAILURES, *NO_SIGNS, *OPEN_AT_ONCE)}
+    assert every(LMError) <= decided
+
+
+@pytest.mark.parametrize("error", FAILURES, ids=lambda error: error.code)
+def test_faults_of_the_endpoint_count(clock: FakeClock, error: RepertoryError) -> None:
     subject = breaker(clock)
-    call(subject, LMAuthError("no credit"))
+    for _ in range(5):
+        assert state_of(subject) == "closed"
+        call(subject, error)
+    assert state_of(subject) == "open"
+    clock.advance(1)
+    call(subject, error)
     assert state_of(subject) == "open"
 
 
-@pytest.mark.parametrize("error", [LMRequestRejected("bad request"), LMRateLimited("slow down")])
+@pytest.mark.parametrize("error", OPEN_AT_ONCE, ids=lambda error: error.code)
+def test_refused_credentials_open_at_once(clock: FakeClock, error: RepertoryError) -> None:
+    subject = breaker(clock)
+    for _ in range(19):
+        call(subject, None)
+    call(subject, error)
+    assert state_of(subject) == "open"
+
+
+def test_refused_credentials_open_at_once_when_half_open(clock: FakeClock) -> None:
+    subject = opened(clock, probes=3)
+    clock.advance(1)
+    probes = [subject.admit() for _ in range(3)]
+    subject.record(probes[0], None)
+    subject.record(probes[1], LMAuthError("no credit"))
+    assert state_of(subject) == "open"
+    assert subject.open_for() == 2
+
+
+@pytest.mark.parametrize("error", NO_SIGNS, ids=lambda error: error.code)
 def test_what_is_no_sign_of_ill_health_never_counts(clock: FakeClock, error: LMError) -> None:
     subject = breaker(clock)
     for _ in range(50):
@@ -199,126 +248,127 @@ def test_outcomes_of_calls_from_before_a_change_change_nothing(clock: FakeClock)
     assert state_of(subject) == "closed"
 
 
-class Reference:
-    """The breaker written for obviousness: it keeps everything and recounts at every question."""
-
-    def __init__(self, settings: BreakerSettings) -> None:
-        self.settings = settings
-        self.state = "closed"
-        self.era = 0
-        self.failed_openings = 0
-        self.until = 0.0
-        self.log: list[tuple[int, float, str]] = []  # (era, time, "out" | "back" | "ok" | "fail")
-
-    def enter(self, state: str) -> None:
-        self.state = state
-        self.era += 1
-
-    def counted(self, *kinds: str) -> int:
-        return sum(era == self.era and kind in kinds for era, _, kind in self.log)
-
-    def admit(self, now: float) -> int | None:
-        if self.state == "open":
-            if now < self.until:
-                return None
-            self.enter("half_open")
-        if self.state == "half_open":
-            gone = self.counted("out") - self.counted("back", "fail")  # a success keeps its place
-            if gone >= self.settings.probes:
-                return None
-        self.log.append((self.era, now, "out"))
-        return self.era
-
-    def settle(self, permit: int, kind: str, now: float, error: LMError | None) -> None:
-        if permit != self.era:
-            return
-        self.log.append((self.era, now, kind))
-        if self.state == "half_open":
-            if kind == "fail":
-                self.failed_openings += 1
-                self.open(now, error)
-            elif self.counted("ok") == self.settings.probes:
-                self.failed_openings = 0
-                self.enter("closed")
-        elif kind == "fail":
-            outcomes = [(at, what) for era, at, what in self.log if era == self.era and what in ("ok", "fail")]
-            window = [
-                what
-                for at, what in outcomes[-self.settings.window_calls :]
-                if at > now - self.settings.window_seconds
-            ]
-            enough = len(window) >= self.settings.minimum_volume
-            if isinstance(error, LMAuthError) or (
-                enough and window.count("fail") / len(window) >= self.settings.failure_rate
-            ):
-                self.open(now, error)
-
-    def open(self, now: float, error: LMError | None) -> None:
-        interval = min(self.settings.open_seconds * 2**self.failed_openings, self.settings.open_seconds_cap)
-        self.until = now + max(interval, (error.retry_after if error else None) or 0)
-        self.enter("open")
+def test_a_slow_call_that_is_no_sign_of_health_never_counts(clock: FakeClock) -> None:
+    subject = breaker(clock, slow_seconds=2)
+    for _ in range(50):
+        call(subject, LMRequestRejected("bad request"), 9)
+    assert subject.snapshot().calls == 0
 
 
-OUTCOMES: list[LMError | None] = [
-    None,
-    None,
-    DOWN,
-    LMServerError("500", retry_after=7),
-    LMAuthError("401"),
-    LMRequestRejected("400"),
-    LMRateLimited("429"),
-]
-KINDS = ["ok", "ok", "fail", "fail", "fail", "back", "back"]
-SETTINGS = BreakerSettings(window_calls=6, window_seconds=10, minimum_volume=4, open_seconds_cap=4, probes=2)
+def test_a_rate_is_reached_by_the_very_share_it_names(clock: FakeClock) -> None:
+    subject = breaker(clock, failure_rate=0.55, minimum_volume=20)
+    for outcome in 9 * [None] + 11 * [DOWN]:  # though 0.55 * 20 is a little more than 11
+        call(subject, outcome)
+    assert state_of(subject) == "open"
 
 
-def check_against_reference(steps: list[tuple[str, float]]) -> None:
-    """Take each step with both; after each, both must say the same."""
-    clock = FakeClock(monotonic=0.0)
-    subject, reference = CircuitBreaker(SETTINGS, clock, NoJitter()), Reference(SETTINGS)
-    permits: list[tuple[int, int]] = []
-    for action, number in steps:
-        if action == "advance":
-            clock.advance(number)
-        elif action == "admit":
-            expected = reference.admit(clock.monotonic())
-            try:
-                permit = subject.admit()
-            except CircuitOpen:
-                assert expected is None
-            else:
-                assert expected is not None
-                permits.append((permit, expected))
-        elif permits:
-            permit, expected = permits.pop(int(number * 7) % len(permits))
-            if action == "release":
-                subject.release(permit)
-                reference.settle(expected, "back", clock.monotonic(), None)
-            else:
-                which = int(number) % len(OUTCOMES)
-                subject.record(permit, OUTCOMES[which])
-                reference.settle(expected, KINDS[which], clock.monotonic(), OUTCOMES[which])
-        assert state_of(subject) == reference.state
-        assert subject.open_for() == (
-            max(0.0, reference.until - clock.monotonic()) if subject.state == "open" else 0
-        )
+def test_a_success_opens_nothing(clock: FakeClock) -> None:
+    subject = breaker(clock)
+    for outcome in (DOWN, DOWN, DOWN, DOWN, None):
+        call(subject, outcome)
+    assert state_of(subject) == "closed"
 
 
-STEP = one_of(
-    tuples(just("advance"), floats(0, 12)),
-    tuples(sampled_from(["admit", "admit", "record", "record", "release"]), integers(0, 1000)),
+def test_opens_when_too_many_calls_are_slow(clock: FakeClock) -> None:
+    subject = breaker(clock, slow_seconds=2, slow_rate=0.8)
+    for seconds in (1.9, 2, 2, 2):
+        call(subject, None, seconds)
+    assert state_of(subject) == "closed"  # 3 of 4
+    assert subject.snapshot().slow == 3
+    call(subject, None, 30)
+    assert state_of(subject) == "open"
+    assert subject.snapshot().reason == "slow calls 80 % of 5"
+
+
+def test_slow_calls_leave_the_window_as_failures_do(clock: FakeClock) -> None:
+    subject = breaker(clock, slow_seconds=2, window_calls=5, slow_rate=1)
+    for seconds in (2, 2, 2, 2, 0):
+        call(subject, None, seconds)
+    assert subject.snapshot().slow == 4
+    call(subject, None)
+    assert (subject.snapshot().calls, subject.snapshot().slow) == (5, 3)
+    clock.advance(120)
+    assert (subject.snapshot().calls, subject.snapshot().slow) == (0, 0)
+
+
+def test_a_call_that_failed_slowly_is_both(clock: FakeClock) -> None:
+    subject = breaker(clock, slow_seconds=2)
+    for error, seconds in ((None, 2), (DOWN, 2), (None, 2), (DOWN, 2)):
+        call(subject, error, seconds)
+    assert (subject.snapshot().failures, subject.snapshot().slow) == (2, 4)
+
+
+def test_no_call_is_slow_unless_it_is_said_what_slow_is(clock: FakeClock) -> None:
+    subject = breaker(clock)
+    for _ in range(50):
+        call(subject, None, 1e6)
+    assert subject.snapshot().slow == 0
+    assert state_of(subject) == "closed"
+
+
+def test_a_slow_probe_is_a_failed_probe(clock: FakeClock) -> None:
+    subject = opened(clock, slow_seconds=2)
+    clock.advance(1)
+    call(subject, None, 2.5)
+    assert state_of(subject) == "open"
+    assert subject.open_for() == 2
+    assert subject.snapshot().reason == "a probe took 2.5 s"
+
+
+def test_it_says_why_it_is_open(clock: FakeClock) -> None:
+    subject = breaker(clock)
+    assert subject.snapshot().reason == ""
+    for outcome in (None, None, DOWN, DOWN, DOWN):
+        call(subject, outcome)
+    assert subject.snapshot().reason == "failures 60 % of 5, the last: down"
+    clock.advance(1)
+    call(subject, LMTimeout("no answer"))
+    assert subject.snapshot().reason == "a probe failed: no answer"
+    clock.advance(2)
+    probe = subject.admit()
+    assert subject.snapshot().reason == "a probe failed: no answer"  # half open, and not yet well
+    subject.record(probe, None)
+    assert subject.snapshot().reason == ""
+
+
+def test_a_reason_is_one_short_line(clock: FakeClock) -> None:
+    subject = breaker(clock, minimum_volume=1)
+    call(subject, LMServerError("oh\nno " * 1000))
+    reason = subject.snapshot().reason
+    assert reason.startswith("failures 100 % of 1, the last: oh no oh no")
+    assert len(reason) == 200
+    assert reason.endswith("...")
+
+
+def test_a_health_check_that_had_an_answer_ends_the_interval(clock: FakeClock) -> None:
+    subject = opened(clock)
+    subject.hasten()
+    assert subject.open_for() == 0
+    assert state_of(subject) == "open"  # until a call comes: a health check is no call
+    call(subject, DOWN)
+    assert subject.open_for() == 2  # and if that fails, the interval grows as ever
+    subject.hasten()
+    call(subject, None)
+    assert state_of(subject) == "closed"
+    subject.hasten()
+    assert state_of(subject) == "closed"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("window_calls", 0),
+        ("minimum_volume", 0),
+        ("minimum_volume", 21),
+        ("probes", 0),
+        ("window_seconds", 0),
+        ("open_seconds", float("inf")),
+        ("open_seconds_cap", float("nan")),
+        ("slow_seconds", -1),
+        ("failure_rate", 0),
+        ("slow_rate", 50),
+    ],
 )
-
-
-@given(lists(STEP, max_size=150))
-def test_agrees_with_the_reference(steps: list[tuple[str, float]]) -> None:
-    check_against_reference(steps)
-
-
-def test_agrees_with_the_reference_on_long_random_histories() -> None:
-    rng = Random(20)
-    for _ in range(350):  # 105,000 events
-        actions = rng.choices(["advance", "admit", "record", "release"], [1, 4, 4, 1], k=300)
-        check_against_reference(
-            [(action, rng.uniform(0, 3) if action == "advance" else rng.randrange(1000)) for action in actions]
-        )
+def test_settings_that_mean_nothing_are_refused_by_name(clock: FakeClock, name: str, value: float) -> None:
+    with pytest.raises(ConfigError, match=f"^breaker: {name} = {value}: "):
+        breaker(clock, **{name: value})

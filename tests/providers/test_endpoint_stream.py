@@ -34,6 +34,9 @@ from repertory.providers.messages import (
 )
 from repertory.providers.settings import EndpointSettings
 from tests.endpoint import Raw, ScriptedEndpoint, Status, Step, Streamed, chunk
+from tests.faulty.http import EVENTS, head
+from tests.faulty.http import chunk as chunked
+from tests.faulty.server import FaultyServer, Send, Trickle
 
 ASK = LMRequest((Message("user", "Capital of France?"),))
 DONE = b"data: [DONE]\n\n"
@@ -45,6 +48,11 @@ SAID = LMResponse("Paris", "stop", Usage(9, 2), "scripted-1", "chatcmpl-1")
 def endpoint(server: ScriptedEndpoint, hooks: Hooks | None = None, **settings: Any) -> Endpoint:
     given = EndpointSettings("qa", "m", server.url, **settings)
     return Endpoint(given, clock=SystemClock(), hooks=hooks or Hooks(), rng=Random(1))
+
+
+async def begin(lm: Endpoint) -> None:
+    async with lm.stream(ASK):
+        pass
 
 
 async def streamed(steps: list[Step], **settings: Any) -> list[Delta]:
@@ -229,6 +237,24 @@ async def test_a_stream_that_falls_silent_is_a_timeout_and_one_past_the_deadline
         await streamed([Streamed(WHOLE, until=never, wait_at=0)], first_token_timeout=0.05, attempts=1)
     with pytest.raises(DeadlineExceeded):
         await streamed([silent], timeout=0.05, attempts=1)
+
+
+async def test_counts_alone_are_no_output_and_what_fails_after_them_is_repeated() -> None:
+    """Anthropic's streams begin with a count; that it is overloaded may come right after."""
+    counts = b'data: {"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":0}}\n\n'
+    deltas = await streamed([Streamed((counts,), cut=True), Streamed((counts, *WHOLE))])
+    assert deltas == [UsageDelta(Usage(9, 0)), *(TextDelta("Pa"), TextDelta("ris")), *deltas[-2:]]
+    assert deltas[-1] == End(SAID)
+
+
+async def test_a_stream_that_is_only_kept_alive_is_a_timeout() -> None:
+    async with FaultyServer([(Send(head(content_type=EVENTS)), Trickle(chunked(b": ping\n\n")))]) as server:
+        given = EndpointSettings("qa", "m", server.url, first_token_timeout=0.1, attempts=1)
+        lm = Endpoint(given, clock=SystemClock(), hooks=Hooks(), rng=Random(1))
+        with pytest.raises(LMTimeout, match=r"qa: no output within 0\.1 s"):
+            await begin(lm)
+        await lm.close()
+        await server.until_quiet()
 
 
 async def test_a_reply_without_words_is_whole_all_the_same() -> None:

@@ -11,12 +11,13 @@ from pydantic import SecretStr
 from repertory.errors import (
     LMAuthError,
     LMError,
+    LMModelUnknown,
     LMRateLimited,
     LMRequestRejected,
     LMServerError,
     LMTimeout,
 )
-from repertory.providers.failures import Peer, error_from, retry_after
+from repertory.providers.failures import Peer, error_from, retry_after, stated_error
 
 NOW = 1_700_000_000.0
 
@@ -29,7 +30,7 @@ NOW = 1_700_000_000.0
         (401, LMAuthError),
         (402, LMAuthError),
         (403, LMAuthError),
-        (404, LMRequestRejected),
+        (404, LMModelUnknown),
         (408, LMTimeout),
         (413, LMRequestRejected),
         (422, LMRequestRejected),
@@ -98,3 +99,23 @@ def test_google_says_in_the_body_when_to_come_back(delay: object, seconds: float
     details = [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": delay}]
     body = orjson.dumps({"error": {"code": 429, "message": "quota", "details": details}})
     assert error_from(429, {}, body, now=NOW, peer=Peer()).retry_after == seconds
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        ({"type": "overloaded_error"}, LMServerError),
+        ({"type": "tokens", "code": "rate_limit_exceeded"}, LMRateLimited),
+        ({"code": 429, "status": "RESOURCE_EXHAUSTED"}, LMRateLimited),
+        ({"code": "429"}, LMRateLimited),
+        ({"type": "invalid_request_error", "code": "invalid_api_key"}, LMAuthError),
+        ({"code": 403, "status": "PERMISSION_DENIED"}, LMAuthError),
+        ({"type": "invalid_request_error", "code": None}, LMRequestRejected),
+        ({"code": "invalid_prompt"}, LMRequestRejected),
+        ({"code": "image_too_large"}, LMRequestRejected),
+        ({"code": ["429"], "type": {}}, LMServerError),
+        ("overloaded", LMServerError),
+    ],
+)
+def test_an_error_in_a_good_answer_has_the_class_its_names_say(error: object, kind: type[LMError]) -> None:
+    assert type(stated_error({"error": error}, b"{}", Peer("qa"))) is kind

@@ -10,6 +10,7 @@ from aiohttp.base_protocol import BaseProtocol
 
 from repertory.errors import LMConnectionError, LMReplyMalformed, LMTimeout, RuntimeClosed
 from repertory.providers.transport import HttpTransport, Stream
+from repertory.providers.transport_settings import TransportSettings
 from tests.endpoint import CutConnection, Hang, Hold, Raw, Reply, ScriptedEndpoint, Status
 from tests.virtual_time import run_in_virtual_time
 
@@ -25,7 +26,7 @@ async def server() -> AsyncIterator[ScriptedEndpoint]:
 
 async def test_returns_the_answer_whatever_its_status() -> None:
     async with ScriptedEndpoint([Status(418, "teapot", {"Retry-After": "3"})]) as server:
-        transport = HttpTransport(server.url, headers={"X-Team": "qa"})
+        transport = HttpTransport(server.url, settings=TransportSettings(headers={"X-Team": "qa"}))
         status, headers, body = await transport.post(PATH, b"{}", timeout=5, headers={"X-Call": "1"})
         await transport.close()
     assert (status, headers["retry-after"]) == (418, "3")
@@ -119,7 +120,7 @@ async def test_cancelling_the_caller_closes_its_socket() -> None:
 
 async def test_a_body_larger_than_allowed_is_not_read() -> None:
     async with ScriptedEndpoint([Raw(b"x" * 5000), Raw(b"x" * 4999)]) as server:
-        transport = HttpTransport(server.url, max_body=4999)
+        transport = HttpTransport(server.url, settings=TransportSettings(max_body=4999))
         with pytest.raises(LMReplyMalformed, match="larger than 4999 bytes"):
             await transport.post(PATH, b"{}", timeout=5)
         _, _, body = await transport.post(PATH, b"{}", timeout=5)

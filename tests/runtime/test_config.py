@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from repertory.errors import ConfigError
-from repertory.runtime.config import LMConfig, RuntimeConfig, load_config, make_config
+from repertory.runtime.config import RuntimeConfig, load_config, make_config
+from repertory.runtime.lm_config import LMConfig
 
 
 @pytest.fixture(autouse=True)

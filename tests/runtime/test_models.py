@@ -7,7 +7,7 @@ import pytest
 from repertory.clock import SystemClock
 from repertory.events import Hooks
 from repertory.providers.settings import EndpointSettings
-from repertory.runtime.config import LMConfig, LMLimits
+from repertory.runtime.lm_config import LMConfig, LMLimits
 from repertory.runtime.models import make_endpoint
 
 

@@ -1,0 +1,340 @@
+"""The budget stage: what an attempt can cost at worst is reserved before it is sent, and charged when it ends.
+
+Input is counted by bytes. A tokenizer that works on bytes (byte-level BPE, SentencePiece with byte fallback) gives
+at most one token for each, and the body holds every byte of the text that the model reads, escaped at that: its
+length is a bound. It is none for pictures, recordings and documents, whose tokens go by their size in pixels,
+seconds or pages: these need a bound of their own, ``media_tokens``.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from types import MappingProxyType
+from typing import Final, Literal, TypeAlias
+
+from repertory.clock import Clock
+from repertory.errors import (
+    AmountUnknown,
+    BudgetExceeded,
+    ConfigError,
+    LMRequestRejected,
+    PriceUnknown,
+    RepertoryError,
+)
+from repertory.events import BudgetCharged, BudgetRefused, Hooks
+from repertory.providers.messages import LMRequest, MediaPart, Usage
+from repertory.providers.prices import QUARTER, Price, known_price
+from repertory.store.ledger import MOST, Amount, Ledger, Reservation, WorstCase, in_dollars, nano_dollars
+
+Ending: TypeAlias = Literal["settle", "release", "write_off"]
+
+TEMPLATE = 64  # tokens that providers put around a conversation
+INSTRUCTIONS = (
+    1024  # tokens of the instructions that providers add for tools and schemas; Anthropic's are about 500
+)
+
+GAVE_UP: Final = frozenset({408, 504, 524})
+"""Statuses of a gateway that did not wait any longer for a model that may go on, and be billed."""
+
+HARMLESS: Final = frozenset(
+    (
+        *("top_k", "min_p", "typical_p", "repeat_penalty", "repetition_penalty", "mirostat", "mirostat_tau"),
+        *("frequency_penalty", "presence_penalty", "logit_bias", "verbosity", "reasoning_effort"),
+        *("user", "metadata", "safety_identifier", "prompt_cache_key", "safetySettings", "labels", "store"),
+    )
+)
+"""Fields of providers' own that change neither how many tokens a call takes at most nor what one costs."""
+
+NONE_COUNTED: Final = Usage()
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetSettings:
+    """What an endpoint's calls may cost.
+
+    Args:
+        price: A price of one's own instead of the table's.
+        max_tokens: What a reply is cut at where its caller sets no ``max_tokens``; see `BudgetStage.bounded`.
+        media_tokens: Most tokens of one picture (``image``), recording (``audio``), document (``file``).
+        call_cap: Dollars that an attempt surely costs at most, where that cannot be worked out; it is charged in
+            full where the price is unknown.
+    """
+
+    price: Price | None = None
+    max_tokens: int | None = None
+    media_tokens: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    call_cap: Decimal | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_tokens is not None and self.max_tokens < 1:
+            raise ConfigError(f"budget: max_tokens = {self.max_tokens}: expected a number above 0")
+        if self.call_cap is not None and not (self.call_cap.is_finite() and self.call_cap >= 0):
+            raise ConfigError(f"budget: call_cap = {self.call_cap}: expected dollars, 0 or more")
+
+
+def input_at_most(request: LMRequest, body: bytes, media_tokens: Mapping[str, int]) -> int | None:
+    """Most tokens that a model can read in ``body``, which asks for ``request``; None if nobody can say."""
+    tokens = len(body) + TEMPLATE
+    if request.tools or request.response_schema is not None:
+        tokens += INSTRUCTIONS
+    for message in request.messages:
+        if isinstance(message.content, str):
+            continue
+        for part in message.content:
+            if isinstance(part, MediaPart):
+                bound = media_tokens.get(part.kind)
+                if bound is None:
+                    return None
+                encoded = 0 if part.data is None else (len(part.data) + 2) // 3 * 4  # base64
+                tokens += bound - encoded
+    return tokens
+
+
+def worst_case(
+    price: Price | None, input_tokens_at_most: int | None, max_tokens: int | None, n: int, cap: int | None
+) -> WorstCase:
+    """The most that an attempt can cost.
+
+    Args:
+        price: Of the model; None if nobody knows it.
+        input_tokens_at_most: None if nobody can say.
+        max_tokens: Of each reply; None if it is not bounded.
+        n: How many replies.
+        cap: Nano-dollars to take where that cannot be worked out; None if nobody vouches for any.
+    """
+    if input_tokens_at_most is None or max_tokens is None:
+        return WorstCase(cap, None)
+    output = max_tokens * n
+    return WorstCase(
+        cap if price is None else price.at_most(input_tokens_at_most, output), input_tokens_at_most + output
+    )
+
+
+def outcome_of(
+    error: BaseException | None, *, usage: Usage = NONE_COUNTED, sent: bool = True, status: int | None = None
+) -> Ending:
+    """How the reservation of an attempt ends.
+
+    Args:
+        error: Why it failed, a cancellation too; None if there was a reply.
+        usage: What the reply was counted for; zeros if it was not.
+        sent: Whether anything can have reached the provider.
+        status: The answer's HTTP status; None if there was none.
+    """
+    if error is None:
+        return "settle" if usage.input_tokens or usage.output_tokens else "write_off"
+    if not sent:
+        return "release"
+    if status is None or 200 <= status < 300 or status in GAVE_UP:
+        return "write_off"
+    return "release"
+
+
+class BudgetStage:
+    """Reserves for each attempt of an endpoint, and charges it. All accounts of a request pay, or none.
+
+    Args:
+        settings: What bounds the endpoint's calls.
+        ledger: Where the accounts are.
+        endpoint: The endpoint's name, for errors and events.
+        provider: Whose prices apply: a name of `catalog.PROVIDERS`; "" is nobody's.
+        model: The model's name there.
+
+    Example::
+
+        request = stage.bounded(request)
+        hold = await stage.reserve(request, body)
+        try:
+            response = await send(body)
+        except BaseException as error:
+            hold.fail(error, sent=True, status=None)
+            raise
+        cost = hold.succeed(response.usage)
+    """
+
+    def __init__(
+        self,
+        settings: BudgetSettings,
+        ledger: Ledger,
+        *,
+        endpoint: str,
+        provider: str,
+        model: str,
+        clock: Clock,
+        hooks: Hooks,
+    ) -> None:
+        self.settings = settings
+        self.ledger = ledger
+        self._endpoint = endpoint
+        self._provider = provider
+        self._model = model
+        self._clock = clock
+        self._hooks = hooks
+        self._cap = None if settings.call_cap is None else nano_dollars(settings.call_cap)
+        self._quarter = -1
+        self._price: Price | None = None
+        self.price()  # loads the table now rather than in the first call
+
+    def price(self) -> Price | None:
+        """The price at this time; None if nobody knows it."""
+        now = self._clock.time()
+        quarter = int(now // QUARTER)
+        if quarter != self._quarter:
+            own, provider = self.settings.price, self._provider
+            if own is not None or not provider:
+                self._price = own
+            else:
+                self._price = known_price(provider, self._model, datetime.fromtimestamp(now, UTC))
+            self._quarter = quarter
+        return self._price
+
+    def bounded(self, request: LMRequest) -> LMRequest:
+        """``request`` with the endpoint's bound of the reply, if accounts pay for it and it has none itself."""
+        if not request.accounts or request.max_tokens is not None or self.settings.max_tokens is None:
+            return request
+        return replace(request, max_tokens=self.settings.max_tokens)
+
+    async def reserve(self, request: LMRequest, body: bytes) -> "Hold | None":
+        """Have the request's accounts set aside what an attempt with ``body`` can cost; None if it names none.
+
+        Raises:
+            BudgetExceeded: An account has not enough left.
+            PriceUnknown: One is limited in money, and nobody knows the price.
+            LMRequestRejected: One is limited, and nothing bounds what the call may cost; the hint says what would.
+            ConfigError: There is no such account.
+            StoreError: The reservation could not be written down.
+        """
+        if not request.accounts:
+            return None
+        try:
+            reservation = await self.ledger.reserve(request.accounts, self.worst_case(request, body))
+        except AmountUnknown as unknown:
+            refusal = self._unbounded(request, body, unknown)
+            self._tell_refusal(request, refusal)
+            raise refusal from None
+        except BudgetExceeded as refusal:
+            refusal.endpoint = self._endpoint
+            self._tell_refusal(request, refusal)
+            raise
+        return Hold(self, reservation, self._price_of(request), _has_media(request))
+
+    def worst_case(self, request: LMRequest, body: bytes) -> WorstCase:
+        """The most that an attempt at ``request``, whose body is ``body``, can cost."""
+        bounded = request.extra.keys() <= HARMLESS
+        return worst_case(
+            self.price() if bounded else None,
+            input_at_most(request, body, self.settings.media_tokens),
+            request.max_tokens if bounded else None,
+            request.n,
+            self._cap,
+        )
+
+    def cost(self, request: LMRequest, usage: Usage) -> Decimal | None:
+        """What a reply to ``request``, for which nobody had to reserve, has cost; None if nobody knows."""
+        price = self.price()
+        if (
+            price is None
+            or not (usage.input_tokens or usage.output_tokens)
+            or not request.extra.keys() <= HARMLESS
+        ):
+            return None
+        return in_dollars(price.of(usage, media=_has_media(request)))
+
+    def _price_of(self, request: LMRequest) -> Callable[[], Price | None] | None:
+        return self.price if self.price() is not None and request.extra.keys() <= HARMLESS else None
+
+    def end(self, reservation: Reservation, ending: Ending, spent: Amount) -> None:
+        """Write down how an attempt ended; it takes effect whoever is cancelled."""
+        match ending:
+            case "settle":
+                self.ledger.settle(reservation, spent)
+            case "release":
+                self.ledger.release(reservation)
+            case "write_off":
+                self.ledger.write_off(reservation)
+        if self._hooks:
+            charged = spent if ending == "settle" else reservation.most if ending == "write_off" else Amount()
+            self._hooks.emit(
+                BudgetCharged(
+                    *(self._endpoint, reservation.accounts, ending, charged.nano_dollars, charged.tokens)
+                )
+            )
+
+    def _tell_refusal(self, request: LMRequest, refusal: RepertoryError) -> None:
+        if self._hooks:
+            self._hooks.emit(BudgetRefused(self._endpoint, request.accounts, refusal.code))
+
+    def _unbounded(
+        self, request: LMRequest, body: bytes, unknown: AmountUnknown
+    ) -> PriceUnknown | LMRequestRejected:
+        """The error that says why nobody knows what the call may cost, and what to do about it."""
+        endpoint = self._endpoint
+        or_cap = ", or give the endpoint a call_cap in dollars" if unknown.kind == "money" else ""
+        pays = f"budget {unknown.account!r}, which is limited in {unknown.kind}, is to pay"
+        if extra := sorted(request.extra.keys() - HARMLESS):
+            return LMRequestRejected(
+                f"{endpoint}: extra[{extra[0]!r}]: nobody knows what it does to the cost of a call, and {pays}",
+                endpoint=endpoint,
+                hint=f"Leave it out{or_cap}.",
+            )
+        if request.max_tokens is None:
+            return LMRequestRejected(
+                f"{endpoint}: max_tokens is not set, so nothing bounds the reply, and {pays}",
+                endpoint=endpoint,
+                hint=f"Set max_tokens, or the max_tokens of the endpoint's budget{or_cap}.",
+            )
+        if input_at_most(request, body, self.settings.media_tokens) is None:
+            return LMRequestRejected(
+                f"{endpoint}: nobody knows how many tokens its pictures, recordings or documents take, and {pays}",
+                endpoint=endpoint,
+                hint=f"Give the endpoint media_tokens, such as {{'image': 5000}}{or_cap}.",
+            )
+        return PriceUnknown(
+            f"{endpoint}: nobody knows the price of {self._model!r}, and {pays}",
+            endpoint=endpoint,
+            hint="Give the endpoint a price, or a call_cap: dollars that one call surely costs at most.",
+        )
+
+
+class Hold:
+    """What was reserved for one attempt; it ends once, by whichever comes first of its methods."""
+
+    __slots__ = ("_media", "_over", "_price", "_reservation", "_stage")
+
+    def __init__(
+        self, stage: BudgetStage, reservation: Reservation, price: Callable[[], Price | None] | None, media: bool
+    ) -> None:
+        self._stage = stage
+        self._reservation = reservation
+        self._price = price
+        self._media = media
+        self._over = False
+
+    def succeed(self, usage: Usage) -> Decimal | None:
+        """There was a reply. Return what it cost in dollars; None if nobody knows."""
+        # As some providers do, it is charged by the price of when it is over.
+        price = self._price() if self._price is not None else None
+        nano = None if price is None else min(price.of(usage, media=self._media), MOST)
+        tokens = usage.input_tokens + usage.output_tokens
+        ending = outcome_of(None, usage=usage)
+        self._end(ending, Amount(self._reservation.most.nano_dollars if nano is None else nano, tokens))
+        return None if nano is None or ending != "settle" else in_dollars(nano)
+
+    def fail(self, error: BaseException, *, sent: bool, status: int | None) -> None:
+        """There was none; see `outcome_of`."""
+        self._end(outcome_of(error, sent=sent, status=status), Amount())
+
+    def _end(self, ending: Ending, spent: Amount) -> None:
+        if not self._over:
+            self._over = True
+            self._stage.end(self._reservation, ending, spent)
+
+
+def _has_media(request: LMRequest) -> bool:
+    return any(
+        isinstance(part, MediaPart)
+        for message in request.messages
+        if not isinstance(message.content, str)
+        for part in message.content
+    )

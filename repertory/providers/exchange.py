@@ -1,0 +1,77 @@
+"""One attempt on the wire: a body goes out, a reply or a stream of one comes in; nothing is decided here."""
+
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+from repertory.clock import Clock
+from repertory.errors import DeadlineExceeded, LMTimeout
+from repertory.providers.failures import Peer, error_from
+from repertory.providers.messages import LMResponse
+from repertory.providers.settings import EndpointSettings
+from repertory.providers.transport import HttpTransport, Stream
+
+Answered: TypeAlias = Callable[[int, Mapping[str, str]], None]
+"""Told status and headers of every answer as soon as they are known."""
+
+
+class Exchange:
+    """What an endpoint's settings make of the transport."""
+
+    def __init__(self, settings: EndpointSettings, clock: Clock) -> None:
+        self._settings = settings
+        self._clock = clock
+        self.peer = Peer(settings.name, settings.api_key, settings.api_key_env)
+        self._transport = HttpTransport(
+            settings.base_url,
+            name=settings.name,
+            secret_headers=settings.protocol.headers(settings.api_key),
+            settings=settings.transport,
+        )
+        self._path = settings.protocol.path(settings.model, stream=False)
+        self._stream_path = settings.protocol.path(settings.model, stream=True)
+
+    async def whole(self, body: bytes, left: float, answered: Answered) -> LMResponse:
+        """Send ``body`` and return the reply; ``left`` seconds remain until the deadline."""
+        settings = self._settings
+        try:
+            status, headers, answer = await self._transport.post(
+                self._path, body, timeout=min(settings.timeout, left)
+            )
+        except LMTimeout:
+            if settings.timeout < left:
+                raise
+            raise self._too_late(left) from None
+        answered(status, headers)
+        if 200 <= status < 300:
+            return settings.protocol.decode(answer, self.peer)
+        raise error_from(status, headers, answer, now=self._clock.time(), peer=self.peer)
+
+    async def stream(self, body: bytes, left: float, answered: Answered) -> Stream:
+        """Send ``body`` and return the answer's stream, its status being good."""
+        settings = self._settings
+        wait = min(settings.first_token_timeout or settings.timeout, left)
+        try:
+            stream = await self._transport.open(self._stream_path, body, timeout=wait)
+            answered(stream.status, stream.headers)
+            if not 200 <= stream.status < 300:
+                answer = await stream.read_all(wait)
+                raise error_from(stream.status, stream.headers, answer, now=self._clock.time(), peer=self.peer)
+        except LMTimeout:
+            if wait < left:
+                raise
+            raise self._too_late(left) from None
+        return stream
+
+    async def probe(self, timeout: float) -> None:
+        """Ask, at no cost, whether the endpoint is there and takes the key. Raises LMError if not."""
+        status, headers, answer = await self._transport.get(self._settings.protocol.PROBE_PATH, timeout=timeout)
+        if status in (401, 402, 403) or status >= 500:
+            raise error_from(status, headers, answer, now=self._clock.time(), peer=self.peer)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._transport.close()
+
+    def _too_late(self, left: float) -> DeadlineExceeded:
+        name = self.peer.name
+        return DeadlineExceeded(f"{name}: the deadline passed {left:.1f} s after sending")

@@ -1,0 +1,40 @@
+"""A reply that is there already, given as if it came now."""
+
+from collections.abc import AsyncGenerator, Iterator
+
+from repertory.providers.messages import (
+    Content,
+    Delta,
+    End,
+    LMResponse,
+    ReasoningDelta,
+    ReasoningPart,
+    TextDelta,
+    TextPart,
+    ToolCallDelta,
+    ToolCallPart,
+    UsageDelta,
+)
+
+
+async def deltas_of(response: LMResponse) -> AsyncGenerator[Delta, None]:
+    """The deltas that add up to ``response``, the ``End`` last."""
+    for number, content in enumerate((response.content, *[other.content for other in response.others])):
+        for delta in _pieces(content, number):
+            yield delta
+    yield UsageDelta(response.usage)
+    yield End(response)
+
+
+def _pieces(content: Content, choice: int) -> Iterator[Delta]:
+    parts = (TextPart(content),) if isinstance(content, str) else content
+    calls = 0
+    for part in parts:
+        match part:
+            case TextPart(text) if text:
+                yield TextDelta(text, choice)
+            case ReasoningPart(text) if text:
+                yield ReasoningDelta(text, choice)
+            case ToolCallPart(id, name, arguments):
+                yield ToolCallDelta(calls, id, name, arguments, choice)
+                calls += 1
