@@ -44,7 +44,7 @@ def _weigh(client: str, url: str, calls: int) -> float:
 
 async def _bytes_per_call(client: str, url: str, calls: int) -> float:
     stack = AsyncExitStack()  # never closed: the process ends with its calls in flight
-    call = await raw_caller(url, stack) if client == "raw" else caller(all_stages(url), stack)
+    call = await raw_caller(url, stack) if client == "raw" else caller(await all_stages(url), stack)
     first = asyncio.ensure_future(call())  # brings with it what all have in common
     await _arrived(url, 1)
     before = _resident()

@@ -42,7 +42,7 @@ async def _streamed(behaviour: Behaviour) -> dict[str, Spent]:
     with mock_endpoint(behaviour) as url:
         async with AsyncExitStack() as stack:
             session = await raw_session(stack)
-            endpoint = all_stages(url)
+            endpoint = await all_stages(url)
             stack.push_async_callback(endpoint.close)
             sides = {
                 "raw": _bytes_reader(session, url),
