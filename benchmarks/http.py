@@ -16,14 +16,13 @@ import os
 import platform
 import sys
 from collections.abc import Sequence
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from benchmarks.figures import Figure, Group, cost, missed, ratio, rows, summarise
 from benchmarks.http_calls import calls_100, calls_400, calls_1000
-from benchmarks.http_faults import lost_or_doubled, not_there, retry_amplification, single_flight
+from benchmarks.http_faults import budgets, lost_or_doubled, retry_amplification, single_flight
 from benchmarks.http_memory import kb_per_call
 from benchmarks.http_peers import PEERS, beside_peers
 from benchmarks.http_streams import stream_ratio
@@ -49,26 +48,22 @@ FIGURES: dict[str, Figure] = {
         cost("kb_per_call_in_flight", "RSS of a call in flight, kB", 22, 17),
         cost("single_flight_requests", "requests for 50 identical calls, cache on", 1, 1),
         cost("lost_or_doubled", "of 10,000 calls, 10 % faults, fallback on", 0, 0),
+        cost("budget_overshoot_cents", "billed beyond any of five limits, cents", 0, 0),
+        ratio("budget_utilisation", "share of a limit billed before the first refusal", 0.97, 0.99),
+        cost("reservations_left", "after the run", 0, 0),
         cost("retry_amplification", "requests / calls in a total outage", 1.2, 1.1),
     )
 }
 GROUPS = (
     Group(("lm_ratio_100", "cpu_ms_per_call"), calls_100),
     Group(("lm_ratio_1000_50ms",), calls_1000),
-    Group(("stream_ratio",), stream_ratio),
+    Group(("stream_ratio",), stream_ratio, at_most=5),
     Group(("calls_400_at_5s",), calls_400, at_most=3),
     Group(("kb_per_call_in_flight",), kb_per_call, at_most=3),
-    Group(
-        ("single_flight_requests",),
-        single_flight,
-        missing=partial(not_there, "repertory.providers.cache"),
-        at_most=1,
-    ),
-    Group(
-        ("lost_or_doubled",), lost_or_doubled, missing=partial(not_there, "repertory.providers.route"), at_most=1
-    ),
+    Group(("single_flight_requests",), single_flight, at_most=1),
+    Group(("lost_or_doubled",), lost_or_doubled, at_most=1),
+    Group(("budget_overshoot_cents", "budget_utilisation", "reservations_left"), budgets, at_most=1),
     Group(("retry_amplification",), retry_amplification, at_most=1),
-    # budget_overshoot_cents, budget_utilisation, reservations_left: their group belongs here.
 )
 
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
+from dataclasses import replace
+from decimal import Decimal
 from random import Random
 
 import aiohttp
@@ -11,46 +13,42 @@ from repertory.clock import SystemClock
 from repertory.events import Event, Hook, Hooks
 from repertory.providers import openai_chat
 from repertory.providers.breaker import BreakerSettings
+from repertory.providers.budget import BudgetSettings
+from repertory.providers.cache import ReplyCache
 from repertory.providers.endpoint import Endpoint
 from repertory.providers.limits import LimitSettings
 from repertory.providers.messages import LMRequest, Message
+from repertory.providers.prices import Price
 from repertory.providers.settings import EndpointSettings
 from repertory.providers.wire import Quirks
+from repertory.store import AccountLimit, MemoryLedger
 
 ARTICLE = "How to smash a home computer. An executive who froze his broken hard disk thinking it would be fixed "
-REQUEST = LMRequest((Message("system", "Name the topic."), Message("user", ARTICLE)), max_tokens=100)
+UNPAID = LMRequest((Message("system", "Name the topic."), Message("user", ARTICLE)), max_tokens=100)
+ACCOUNTS = ("run", "session", "key", "tenant", "global")
+REQUEST = replace(UNPAID, accounts=ACCOUNTS)
 HEADERS = {"Content-Type": "application/json"}
-DEFAULT_BREAKER = BreakerSettings()
 PATIENCE = 120.0  # seconds that a call may take, on either side
 
 
-def all_stages(
-    url: str,
-    hooks: Iterable[Hook] = (),
-    *,
-    name: str = "benchmark",
-    breaker: BreakerSettings = DEFAULT_BREAKER,
+async def all_stages(
+    url: str, hooks: Iterable[Hook] = (), *, name: str = "benchmark", cache: ReplyCache | None = None
 ) -> Endpoint:
-    """An endpoint at ``url`` with every stage on except the cache."""
-    settings = wide_settings(url, name, breaker)
-    return Endpoint(settings, clock=SystemClock(), hooks=Hooks((_no_op, *hooks)), rng=Random(0))
-
-
-def wide_settings(
-    url: str, name: str = "benchmark", breaker: BreakerSettings = DEFAULT_BREAKER
-) -> EndpointSettings:
-    """Settings that turn every stage on, none so narrow that a call has to wait.
-
-    A stage that comes to the pipeline belongs in here and in `all_stages`.
-    """
-    return EndpointSettings(
+    """An endpoint at ``url`` with every stage on, the cache only if there is one; no stage makes a call wait."""
+    settings = EndpointSettings(
         name,
         "mock",
         url,
         timeout=PATIENCE,
-        limits=LimitSettings(requests_per_minute=60e6, tokens_per_minute=60e9, max_concurrency=2_000),
-        breaker=breaker,
+        limits=LimitSettings(max_concurrency=2_000, requests_per_minute=60e6, tokens_per_minute=60e9),
+        breaker=BreakerSettings(slow_seconds=PATIENCE),
+        budget=BudgetSettings(price=Price.flat(input=Decimal("0.4"), output=Decimal("1.6"))),
     )
+    ledger = MemoryLedger()
+    for account in ACCOUNTS:
+        await ledger.limit(account, AccountLimit(nano_dollars=10**18, tokens=10**15))
+    told = Hooks((_no_op, *hooks))
+    return Endpoint(settings, clock=SystemClock(), hooks=told, rng=Random(0), cache=cache, ledger=ledger)
 
 
 def bare(url: str) -> Endpoint:
@@ -59,12 +57,12 @@ def bare(url: str) -> Endpoint:
     return Endpoint(settings, clock=SystemClock(), hooks=Hooks(), rng=Random(0))
 
 
-def caller(endpoint: Endpoint, stack: AsyncExitStack) -> Call:
+def caller(endpoint: Endpoint, stack: AsyncExitStack, request: LMRequest = REQUEST) -> Call:
     """A call of ``endpoint``, which ``stack`` closes."""
     stack.push_async_callback(endpoint.close)
 
     async def call() -> None:
-        await endpoint.complete(REQUEST)
+        await endpoint.complete(request)
 
     return call
 

@@ -4,20 +4,23 @@ import asyncio
 from collections import Counter
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
-from importlib.util import find_spec
 from random import Random
 from time import monotonic
 
-from benchmarks.http_clients import REQUEST, all_stages, caller, requests_at, wide_settings
+from benchmarks.budget import Load
+from benchmarks.budget import measure as spend_a_budget
+from benchmarks.http_clients import REQUEST, all_stages, caller, requests_at
 from benchmarks.mock_endpoint import Behaviour, mock_endpoint
 from benchmarks.timing import Sample, calls_in_flight
 from repertory.clock import SystemClock
 from repertory.errors import RepertoryError
 from repertory.events import Event, Hooks, LMCallFinished
-from repertory.providers.breaker import BreakerSettings
-from repertory.providers.endpoint import Endpoint
+from repertory.providers.breaker_memory import Forced
+from repertory.providers.cache import CacheSettings, ReplyCache
 from repertory.providers.lm import LM
 from repertory.providers.messages import Message
+from repertory.providers.policies import Fallback
+from repertory.providers.route import Route
 
 CALLS = 10_000
 IN_FLIGHT = 500
@@ -25,11 +28,8 @@ DEADLINE = 20.0  # seconds for a call
 GRACE = 5.0  # seconds after which a call that ought to have ended at its deadline is lost
 IDENTICAL = 50
 SEED = 5
-
-
-def not_there(module: str) -> str | None:
-    """Why there is no figure of what ``module`` does; None if there is one."""
-    return None if find_spec(module) else f"{module} is not there yet"
+BUDGET_CALLS = 100_000
+BUDGET_KILLS = 50
 
 
 # --- one request for many callers ----------------------------------------------------------------------------
@@ -39,7 +39,8 @@ async def single_flight(scale: int) -> Sample:
     """Requests that 50 identical concurrent calls send, with a cache; then those of 50 more."""
     with mock_endpoint(Behaviour(delay=0.2)) as url:
         async with AsyncExitStack() as stack:
-            call = caller(_caching(url), stack)
+            cache = ReplyCache(CacheSettings(), SystemClock())
+            call = caller(await all_stages(url, cache=cache), stack)
             await calls_in_flight(call, IDENTICAL, IDENTICAL)
             first = await requests_at(url)
             await calls_in_flight(call, IDENTICAL, IDENTICAL)
@@ -47,14 +48,6 @@ async def single_flight(scale: int) -> Sample:
                 "single_flight_requests": first,
                 "single_flight_requests.of_50_later_ones": await requests_at(url) - first,
             }
-
-
-def _caching(url: str) -> Endpoint:
-    from repertory.providers.cache import CacheSettings, ReplyCache
-
-    clock = SystemClock()
-    cache = ReplyCache(CacheSettings(), clock)
-    return Endpoint(wide_settings(url), clock=clock, hooks=Hooks(), rng=Random(SEED), cache=cache)
 
 
 # --- faults --------------------------------------------------------------------------------------------------
@@ -106,10 +99,12 @@ async def lost_or_doubled(scale: int) -> Sample:
     primary = Behaviour(echo=True, faults=0.1, seed=SEED)
     with mock_endpoint(primary) as first, mock_endpoint(replace(primary, seed=SEED + 1)) as second:
         async with AsyncExitStack() as stack:
-            endpoints = [all_stages(url, (tally,), name=name) for name, url in (("a", first), ("b", second))]
+            endpoints = [await all_stages(url, (tally,), name=name) for name, url in (("a", first), ("b", second))]
             for endpoint in endpoints:
                 stack.push_async_callback(endpoint.close)
-            await _ask_all(tally, _route(endpoints), calls)
+            clock, hooks = SystemClock(), Hooks()
+            route = Route("benchmark", endpoints, Fallback(), clock=clock, hooks=hooks, rng=Random(SEED))
+            await _ask_all(tally, route, calls)
             sent = await requests_at(first) + await requests_at(second)
             in_flight = sum(endpoint.snapshot().in_flight for endpoint in endpoints)
     key = "lost_or_doubled"
@@ -123,32 +118,25 @@ async def lost_or_doubled(scale: int) -> Sample:
     }
 
 
-def _route(endpoints: list[Endpoint]) -> LM:
-    from repertory.providers.policies import Fallback
-    from repertory.providers.route import Route
-
-    route: LM = Route("benchmark", endpoints, Fallback(), clock=SystemClock(), hooks=Hooks(), rng=Random(SEED))
-    return route
-
-
 async def retry_amplification(scale: int) -> Sample:
     """Requests that arrive for each call made while an endpoint fails all of them: the worse of two breakers."""
     calls = CALLS // scale
-    with_breaker = await _outage(calls, BreakerSettings())
-    # A breaker that never opens leaves it to the retry budget alone.
-    without = await _outage(calls, BreakerSettings(minimum_volume=2**31))
+    with_breaker = await _outage(calls, None)
+    # With a circuit that stays closed it is left to the retry budget alone.
+    without = await _outage(calls, "closed")
     return {
         "retry_amplification": max(with_breaker, without),
         "retry_amplification.breaker_on": with_breaker,
-        "retry_amplification.breaker_never_opens": without,
+        "retry_amplification.breaker_kept_closed": without,
     }
 
 
-async def _outage(calls: int, breaker: BreakerSettings) -> float:
+async def _outage(calls: int, forced: Forced | None) -> float:
     tally = Tally()
     with mock_endpoint(Behaviour(faults=1.0, seed=SEED)) as url:
         async with AsyncExitStack() as stack:
-            endpoint = all_stages(url, breaker=breaker)
+            endpoint = await all_stages(url)
+            endpoint.force_circuit(forced)
             stack.push_async_callback(endpoint.close)
             await _ask_all(tally, endpoint, calls)
             return await requests_at(url) / calls
@@ -161,3 +149,20 @@ async def _ask_all(tally: Tally, lm: LM, calls: int) -> None:
         await tally.ask(lm, next(numbers))
 
     await calls_in_flight(ask_next, calls, IN_FLIGHT)
+
+
+# --- budgets -------------------------------------------------------------------------------------------------
+
+
+async def budgets(scale: int) -> Sample:
+    """What is billed beyond a limit, and what of it can be spent: `benchmarks.budget`."""
+    load = Load(calls=BUDGET_CALLS // scale, kills=BUDGET_KILLS // scale)
+    figures = await asyncio.to_thread(spend_a_budget, load)
+    return {
+        "budget_overshoot_cents": figures["budget_overshoot_cents"],
+        "budget_utilisation": figures["budget_utilisation"] or 0.0,  # None: no account refused a call
+        "reservations_left": figures["reservations_left"],
+        "budget_overshoot_cents.calls": figures["calls"],
+        "budget_overshoot_cents.refusals": figures["refusals"],
+        "budget_overshoot_cents.kills": figures["kills"],
+    }

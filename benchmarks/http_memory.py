@@ -19,7 +19,7 @@ from benchmarks.http_clients import all_stages, caller, raw_caller, requests_at
 from benchmarks.mock_endpoint import Behaviour, mock_endpoint
 from benchmarks.timing import Sample
 
-CALLS = 2_000
+CALLS = 2_000  # as many as the limit of `all_stages` lets be in flight
 ANSWERED_AFTER = 60.0  # seconds: long after the memory has been measured
 PATIENCE = 50.0  # seconds for all calls to reach the endpoint
 
@@ -44,13 +44,13 @@ def _weigh(client: str, url: str, calls: int) -> float:
 
 async def _bytes_per_call(client: str, url: str, calls: int) -> float:
     stack = AsyncExitStack()  # never closed: the process ends with its calls in flight
-    call = await raw_caller(url, stack) if client == "raw" else caller(all_stages(url), stack)
+    call = await raw_caller(url, stack) if client == "raw" else caller(await all_stages(url), stack)
     first = asyncio.ensure_future(call())  # brings with it what all have in common
     await _arrived(url, 1)
     before = _resident()
-    others = [asyncio.ensure_future(call()) for _ in range(calls)]
-    await _arrived(url, 1 + calls)
-    weight = (_resident() - before) / calls
+    others = [asyncio.ensure_future(call()) for _ in range(calls - 1)]
+    await _arrived(url, calls)
+    weight = (_resident() - before) / len(others)
     if first.done() or any(other.done() for other in others):
         raise RuntimeError("a call has ended that was to be in flight")
     return weight

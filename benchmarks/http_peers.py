@@ -106,7 +106,7 @@ async def _clients(
     """All clients of the endpoint at ``url``, ready; notes their versions in ``results``."""
     clients: dict[str, Measure] = {
         "raw": partial(calls_in_flight, await raw_caller(url, stack)),
-        "repertory": partial(calls_in_flight, caller(all_stages(url), stack)),
+        "repertory": partial(calls_in_flight, caller(await all_stages(url), stack)),
     }
     for name, python in pythons.items():
         peer = await Peer.start(name, python, url, stack)

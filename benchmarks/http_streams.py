@@ -13,41 +13,43 @@ from repertory.providers.messages import TextDelta
 
 STREAMS = 100  # at a time
 TOKENS = 200
-PACE = 0.01  # seconds from token to token: 10,000 a second in all streams
-TURNS = 2
-AT_ONCE = 8  # times as many streams where they need not be waited for
+PACE = 0.005  # seconds from token to token, so that a client has time to fetch one before the next comes
+TURNS = 4
 
 
 async def stream_ratio(scale: int) -> Sample:
     """Tokens a second of CPU time through `Endpoint.stream` beside aiohttp, which reads the same bytes."""
     tokens = TOKENS // scale
-    paced = await _streamed(Behaviour(tokens=tokens, pace=PACE), STREAMS * TURNS)
-    at_once = await _streamed(Behaviour(tokens=tokens), STREAMS * AT_ONCE)
+    paced = await _streamed(Behaviour(tokens=tokens, pace=PACE))
+    at_once = await _streamed(Behaviour(tokens=tokens))
     us = {name: each.cpu / (STREAMS * TURNS * tokens) * 1e6 for name, each in paced.items()}
+    us_at_once = {name: each.cpu / (STREAMS * TURNS * tokens) * 1e6 for name, each in at_once.items()}
+    key = "stream_ratio"
     return {
-        "stream_ratio": paced["raw"].cpu / paced["ours"].cpu,
-        "stream_ratio.beside_lines_and_json": paced["parsed"].cpu / paced["ours"].cpu,
-        "stream_ratio.raw_us_a_token": us["raw"],
-        "stream_ratio.lines_and_json_us_a_token": us["parsed"],
-        "stream_ratio.ours_us_a_token": us["ours"],
-        "stream_ratio.at_once": at_once["raw"].wall / at_once["ours"].wall,
-        "stream_ratio.at_once_beside_lines_and_json": at_once["parsed"].wall / at_once["ours"].wall,
-        "stream_ratio.at_once_ours_tokens_per_s": STREAMS * AT_ONCE * tokens / at_once["ours"].wall,
+        key: us["raw"] / us["ours"],
+        f"{key}.beside_lines_and_json": us["parsed"] / us["ours"],
+        f"{key}.raw_us_a_token": us["raw"],
+        f"{key}.lines_and_json_us_a_token": us["parsed"],
+        f"{key}.ours_us_a_token": us["ours"],
+        f"{key}.at_once": us_at_once["raw"] / us_at_once["ours"],
+        f"{key}.at_once_beside_lines_and_json": us_at_once["parsed"] / us_at_once["ours"],
+        f"{key}.at_once_raw_us_a_token": us_at_once["raw"],
+        f"{key}.at_once_ours_us_a_token": us_at_once["ours"],
     }
 
 
-async def _streamed(behaviour: Behaviour, streams: int) -> dict[str, Spent]:
+async def _streamed(behaviour: Behaviour) -> dict[str, Spent]:
     with mock_endpoint(behaviour) as url:
         async with AsyncExitStack() as stack:
             session = await raw_session(stack)
-            endpoint = all_stages(url)
+            endpoint = await all_stages(url)
             stack.push_async_callback(endpoint.close)
             sides = {
                 "raw": _bytes_reader(session, url),
                 "parsed": _event_reader(session, url, behaviour.tokens),
                 "ours": _delta_reader(endpoint, behaviour.tokens),
             }
-            return await in_turns(sides, streams, STREAMS, TURNS)
+            return await in_turns(sides, STREAMS * TURNS, STREAMS, TURNS)
 
 
 def _bytes_reader(session: aiohttp.ClientSession, url: str) -> Call:

@@ -48,7 +48,7 @@ async def in_turns(sides: Mapping[str, Call], calls: int, in_flight: int, turns:
     The sides take ``turns`` turns, as in `side_by_side`.
     """
     for call in sides.values():
-        await calls_in_flight(call, 2 * in_flight, in_flight)
+        await calls_in_flight(call, in_flight, in_flight)
     total = dict.fromkeys(sides, Spent(0.0, 0.0))
     order = list(sides)
     for _ in range(turns):
