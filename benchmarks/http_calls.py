@@ -11,6 +11,8 @@ from repertory.runtime.telemetry import PrometheusHook
 
 CALLS = 4_000  # of each side in a round
 TURNS = 4
+CALLS_1000 = 8_000
+TURNS_1000 = 2  # several waves each: in one alone all calls would be begun before the first ends
 SLOW = 5.0  # seconds until a slow endpoint answers
 SLOW_CALLS = 400
 
@@ -46,11 +48,11 @@ async def calls_100(scale: int) -> Sample:
 
 async def calls_1000(scale: int) -> Sample:
     """1,000 in flight on an endpoint that answers after 50 ms."""
-    calls = max(CALLS // scale, 1_000)
+    calls = max(CALLS_1000 // scale, 1_000)
     with mock_endpoint(Behaviour(delay=0.05)) as url:
         async with AsyncExitStack() as stack:
             sides = {"raw": await raw_caller(url, stack), "ours": caller(await all_stages(url), stack)}
-            spent = await in_turns(sides, calls, 1_000, max(TURNS // scale, 1))
+            spent = await in_turns(sides, calls, 1_000, max(TURNS_1000 // scale, 1))
     raw, ours = spent["raw"], spent["ours"]
     return {
         "lm_ratio_1000_50ms": raw.wall / ours.wall,

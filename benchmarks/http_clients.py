@@ -29,10 +29,16 @@ ACCOUNTS = ("run", "session", "key", "tenant", "global")
 REQUEST = replace(UNPAID, accounts=ACCOUNTS)
 HEADERS = {"Content-Type": "application/json"}
 PATIENCE = 120.0  # seconds that a call may take, on either side
+BREAKER = BreakerSettings(slow_seconds=PATIENCE)
 
 
 async def all_stages(
-    url: str, hooks: Iterable[Hook] = (), *, name: str = "benchmark", cache: ReplyCache | None = None
+    url: str,
+    hooks: Iterable[Hook] = (),
+    *,
+    name: str = "benchmark",
+    breaker: BreakerSettings = BREAKER,
+    cache: ReplyCache | None = None,
 ) -> Endpoint:
     """An endpoint at ``url`` with every stage on, the cache only if there is one; no stage makes a call wait."""
     settings = EndpointSettings(
@@ -41,7 +47,7 @@ async def all_stages(
         url,
         timeout=PATIENCE,
         limits=LimitSettings(max_concurrency=2_000, requests_per_minute=60e6, tokens_per_minute=60e9),
-        breaker=BreakerSettings(slow_seconds=PATIENCE),
+        breaker=breaker,
         budget=BudgetSettings(price=Price.flat(input=Decimal("0.4"), output=Decimal("1.6"))),
     )
     ledger = MemoryLedger()

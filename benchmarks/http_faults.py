@@ -15,6 +15,7 @@ from benchmarks.timing import Sample, calls_in_flight
 from repertory.clock import SystemClock
 from repertory.errors import RepertoryError
 from repertory.events import Event, Hooks, LMCallFinished
+from repertory.providers.breaker import BreakerSettings
 from repertory.providers.breaker_memory import Forced
 from repertory.providers.cache import CacheSettings, ReplyCache
 from repertory.providers.lm import LM
@@ -28,6 +29,8 @@ DEADLINE = 20.0  # seconds for a call
 GRACE = 5.0  # seconds after which a call that ought to have ended at its deadline is lost
 IDENTICAL = 50
 SEED = 5
+# One in ten must not open a circuit by chance: calls that are refused show nothing.
+PATIENT = BreakerSettings(window_calls=200, minimum_volume=100)
 BUDGET_CALLS = 100_000
 BUDGET_KILLS = 50
 
@@ -99,7 +102,10 @@ async def lost_or_doubled(scale: int) -> Sample:
     primary = Behaviour(echo=True, faults=0.1, seed=SEED)
     with mock_endpoint(primary) as first, mock_endpoint(replace(primary, seed=SEED + 1)) as second:
         async with AsyncExitStack() as stack:
-            endpoints = [await all_stages(url, (tally,), name=name) for name, url in (("a", first), ("b", second))]
+            endpoints = [
+                await all_stages(url, (tally,), name=name, breaker=PATIENT)
+                for name, url in (("a", first), ("b", second))
+            ]
             for endpoint in endpoints:
                 stack.push_async_callback(endpoint.close)
             clock, hooks = SystemClock(), Hooks()
