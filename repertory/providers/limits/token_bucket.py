@@ -51,7 +51,7 @@ class TokenBucket:
     def settle(self, reserved: int, used: int) -> None:
         """Replace what a call took by what it used."""
         self._fill()
-        self._level = min(self.size, self._level + reserved - used)
+        self._level += reserved - used  # what is beyond the size flows over the next time anybody looks
 
     def _fill(self) -> None:
         now = self._clock.monotonic()

@@ -86,6 +86,18 @@ def test_a_limit_that_has_grown_to_twice_the_demand_is_forgotten() -> None:
     assert load.concurrency.limit == math.inf
 
 
+def test_the_demand_before_a_decrease_says_nothing_about_the_one_after() -> None:
+    load = Load(demand=100)
+    load.bad()
+    load.good(200)
+    load.demand = 10
+    load.good(100)
+    load.bad()
+    assert load.concurrency.limit == 7
+    load.good(400)
+    assert load.concurrency.limit == math.inf
+
+
 def test_a_limit_that_holds_calls_back_is_not_forgotten() -> None:
     load = Load(demand=1000)
     load.bad()
@@ -125,6 +137,19 @@ def test_a_row_of_slow_answers_is_a_sign_of_overload() -> None:
     assert load.concurrency.limit == math.inf
     load.good(1, seconds=10)
     assert load.concurrency.limit == 35
+
+
+def test_slow_answers_before_a_decrease_are_not_held_against_the_load_after_it() -> None:
+    load = Load(demand=50)
+    load.good(WARM_UP + 100)
+    load.good(ROW - 1, seconds=10)
+    load.bad()
+    load.good(len(load.flying), seconds=10)  # let in before
+    assert load.concurrency.limit == 35
+    load.good(ROW - 1, seconds=10)
+    assert load.concurrency.limit >= 35
+    load.good(1, seconds=10)
+    assert load.concurrency.limit == 24
 
 
 def test_seconds_without_tokens_say_nothing() -> None:
