@@ -195,9 +195,10 @@ class BudgetStage:
         if not request.accounts:
             return None
         settings = self.settings
-        price = self.price() if request.extra.keys() <= HARMLESS else None
+        understood = not request.extra or request.extra.keys() <= HARMLESS
+        price = self.price() if understood else None
         input_tokens = input_at_most(request, body, settings.media_tokens)
-        max_tokens = request.max_tokens if request.extra.keys() <= HARMLESS else None
+        max_tokens = request.max_tokens if understood else None
         worst = worst_case(price, input_tokens, max_tokens, request.n, self._cap)
         try:
             reservation = await self.ledger.reserve(request.accounts, worst)
