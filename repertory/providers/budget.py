@@ -221,7 +221,7 @@ class BudgetStage:
 
     def worst_case(self, request: LMRequest, body: bytes) -> WorstCase:
         """The most that an attempt at ``request``, whose body is ``body``, can cost."""
-        bounded = request.extra.keys() <= HARMLESS
+        bounded = _is_bounded(request)
         return worst_case(
             self.price() if bounded else None,
             input_at_most(request, body, self.settings.media_tokens),
@@ -242,7 +242,7 @@ class BudgetStage:
         return in_dollars(price.of(usage, media=_has_media(request)))
 
     def _price_of(self, request: LMRequest) -> Callable[[], Price | None] | None:
-        return self.price if self.price() is not None and request.extra.keys() <= HARMLESS else None
+        return self.price if self.price() is not None and _is_bounded(request) else None
 
     def end(self, reservation: Reservation, ending: Ending, spent: Amount) -> None:
         """Write down how an attempt ended; it takes effect whoever is cancelled."""
@@ -329,6 +329,11 @@ class Hold:
         if not self._over:
             self._over = True
             self._stage.end(self._reservation, ending, spent)
+
+
+def _is_bounded(request: LMRequest) -> bool:
+    """Whether nothing in the request may change what it costs in a way that nobody here knows."""
+    return not request.extra or request.extra.keys() <= HARMLESS
 
 
 def _has_media(request: LMRequest) -> bool:
