@@ -79,8 +79,7 @@ class CacheStore:
         self._well = True
         if found is None:
             return None
-        # It may come from a machine whose clock is ahead.
-        age = max(0.0, self._clock.time() - found.made_at)
+        age = self._clock.time() - found.made_at
         return (found.data.encode(), age) if age < self._lifetime else None
 
     def put(self, key: str, text: bytes) -> None:

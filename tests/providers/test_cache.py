@@ -161,7 +161,22 @@ async def test_a_refresh_waits_for_another_one_but_not_for_a_call_that_may_bring
     model.answer(reply("old"))
     assert (await using).text == "old"
     assert model.asked == 2
-    assert await cache.answer("k", HELLO, nobody) == kept("new")  # the older answer came later
+    # The older answer came later.
+    assert await cache.answer("k", HELLO, nobody) == kept("new")
+
+
+async def test_a_refresh_can_still_be_joined_when_the_call_that_it_overtook_has_ended(
+    cache: ReplyCache, model: Model
+) -> None:
+    calls = [asyncio.ensure_future(cache.answer("k", request, model.ask)) for request in (HELLO, REFRESH)]
+    for _ in calls:
+        await model.arrived.acquire()
+    model.answer(reply("old"))
+    assert (await calls[0]).text == "old"
+    calls.append(asyncio.ensure_future(cache.answer("k", HELLO, nobody)))
+    await asyncio.sleep(0)
+    model.answer(reply("new"))
+    assert [each.text for each in await asyncio.gather(*calls)] == ["old", "new", "new"]
 
 
 async def test_who_bypasses_the_cache_joins_nobody_and_leaves_nothing(cache: ReplyCache, model: Model) -> None:

@@ -131,6 +131,46 @@ def test_late_callers_with_more_time_ask_anew_together() -> None:
     run_in_virtual_time(main())
 
 
+def test_a_late_caller_shares_a_failure_that_it_has_not_more_time_than() -> None:
+    async def main() -> None:
+        subject = cache()
+        asked = 0
+
+        async def full(deadline: float | None) -> LMResponse:
+            nonlocal asked
+            asked += 1
+            await asyncio.sleep(2)
+            raise DeadlineExceeded("the queue is too long to be served before the deadline")
+
+        calls = [
+            told(subject.answer("k", by(20.0), full)),
+            told(subject.answer("k", by(20.0), full), comes=1),
+            told(subject.answer("k", by(10.0), full), comes=1),
+        ]
+        assert await asyncio.gather(*calls) == [("deadline_exceeded", 2.0)] * 3
+        assert asked == 1
+
+    run_in_virtual_time(main())
+
+
+def test_what_the_endpoint_gives_up_is_not_asked_again_for_those_who_left_the_time_to_it() -> None:
+    async def main() -> None:
+        subject = cache()
+        asked = 0
+
+        async def give_up(deadline: float | None) -> LMResponse:
+            nonlocal asked
+            asked += 1
+            await asyncio.sleep(2)
+            raise DeadlineExceeded("no answer within all attempts")
+
+        calls = [told(subject.answer("k", by(deadline), give_up)) for deadline in (None, None, 9.0)]
+        assert await asyncio.gather(*calls) == [("deadline_exceeded", 2.0)] * 3
+        assert asked == 1
+
+    run_in_virtual_time(main())
+
+
 def test_a_call_goes_on_for_a_hurried_caller_when_the_patient_one_left() -> None:
     async def main() -> None:
         model, subject = Model(), cache()

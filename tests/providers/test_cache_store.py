@@ -152,13 +152,11 @@ async def test_an_answer_in_the_store_grows_old_as_in_memory(
     assert await third.stale("k") is None
 
 
-async def test_an_answer_from_a_machine_whose_clock_is_ahead_is_new(
+async def test_an_answer_from_a_machine_whose_clock_is_ahead_is_fresh(
     clock: FakeClock, shelf: Shelf, cache: ReplyCache
 ) -> None:
     ahead = FakeClock(time=clock.time() + 60)
     await over(shelf, ahead).answer("k", HELLO, saying("hi"))
-    assert await cache.answer("k", HELLO, nobody) == kept()
-    clock.advance(9.5)
     assert await cache.answer("k", HELLO, nobody) == kept()
 
 
@@ -299,6 +297,25 @@ def test_a_store_that_does_not_answer_is_waited_for_a_moment_and_no_longer_than_
         (event,) = events
         assert isinstance(event, CacheStoreFailed)
         assert "did not answer within 1 s" in str(event.cause)
+        await cache.close()
+
+    run_in_virtual_time(main())
+
+
+def test_once_the_store_was_read_the_model_notices_the_deadline_itself() -> None:
+    async def main() -> None:
+        shelf = Shelf()
+        shelf.slow = 0.5
+        cache = over(shelf, LoopClock())
+
+        async def ask(deadline: float | None) -> LMResponse:
+            assert deadline == 4.0
+            await asyncio.sleep(deadline - asyncio.get_running_loop().time())
+            await asyncio.sleep(0)
+            raise DeadlineExceeded("the model: too late")
+
+        with pytest.raises(DeadlineExceeded, match="the model: too late"):
+            await cache.answer("k", replace(HELLO, deadline=4.0), ask)
         await cache.close()
 
     run_in_virtual_time(main())

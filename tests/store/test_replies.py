@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis.strategies import integers, lists, sampled_from, tuples
-from sqlalchemy import event
+from sqlalchemy import event, update
 
 from repertory.errors import StoreError
 from repertory.store import Replies, ReplyTable, Store, StoredReply
+from repertory.store.tables import lm_replies
 from tests.store.conftest import new_location
 
 
@@ -48,7 +49,7 @@ async def test_of_answers_put_at_the_same_time_the_last_is_kept(replies: Replies
 async def test_what_nobody_wants_any_more_is_deleted(replies: Replies) -> None:
     for number in range(5):
         await replies.put(one(f"k{number}", kept_until=float(number)))
-    await replies.delete_before(2.0)
+    await asyncio.gather(*map(replies.delete_before, (1.0, 2.0, 0.0)))
     assert [bool(await replies.get(f"k{number}")) for number in range(5)] == [False, False, True, True, True]
 
 
@@ -81,21 +82,30 @@ async def test_one_that_cannot_be_written_fails_alone(replies: Replies) -> None:
     assert [bool(await replies.get(key)) for key in "abc"] == [True, False, True]
 
 
-async def test_two_processes_that_write_and_prune_the_same_answers_do_not_wait_for_each_other(
+async def test_rows_are_written_in_one_order_or_two_processes_could_wait_for_each_other(
+    replies: Replies, store: Store
+) -> None:
+    written: list[Any] = []
+
+    def note(_connection: Any, _cursor: Any, _statement: str, parameters: Any, *_rest: Any) -> None:
+        written.append(parameters)
+
+    event.listen(store._engine.sync_engine, "before_cursor_execute", note)
+    await asyncio.gather(*(replies.put(one(key)) for key in "cadb"))
+    assert [row[0] for row in written[0]] == ["a", "b", "c", "d"]
+
+
+@pytest.mark.parametrize("location", ["postgresql"], indirect=True)
+async def test_deleting_does_not_wait_for_a_row_that_another_process_is_writing(
     replies: Replies, witness: Store
 ) -> None:
-    tables = [replies, ReplyTable(witness)]
-    for turn in range(10):
-        await asyncio.gather(
-            *(
-                table.put(one(f"k{number}", kept_until=float(turn + number % 3)))
-                for table, order in zip(tables, (1, -1), strict=True)
-                for number in list(range(30))[::order]
-            ),
-            *(table.delete_before(float(turn)) for table in tables),
-        )
-    await tables[0].delete_before(100.0)
-    assert [await replies.get(f"k{number}") for number in range(30)] == [None] * 30
+    await asyncio.gather(*(replies.put(one(key, kept_until=1.0)) for key in "ab"))
+    async with asyncio.timeout(30), witness._engine.connect() as other:
+        await other.execute(update(lm_replies).where(lm_replies.c.key == "a").values(kept_until=9.0))
+        await replies.delete_before(5.0)
+        await other.commit()
+    assert await replies.get("a") == one("a", kept_until=9.0)
+    assert await replies.get("b") is None
 
 
 async def test_answers_outlive_the_process(location: str) -> None:
