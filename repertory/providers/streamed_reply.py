@@ -111,13 +111,16 @@ class StreamedReply:
         A failure that a piece of the stream tells of is left in ``_failure``.
         """
         left = self._deadline - self._clock.monotonic()
+        if left <= 0:  # a peer that always has more is never waited for, and would go on for ever
+            self._stream.close()
+            raise self._too_late()
         wait = timeout if timeout < left else left
         try:
             chunk = await self._stream.read(wait)
         except LMTimeout:
             if wait < left:
                 raise
-            raise DeadlineExceeded(f"{self._peer.name}: the deadline passed while its reply was coming") from None
+            raise self._too_late() from None
         try:
             self._decode(chunk)
         except LMError as failure:
@@ -137,6 +140,9 @@ class StreamedReply:
             self._ready.append(End(self._attempt.succeed(response)))
             self._whole = True
             self._stream.close()
+
+    def _too_late(self) -> DeadlineExceeded:
+        return DeadlineExceeded(f"{self._peer.name}: the deadline passed while its reply was coming")
 
     def _check(self) -> None:
         if self._failure is not None:

@@ -4,7 +4,7 @@ import asyncio
 import gzip
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import formatdate
 from types import MappingProxyType
 from typing import TypeAlias
@@ -77,6 +77,7 @@ class Fault:
         stream: What becomes of one for a stream; a function where the protocols differ.
         attempts: How many a call may make.
         timeout: Seconds one may take, in real time.
+        waits_in_limiter: Whether a call waits in the limiter, whose timers are the loop's.
     """
 
     plays: Callable[[Scene], tuple[Play, ...]]
@@ -84,6 +85,7 @@ class Fault:
     stream: Outcome | Callable[[Dialect], Outcome | None] | None
     attempts: int = 2
     timeout: float = 30.0
+    waits_in_limiter: bool = False
 
     def outcome(self, dialect: Dialect, *, streamed: bool) -> Outcome | None:
         """What becomes of a call."""
@@ -238,13 +240,15 @@ STATUSES: Mapping[str, Fault] = MappingProxyType(
             Repeats("lm_rate_limited", 3.5),
             Repeats("lm_rate_limited", 3.5),
         ),
-        "429 with counters": _status(
-            429,
-            LIMITED,
-            "rate limit",
-            x_ratelimit_remaining_requests="0",
-            x_ratelimit_reset_requests="100ms",
-            anthropic_ratelimit_requests_remaining="0",
+        "429 with counters": replace(
+            _status(
+                429,
+                LIMITED,
+                "rate limit",
+                x_ratelimit_remaining_requests="0",
+                x_ratelimit_reset_requests="30ms",
+            ),
+            waits_in_limiter=True,
         ),
         "429 with a hint that means nothing": _status(429, LIMITED, "rate limit", Retry_After="soon"),
         "429 until after the deadline": _status(
@@ -270,7 +274,7 @@ STATUSES: Mapping[str, Fault] = MappingProxyType(
         "401": _status(401, REFUSED, "key"),
         "402": _status(402, REFUSED, "key"),
         "403": _status(403, REFUSED, "key"),
-        "404": _status(404, REJECTED, "invalid"),
+        "404": _status(404, Raises("lm_model_unknown"), "invalid"),
         "413": _status(413, REJECTED, "invalid"),
         "422": _status(422, REJECTED, "invalid"),
         "307": _status(307, REJECTED, Location="http://127.0.0.1:1/v1"),

@@ -60,7 +60,7 @@ class Caller:
     async def ended(self, server: FaultyServer) -> None:
         """Close; nothing of the caller is left, here or there."""
         snapshot = self.endpoint.snapshot()
-        assert (snapshot.in_flight, snapshot.waiting, snapshot.failures) == (0, 0, 0)
+        assert (snapshot.in_flight, snapshot.limits.callers, snapshot.failures) == (0, 0, 0)
         assert (snapshot.circuit.state, snapshot.circuit.failures) == ("closed", 0)
         await self.endpoint.close()
         await server.until_quiet()
@@ -134,9 +134,9 @@ async def test_in_the_limiters_queue(streamed: bool) -> None:
         caller = Caller(server.url, streamed=streamed, limits=LimitSettings(max_concurrency=1))
         first, second, third = (caller.call() for _ in range(3))
         await server.holding.acquire()
-        assert caller.endpoint.snapshot().waiting == 2
+        assert caller.endpoint.snapshot().limits.waiting["normal"] == 2
         await cancelled(second)
-        assert caller.endpoint.snapshot().waiting == 1
+        assert caller.endpoint.snapshot().limits.waiting["normal"] == 1
         assert (server.connections, len(server.requests)) == (1, 1)
         gate.set()
         await asyncio.gather(first, third)

@@ -1,6 +1,7 @@
 """A streamed reply through an endpoint: what is passed on, what is repeated, and how it ends."""
 
 import asyncio
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -34,6 +35,7 @@ from repertory.providers.messages import (
     UsageDelta,
 )
 from repertory.providers.settings import EndpointSettings
+from repertory.testing import FakeClock
 from tests.endpoint import Raw, ScriptedEndpoint, Status, Step, Streamed, chunk
 from tests.faulty.http import EVENTS, head
 from tests.faulty.http import chunk as chunked
@@ -256,6 +258,21 @@ async def test_a_stream_that_is_only_kept_alive_is_a_timeout() -> None:
             await begin(lm)
         await lm.close()
         await server.until_quiet()
+
+
+async def test_a_stream_that_always_has_more_ends_at_the_deadline_all_the_same() -> None:
+    clock, first_came = FakeClock(), asyncio.Event()
+    async with ScriptedEndpoint([Streamed((chunk(content="Pa"), *WHOLE[2:]), until=first_came)]) as server:
+        lm = Endpoint(EndpointSettings("qa", "m", server.url), clock=clock, hooks=Hooks(), rng=Random(1))
+        async with lm.stream(replace(ASK, deadline=clock.monotonic() + 60)) as deltas:
+            assert await anext(deltas) == TextDelta("Pa")
+            first_came.set()
+            for _ in range(20):
+                await asyncio.sleep(0)  # the server runs in the same loop: by then more has come
+            clock.advance(60)
+            with pytest.raises(DeadlineExceeded):
+                await anext(deltas)
+        await lm.close()
 
 
 async def test_a_reply_without_words_is_whole_all_the_same() -> None:

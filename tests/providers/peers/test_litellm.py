@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from repertory.errors import LMAuthError, LMError, LMRateLimited, LMRequestRejected, LMServerError
+from repertory.errors import LMAuthError, LMError, LMModelUnknown, LMRateLimited, LMRequestRejected, LMServerError
 from repertory.providers.endpoint import Endpoint
 from repertory.providers.messages import (
     Delta,
@@ -297,7 +297,7 @@ async def test_an_answer_that_the_proxy_cannot_read_is_a_server_error_although_i
     [
         (400, LMRequestRejected),
         (401, LMAuthError),
-        (404, LMRequestRejected),
+        (404, LMModelUnknown),
         (429, LMRateLimited),
         (500, LMServerError),
         (503, LMServerError),
