@@ -17,7 +17,7 @@ from repertory.providers.budget import BudgetSettings
 from repertory.providers.cache import ReplyCache
 from repertory.providers.endpoint import Endpoint
 from repertory.providers.limits import LimitSettings
-from repertory.providers.messages import LMRequest, Message
+from repertory.providers.messages import LMRequest, Message, Terms
 from repertory.providers.prices import Price
 from repertory.providers.settings import EndpointSettings
 from repertory.providers.wire import Quirks
@@ -26,7 +26,7 @@ from repertory.store import AccountLimit, MemoryLedger
 ARTICLE = "How to smash a home computer. An executive who froze his broken hard disk thinking it would be fixed "
 UNPAID = LMRequest((Message("system", "Name the topic."), Message("user", ARTICLE)), max_tokens=100)
 ACCOUNTS = ("run", "session", "key", "tenant", "global")
-REQUEST = replace(UNPAID, accounts=ACCOUNTS)
+REQUEST = replace(UNPAID, terms=Terms(accounts=ACCOUNTS))
 HEADERS = {"Content-Type": "application/json"}
 PATIENCE = 120.0  # seconds that a call may take, on either side
 BREAKER = BreakerSettings(slow_seconds=PATIENCE)

@@ -191,7 +191,7 @@ class BudgetStage:
 
     def bounded(self, request: LMRequest) -> LMRequest:
         """``request`` with the endpoint's bound of the reply, if accounts pay for it and it has none itself."""
-        if not request.accounts or request.max_tokens is not None or self.settings.max_tokens is None:
+        if not request.terms.accounts or request.max_tokens is not None or self.settings.max_tokens is None:
             return request
         return replace(request, max_tokens=self.settings.max_tokens)
 
@@ -205,10 +205,10 @@ class BudgetStage:
             ConfigError: There is no such account.
             StoreError: The reservation could not be written down.
         """
-        if not request.accounts:
+        if not request.terms.accounts:
             return None
         try:
-            reservation = await self.ledger.reserve(request.accounts, self.worst_case(request, body))
+            reservation = await self.ledger.reserve(request.terms.accounts, self.worst_case(request, body))
         except AmountUnknown as unknown:
             refusal = self._unbounded(request, body, unknown)
             self._tell_refusal(request, refusal)
@@ -233,11 +233,7 @@ class BudgetStage:
     def cost(self, request: LMRequest, usage: Usage) -> Decimal | None:
         """What a reply to ``request``, for which nobody had to reserve, has cost; None if nobody knows."""
         price = self.price()
-        if (
-            price is None
-            or not (usage.input_tokens or usage.output_tokens)
-            or not request.extra.keys() <= HARMLESS
-        ):
+        if price is None or not (usage.input_tokens or usage.output_tokens) or not _is_bounded(request):
             return None
         return in_dollars(price.of(usage, media=_has_media(request)))
 
@@ -263,7 +259,7 @@ class BudgetStage:
 
     def _tell_refusal(self, request: LMRequest, refusal: RepertoryError) -> None:
         if self._hooks:
-            self._hooks.emit(BudgetRefused(self._endpoint, request.accounts, refusal.code))
+            self._hooks.emit(BudgetRefused(self._endpoint, request.terms.accounts, refusal.code))
 
     def _unbounded(
         self, request: LMRequest, body: bytes, unknown: AmountUnknown

@@ -118,7 +118,7 @@ class ReplyCache:
     async def answer(self, key: str, request: LMRequest, ask: Ask) -> LMResponse:
         """Return the answer that is kept under ``key``, or that ``ask`` gives.
 
-        As ``request.cache`` says: ``use`` takes one that is fresh; ``refresh`` asks, and replaces it; ``bypass``
+        As the request's terms say: ``use`` takes one that is fresh; ``refresh`` asks, and replaces it; ``bypass``
         asks and has nothing to do with the cache.
 
         Equal calls at the same time are one, with the latest deadline of those who wait when the model is asked.
@@ -136,13 +136,13 @@ class ReplyCache:
             LMError: As ``ask`` raises.
         """
         self._check_open()
-        if request.cache == "bypass":
+        if request.terms.cache == "bypass":
             return await ask(request.deadline)
-        if request.cache == "use" and (kept := self._in_memory(key)) is not None:
+        if request.terms.cache == "use" and (kept := self._in_memory(key)) is not None:
             return kept
         while True:
             flight = self._flight(key, request, ask)
-            seat = flight.board(request.deadline, request.accounts)
+            seat = flight.board(request.deadline, request.terms.accounts)
             await flight.wait(seat)
             if flight.settles(seat):
                 response = flight.outcome(seat)
@@ -197,13 +197,13 @@ class ReplyCache:
         self._check_open()
         flight = self._flights.get(key)
         # Who wants a new answer cannot do with one that may come from the store.
-        if flight is not None and flight.open and (flight.refreshes or request.cache == "use"):
+        if flight is not None and flight.open and (flight.refreshes or request.terms.cache == "use"):
             self._joined += 1
             return flight
         flight = self._flights[key] = Flight(
             key,
-            request.accounts,
-            refreshes=request.cache == "refresh",
+            request.terms.accounts,
+            refreshes=request.terms.cache == "refresh",
             endpoint=self._endpoint,
             clock=self._clock,
             call=lambda flight: self._fly(flight, ask),

@@ -7,7 +7,6 @@ each other. Mappings are sorted: the order of their keys does not matter. 1, 1.0
 from collections.abc import Mapping
 from dataclasses import fields
 from hashlib import blake2b
-from typing import Final
 
 import orjson
 
@@ -25,16 +24,14 @@ from repertory.providers.messages import (
 
 FORM = 1  # of that text. Answers outlive the program: a place that changes its meaning makes it another form
 DIGEST = 32  # bytes; callers share answers, so nobody may be able to find a request that gets another's
-NOT_ASKED: Final = frozenset(
-    {"deadline", "caller", "priority", "sticky", "accounts", "cache", "allow_stale"}
-)  # fields of ``LMRequest`` that cannot change the answer
 NAMED_DEPTH = 5  # steps into a value that an error leads to what is wrong with it
 
 
 def cache_key(request: LMRequest, identity: str) -> str:
     """Return the key of the answers that the endpoint ``identity`` gives to ``request``, in hexadecimal.
 
-    Left out is what says who waits for it, pays for it and keeps it: ``NOT_ASKED`` and ``Message.cache``.
+    Left out is what says who waits for it, pays for it and keeps it: the deadline, the terms but for their
+    ``rollout``, and ``Message.cache``.
 
     Args:
         request: What is asked.
@@ -62,7 +59,7 @@ def cache_key(request: LMRequest, identity: str) -> str:
         request.top_logprobs,
         None if thinking is None else (thinking.effort, thinking.tokens),
         request.extra,
-        request.rollout,
+        request.terms.rollout,
     )
     try:
         text = orjson.dumps(form, _mapping, orjson.OPT_SORT_KEYS)
@@ -100,7 +97,8 @@ def _mapping(value: object) -> dict[object, object]:
 
 
 def _unspeakable(request: LMRequest, reason: str) -> LMRequestRejected:
-    form = {each.name: getattr(request, each.name) for each in fields(LMRequest) if each.name not in NOT_ASKED}
+    form = {each.name: getattr(request, each.name) for each in fields(LMRequest) if each.name != "terms"}
+    form["terms.rollout"] = request.terms.rollout
     form["messages"] = [{"role": turn.role, "content": _content(turn)} for turn in request.messages]
     where = next((found for name, value in form.items() if (found := _where(value, name))), "request")
     return LMRequestRejected(

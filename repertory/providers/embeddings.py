@@ -6,7 +6,7 @@ from typing import Protocol
 
 from repertory.errors import LMRequestRejected
 from repertory.providers.failures import Peer
-from repertory.providers.messages import Priority, Usage
+from repertory.providers.messages import TERMS, Terms, Usage
 
 Vector = tuple[float, ...]
 
@@ -23,9 +23,7 @@ class EmbedRequest:
     texts: tuple[str, ...]
     dimensions: int | None = None
     deadline: float | None = None
-    caller: str = ""
-    priority: Priority = "normal"
-    accounts: tuple[str, ...] = ()
+    terms: Terms = TERMS
 
     def __post_init__(self) -> None:
         if not self.texts:

@@ -78,14 +78,14 @@ class Gate:
             EndpointOverloaded, DeadlineExceeded: It cannot be made in time.
             CircuitOpen: It must not be made.
         """
-        request, limits = call.request, self.limits
+        limits, terms = self.limits, call.request.terms
         self.breaker.check()  # before anything is held: who would be refused anyway need not wait
-        hold = await self.budget.reserve(request, call.body)
+        hold = await self.budget.reserve(call.request, call.body)
         turn: Turn | None = None
         try:
-            turn = limits.try_acquire(request.caller, request.priority, call.tokens)
+            turn = limits.try_acquire(terms.caller, terms.priority, call.tokens)
             if turn is None:
-                turn = await limits.acquire(call.deadline, request.caller, request.priority, call.tokens)
+                turn = await limits.acquire(call.deadline, terms.caller, terms.priority, call.tokens)
             started = self._clock.monotonic()
             if call.deadline <= started:
                 raise DeadlineExceeded(f"{self._name}: the deadline passed before the call was made")

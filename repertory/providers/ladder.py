@@ -104,7 +104,7 @@ class Ladder:
     def _hurried(self) -> LMRequest:
         """The request, with less time while something stands behind the candidate handed out last."""
         request, deadline = self.request, self.request.deadline
-        if deadline is None or (self._place == len(self._ranked) and not request.allow_stale):
+        if deadline is None or (self._place == len(self._ranked) and not request.terms.allow_stale):
             return request
         now = self._clock.monotonic()
         return replace(request, deadline=now + self._share * (deadline - now))

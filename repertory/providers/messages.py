@@ -174,6 +174,34 @@ class Thinking:
 
 
 @dataclass(frozen=True, slots=True)
+class Terms:
+    """On what terms a model is asked: what the stages of an endpoint and a route go by, and the model never sees.
+
+    Attributes:
+        caller: On whose behalf: callers take turns where an endpoint has a queue.
+        priority: Which calls come first there.
+        sticky: Requests with the same text go to the same endpoint of a route as long as that is well; "" leaves
+            it to the route.
+        accounts: The budgets that pay for the call, all of them or none.
+        cache: Whether an answer given before will do: ``use`` one, ``refresh`` it, or ``bypass`` the cache.
+        rollout: Sets requests apart that are otherwise the same, so that the cache answers each by itself.
+        allow_stale: Whether an answer that is too old will do where no endpoint gives a new one.
+    """
+
+    caller: str = ""
+    priority: Priority = "normal"
+    sticky: str = ""
+    accounts: tuple[str, ...] = ()
+    cache: CacheUse = "use"
+    rollout: str = ""
+    allow_stale: bool = False
+
+
+TERMS = Terms()
+"""Nobody in particular asks, and nobody pays."""
+
+
+@dataclass(frozen=True, slots=True)
 class LMRequest:
     """One call to a language model.
 
@@ -197,14 +225,7 @@ class LMRequest:
             chosen one's, None none.
         thinking: How much to think before the answer; None leaves it to the endpoint.
         extra: Fields of the provider's own, laid over the body as they are.
-        caller: On whose behalf it is asked: callers take turns where an endpoint has a queue.
-        priority: Which calls come first there.
-        sticky: Requests with the same text go to the same endpoint of a route as long as that is well; "" leaves
-            it to the route.
-        accounts: The budgets that pay for the call, all of them or none.
-        cache: Whether an answer given before will do: ``use`` one, ``refresh`` it, or ``bypass`` the cache.
-        rollout: Sets requests apart that are otherwise the same, so that the cache answers each by itself.
-        allow_stale: Whether an answer that is too old will do where no endpoint gives a new one.
+        terms: On whose behalf it is asked, who pays, and whether an old answer will do.
     """
 
     messages: tuple[Message, ...]
@@ -223,13 +244,7 @@ class LMRequest:
     top_logprobs: int | None = None
     thinking: Thinking | None = None
     extra: Mapping[str, object] = field(default_factory=dict)
-    caller: str = ""
-    priority: Priority = "normal"
-    sticky: str = ""
-    accounts: tuple[str, ...] = ()
-    cache: CacheUse = "use"
-    rollout: str = ""
-    allow_stale: bool = False
+    terms: Terms = TERMS
 
 
 @dataclass(frozen=True, slots=True)

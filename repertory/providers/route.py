@@ -254,7 +254,7 @@ class Route:
     async def _old(self, ladder: Ladder) -> LMResponse:
         """An answer given before, if the request allows one; without one, raise why there is no new one."""
         failure, request = ladder.end(), ladder.request
-        if request.allow_stale:
+        if request.terms.allow_stale:
             for candidate in self._candidates:
                 response = await candidate.stale(request)
                 if response is not None:

@@ -28,6 +28,7 @@ from repertory.providers.messages import (
     MediaPart,
     Message,
     ReasoningPart,
+    Terms,
     TextPart,
     Thinking,
     TokenLogprob,
@@ -93,7 +94,7 @@ REQUESTS = builds(
     top_logprobs=SMALL_NUMBERS,
     thinking=none() | builds(Thinking, none() | just("low"), SMALL_NUMBERS),
     extra=SCHEMAS,
-    rollout=WORDS,
+    terms=builds(Terms, rollout=WORDS),
 )
 
 LOGPROBS = lists(

@@ -11,6 +11,7 @@ from repertory.errors import (
     LMAuthError,
     LMError,
     LMRateLimited,
+    LMModelUnknown,
     LMReplyMalformed,
     LMRequestRejected,
     LMServerError,
@@ -33,6 +34,7 @@ FAILURES = [
 ]
 NO_SIGNS = [
     LMRequestRejected("bad request"),
+    LMModelUnknown("no such model"),
     LMRateLimited("slow down"),
     CircuitOpen("not called"),
     EndpointOverloaded("not called"),

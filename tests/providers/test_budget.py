@@ -31,7 +31,7 @@ from repertory.providers.budget import (
     outcome_of,
     worst_case,
 )
-from repertory.providers.messages import LMRequest, MediaPart, Message, TextPart, ToolDefinition, Usage
+from repertory.providers.messages import LMRequest, MediaPart, Message, Terms, TextPart, ToolDefinition, Usage
 from repertory.providers.prices import FREE, Price
 from repertory.providers.wire import Quirks
 from repertory.store import AccountLimit, Amount, MemoryLedger, WorstCase
@@ -44,7 +44,11 @@ PICTURE = MediaPart("image", "image/png", b"12345")
 
 
 def request(**changes: Any) -> LMRequest:
-    given: dict[str, Any] = {"messages": (Message("user", "Hello"),), "max_tokens": 100, "accounts": ("a",)}
+    given: dict[str, Any] = {
+        "messages": (Message("user", "Hello"),),
+        "max_tokens": 100,
+        "terms": Terms(accounts=("a",)),
+    }
     return LMRequest(**given | changes)
 
 
@@ -203,7 +207,7 @@ async def test_a_hold_ends_once_however_often_it_is_told(facts: Mapping[str, Any
 
 async def test_a_request_that_names_no_accounts_reserves_nothing() -> None:
     stage = await a_stage(AccountLimit(0, 0))
-    assert await stage.reserve(request(accounts=()), b"x" * 100) is None
+    assert await stage.reserve(request(terms=Terms()), b"x" * 100) is None
 
 
 async def test_every_reply_asked_for_is_reserved() -> None:
@@ -244,7 +248,7 @@ async def test_a_reply_without_bound_is_refused_with_a_remedy(limit: AccountLimi
     stage = await a_stage(limit, price=PRICE)
     with pytest.raises(LMRequestRejected, match="max_tokens is not set") as caught:
         await stage.reserve(request(max_tokens=None), b"")
-    assert "budget_max_tokens" in str(caught.value.hint)
+    assert "max_tokens of the endpoint's budget" in str(caught.value.hint)
     assert ("call_cap" in str(caught.value.hint)) == (limit is MONEY)
     assert (await stage.ledger.balance("a")).reservations == 0
 
@@ -253,7 +257,7 @@ async def test_the_endpoints_own_bound_is_sent_where_the_caller_has_none() -> No
     stage = await a_stage(MONEY, price=PRICE, max_tokens=30)
     assert stage.bounded(request(max_tokens=None)).max_tokens == 30
     assert stage.bounded(request()).max_tokens == 100
-    assert stage.bounded(request(max_tokens=None, accounts=())).max_tokens is None
+    assert stage.bounded(request(max_tokens=None, terms=Terms())).max_tokens is None
 
 
 async def test_an_account_without_limit_pays_for_anything_and_counts_what_is_known() -> None:
@@ -336,7 +340,7 @@ def test_no_field_that_bounds_or_prices_a_call_counts_as_harmless() -> None:
 async def test_an_account_that_nobody_made_is_named() -> None:
     stage = await a_stage(MONEY, price=PRICE)
     with pytest.raises(ConfigError, match="'b': there is no such account"):
-        await stage.reserve(request(accounts=("a", "b")), body_of(request()))
+        await stage.reserve(request(terms=Terms(accounts=("a", "b"))), body_of(request()))
 
 
 async def test_a_price_is_that_of_the_time_at_which_the_call_is_over() -> None:

@@ -16,14 +16,14 @@ from repertory.events import Hooks
 from repertory.providers.cache import Ask, CacheSettings, CacheSnapshot, ReplyCache
 from repertory.providers.cache_key import cache_key
 from repertory.providers.endpoint import Endpoint
-from repertory.providers.messages import Choice, LMRequest, LMResponse, Message, Usage
+from repertory.providers.messages import Choice, LMRequest, LMResponse, Message, Terms, Usage
 from repertory.providers.settings import EndpointSettings
 from repertory.testing import FakeClock
 from tests.endpoint import Hang, ScriptedEndpoint
 
 HELLO = LMRequest((Message("user", "hello"),))
-REFRESH = replace(HELLO, cache="refresh")
-BYPASS = replace(HELLO, cache="bypass")
+REFRESH = replace(HELLO, terms=Terms(cache="refresh"))
+BYPASS = replace(HELLO, terms=Terms(cache="bypass"))
 
 
 def reply(text: str = "hi", **fields: Any) -> LMResponse:

@@ -19,7 +19,7 @@ from repertory.errors import (
     RepertoryError,
 )
 from repertory.providers.cache import CacheSettings, ReplyCache
-from repertory.providers.messages import LMRequest, LMResponse, Message, Usage
+from repertory.providers.messages import LMRequest, LMResponse, Message, Terms, Usage
 from tests.virtual_time import LoopClock, run_in_virtual_time
 
 HELLO = LMRequest((Message("user", "hello"),))
@@ -53,7 +53,7 @@ def cache() -> ReplyCache:
 
 
 def by(deadline: float | None, *accounts: str) -> LMRequest:
-    return replace(HELLO, deadline=deadline, accounts=accounts)
+    return replace(HELLO, deadline=deadline, terms=Terms(accounts=accounts))
 
 
 async def told(call: Coroutine[Any, Any, LMResponse], comes: float = 0.0) -> tuple[str, float]:
@@ -321,7 +321,7 @@ def test_whatever_comes_each_caller_has_one_outcome_in_time_and_nothing_is_left(
                     under_way[key] -= 1
 
             deadline = None if patience is None else loop.time() + patience
-            request = replace(HELLO, deadline=deadline, cache="refresh" if fresh else "use")
+            request = replace(HELLO, deadline=deadline, terms=Terms(cache="refresh" if fresh else "use"))
             work = asyncio.ensure_future(subject.answer(key, request, ask))
             await asyncio.wait([work], timeout=leaves)
             if not work.done():

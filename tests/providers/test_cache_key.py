@@ -9,12 +9,13 @@ from hypothesis.strategies import DataObject
 from hypothesis.strategies import data as draws
 
 from repertory.errors import LMRequestRejected
-from repertory.providers.cache_key import NOT_ASKED, cache_key
+from repertory.providers.cache_key import cache_key
 from repertory.providers.messages import (
     LMRequest,
     MediaPart,
     Message,
     ReasoningPart,
+    Terms,
     TextPart,
     Thinking,
     ToolCallPart,
@@ -56,10 +57,10 @@ ASKED: dict[str, Any] = {
     "top_logprobs": 2,
     "thinking": Thinking("low"),
     "extra": {"user": "x"},
-    "rollout": "2",
+    "terms": Terms(rollout="2"),
 }
-ASIDE: dict[str, Any] = {
-    "deadline": 5.0,
+ASIDE: dict[str, Any] = {"deadline": 5.0}
+TERMS_ASIDE: dict[str, Any] = {
     "caller": "me",
     "priority": "batch",
     "sticky": "x",
@@ -81,7 +82,7 @@ PARTS: list[tuple[Any, dict[str, Any]]] = [
 
 def test_of_every_field_of_a_request_it_is_decided_whether_it_makes_another_question() -> None:
     assert {each.name for each in fields(LMRequest)} == ASKED.keys() | ASIDE.keys()
-    assert ASIDE.keys() == NOT_ASKED
+    assert {each.name for each in fields(Terms)} == {"rollout"} | TERMS_ASIDE.keys()
 
 
 @pytest.mark.parametrize("name", ASKED)
@@ -90,8 +91,13 @@ def test_what_can_change_the_answer_makes_another_key(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ASIDE)
-def test_who_asks_and_pays_makes_no_other_key(name: str) -> None:
+def test_how_long_a_caller_waits_makes_no_other_key(name: str) -> None:
     assert key(replace(HELLO, **{name: ASIDE[name]})) == key(HELLO)
+
+
+@pytest.mark.parametrize("name", TERMS_ASIDE)
+def test_who_asks_and_pays_makes_no_other_key(name: str) -> None:
+    assert key(replace(HELLO, terms=Terms(**{name: TERMS_ASIDE[name]}))) == key(HELLO)
 
 
 @pytest.mark.parametrize(("part", "others"), PARTS, ids=[type(part).__name__ for part, _ in PARTS])
@@ -154,7 +160,7 @@ def test_values_of_different_types_are_different() -> None:
         (with_extra(a=2**64), r"extra\.a: Integer exceeds 64-bit range"),
         (replace(HELLO, seed=-(2**63) - 1), r"seed: Integer exceeds 64-bit range"),
         (replace(HELLO, response_schema={"a": object()}), r"response_schema\.a: .*object"),
-        (replace(HELLO, rollout="\ud800"), r"rollout: str is not valid UTF-8"),
+        (replace(HELLO, terms=Terms(rollout="\ud800")), r"terms.rollout: str is not valid UTF-8"),
         (
             LMRequest((Message("user", "ok"), Message("user", "\ud800"))),
             r"messages\[1\]\.content: str is not valid",
@@ -194,7 +200,7 @@ def meaning(value: object) -> object:
     if isinstance(value, list | tuple):
         return "list", tuple(map(meaning, value))
     if is_dataclass(value) and not isinstance(value, type):
-        aside = ASIDE if isinstance(value, LMRequest) else {"cache"} if isinstance(value, Message) else ()
+        aside = {LMRequest: ASIDE.keys(), Terms: TERMS_ASIDE.keys(), Message: {"cache"}}.get(type(value), set())
         named = [
             (each.name, meaning(getattr(value, each.name))) for each in fields(value) if each.name not in aside
         ]

@@ -13,7 +13,7 @@ from repertory.errors import DeadlineExceeded, StoreError
 from repertory.events import CacheStoreFailed, Event, Hooks
 from repertory.providers.cache import Ask, CacheSettings, ReplyCache
 from repertory.providers.cache_store import PATIENCE, PAUSE, PRUNING
-from repertory.providers.messages import LMRequest, LMResponse, Message, Usage
+from repertory.providers.messages import LMRequest, LMResponse, Message, Terms, Usage
 from repertory.store import Replies, ReplyTable, Store, StoredReply
 from repertory.store.tables import lm_replies
 from repertory.testing import FakeClock
@@ -164,13 +164,13 @@ async def test_a_refresh_does_not_read_the_store_but_writes_it(
     clock: FakeClock, shelf: Shelf, cache: ReplyCache
 ) -> None:
     await cache.answer("k", HELLO, saying("old"))
-    await cache.answer("k", replace(HELLO, cache="refresh"), saying("new"))
+    await cache.answer("k", replace(HELLO, terms=Terms(cache="refresh")), saying("new"))
     assert shelf.gets == 1
     assert await over(shelf, clock).answer("k", HELLO, nobody) == kept("new")
 
 
 async def test_a_bypass_touches_no_store(shelf: Shelf, cache: ReplyCache) -> None:
-    await cache.answer("k", replace(HELLO, cache="bypass"), saying("hi"))
+    await cache.answer("k", replace(HELLO, terms=Terms(cache="bypass")), saying("hi"))
     assert (shelf.gets, shelf.puts) == (0, 0)
 
 
@@ -191,7 +191,7 @@ async def test_what_a_slow_store_brings_does_not_replace_a_refreshed_answer(
     shelf.get = get  # type: ignore[method-assign]
     slow = asyncio.ensure_future(fresh.answer("k", HELLO, nobody))
     await reading.wait()
-    await fresh.answer("k", replace(HELLO, cache="refresh"), saying("new"))
+    await fresh.answer("k", replace(HELLO, terms=Terms(cache="refresh")), saying("new"))
     go_on.set()
     assert await slow == kept("old")
     assert await fresh.answer("k", HELLO, nobody) == kept("new")
@@ -267,7 +267,7 @@ async def test_a_closed_store_fails_no_call(store: Store, clock: FakeClock, even
     cache = over(ReplyTable(store), clock, events)
     await store.close()
     assert await cache.answer("k", HELLO, saying("hi")) == reply()
-    assert await cache.answer("k", replace(HELLO, cache="refresh"), saying("hi")) == reply()
+    assert await cache.answer("k", replace(HELLO, terms=Terms(cache="refresh")), saying("hi")) == reply()
     assert len(events) == 1
     await cache.close()
 

@@ -24,7 +24,7 @@ from repertory.providers.embeddings import (
 )
 from repertory.providers.failures import Peer, error_from
 from repertory.providers.local import LocalModelSettings, LocalServerProcess
-from repertory.providers.messages import Usage
+from repertory.providers.messages import Terms, Usage
 from repertory.providers.transport import HttpTransport
 from tests.endpoint import Raw, ScriptedEndpoint
 
@@ -124,9 +124,9 @@ def test_bytes_that_are_no_answer_are_named(protocol: EmbeddingProtocol, body: b
 
 @given(texts=lists(text(min_size=1), min_size=1, max_size=20), most=integers(1, 8))
 def test_batches_hold_every_text_in_order(texts: list[str], most: int) -> None:
-    parts = batches(EmbedRequest(tuple(texts), caller="c"), most)
+    parts = batches(EmbedRequest(tuple(texts), terms=Terms(caller="c")), most)
     assert [each for part in parts for each in part.texts] == texts
-    assert all(len(part.texts) <= most and part.caller == "c" for part in parts)
+    assert all(len(part.texts) <= most and part.terms.caller == "c" for part in parts)
     answers = [EmbedResponse(tuple((float(len(each)),) for each in part.texts), Usage(1), "m") for part in parts]
     assert joined(answers) == EmbedResponse(tuple((float(len(each)),) for each in texts), Usage(len(parts)), "m")
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from repertory.errors import ConfigError
-from repertory.providers.messages import LMRequest, ToolDefinition
+from repertory.providers.messages import LMRequest, Terms, ToolDefinition
 from repertory.providers.policies import Fallback, Hedged
 from repertory.providers.policies.hedged import MOST_SAVED, HedgeBudget, Hedging
 from repertory.providers.policies.latency_window import LatencyWindow
@@ -111,10 +111,10 @@ def test_calls_cut_off_late_keep_the_quantile_from_sinking_and_those_cut_off_ear
     [
         (ASK, True),
         (replace(ASK, tools=(ToolDefinition("pay", "Pays.", {"type": "object"}),)), True),
-        (replace(ASK, cache="refresh"), True),
-        (replace(ASK, cache="bypass"), False),
+        (replace(ASK, terms=Terms(cache="refresh")), True),
+        (replace(ASK, terms=Terms(cache="bypass")), False),
         (replace(ASK, extra={"store": True}), False),
-        (replace(ASK, priority="batch"), False),
+        (replace(ASK, terms=Terms(priority="batch")), False),
     ],
     ids=["plain", "tools of the caller", "refresh", "bypass", "extra", "batch"],
 )

@@ -26,6 +26,7 @@ from repertory.errors import (
     RuntimeClosed,
 )
 from repertory.providers.ladder import Ladder
+from repertory.providers.messages import Terms
 from repertory.testing import FakeClock
 from tests.providers.stand_in import ASK, StandIn
 
@@ -107,7 +108,7 @@ def test_a_share_leaves_time_for_those_behind(clock: FakeClock) -> None:
 
 
 def test_an_old_answer_stands_behind_the_last_one_too(clock: FakeClock) -> None:
-    asked = replace(ASK, deadline=clock.monotonic() + 8, allow_stale=True)
+    asked = replace(ASK, deadline=clock.monotonic() + 8, terms=Terms(allow_stale=True))
     way = Ladder(asked, (FIRST,), 0.5, clock)
     way.next()
     assert way.asked.deadline == clock.monotonic() + 4

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from repertory.errors import ConfigError
+from repertory.providers.messages import Terms
 from repertory.providers.policies import Cheapest, Fallback, Hedged, LeastLatency, Order, Policy, Weighted
 from repertory.providers.policies.least_latency import PeakEwma
 from repertory.providers.policies.sticky import Homes
@@ -56,7 +57,9 @@ def test_every_candidate_is_in_the_order_once_and_those_that_can_answer_come_fir
     decider = order(policy, seed=data.draw(st.integers(0, 99)))
     for _ in range(data.draw(st.integers(1, 8))):
         listed = data.draw(candidates)
-        ranked = list(decider.rank(replace(ASK, sticky=data.draw(st.sampled_from(["", "k1", "k2"]))), listed))
+        ranked = list(
+            decider.rank(replace(ASK, terms=Terms(sticky=data.draw(st.sampled_from(["", "k1", "k2"])))), listed)
+        )
         assert sorted(each.name for each in ranked) == list(NAMES)
         if not isinstance(policy, Fallback):
             able = [is_able(each) for each in ranked]  # type: ignore[arg-type]  # they are the stand-ins given
@@ -65,7 +68,7 @@ def test_every_candidate_is_in_the_order_once_and_those_that_can_answer_come_fir
 
 def test_fallback_keeps_the_list_whatever_is_in_the_way() -> None:
     listed = [StandIn("a", blocked="open"), StandIn("b", unfit=True), StandIn("c")]
-    assert list(order(Fallback()).rank(replace(ASK, sticky="k"), listed)) == listed
+    assert list(order(Fallback()).rank(replace(ASK, terms=Terms(sticky="k")), listed)) == listed
 
 
 # --- weighted ------------------------------------------------------------------------------------------------
@@ -115,7 +118,7 @@ def test_a_sticky_request_is_nobodys_turn() -> None:
     firsts = []
     for _ in range(6):
         firsts.append(decider.rank(ASK, listed)[0].name)
-        decider.rank(replace(ASK, sticky="k"), listed)
+        decider.rank(replace(ASK, terms=Terms(sticky="k")), listed)
     assert firsts == ["a", "b"] * 3
 
 
@@ -168,7 +171,7 @@ def test_a_key_has_the_same_home_in_every_process() -> None:
 def test_a_sticky_request_goes_home_first_and_elsewhere_only_while_home_is_in_the_way(policy: Policy) -> None:
     listed = [StandIn(name, cost=number) for number, name in enumerate("abc")]
     decider = order(policy, "abc")
-    ask = replace(ASK, sticky="user 7")
+    ask = replace(ASK, terms=Terms(sticky="user 7"))
     firsts = {decider.rank(ask, listed)[0].name for _ in range(20)}
     assert len(firsts) == 1
     resident = next(each for each in listed if each.name in firsts)

@@ -33,6 +33,7 @@ from repertory.providers.messages import (
     LMResponse,
     ReasoningDelta,
     ReasoningPart,
+    Terms,
     TextDelta,
     TextPart,
     ToolCallDelta,
@@ -69,7 +70,7 @@ def watched(*candidates: Candidate, policy: Policy | None = None) -> tuple[Route
 
 
 async def deltas(lm: Route, allow_stale: bool = False) -> list[Delta]:
-    async with lm.stream(replace(ASK, allow_stale=allow_stale)) as coming:
+    async with lm.stream(replace(ASK, terms=Terms(allow_stale=allow_stale))) as coming:
         return [delta async for delta in coming]
 
 
@@ -103,7 +104,9 @@ async def test_a_failure_that_another_cannot_mend_is_raised_at_once(final: BaseE
     b = StandIn("b")
     lm = route(StandIn("a", final), b)
     with pytest.raises(type(final)) as raised:
-        await (deltas(lm, allow_stale=True) if streams else lm.complete(replace(ASK, allow_stale=True)))
+        await (
+            deltas(lm, allow_stale=True) if streams else lm.complete(replace(ASK, terms=Terms(allow_stale=True)))
+        )
     assert raised.value is final
     assert b.asked == []
 
@@ -124,7 +127,7 @@ async def test_an_old_answer_is_given_if_the_caller_allows_it_and_nobody_has_a_n
     if streams:
         assert (await deltas(lm, allow_stale=True))[-1] == End(OLD)
     else:
-        assert await lm.complete(replace(ASK, allow_stale=True)) is OLD
+        assert await lm.complete(replace(ASK, terms=Terms(allow_stale=True))) is OLD
     assert events[-1] == StaleServed("qa", "b", "lm_server_error")
     snapshot = lm.snapshot()
     assert (snapshot.stale, snapshot.failures) == (1, 0)
@@ -136,12 +139,12 @@ async def test_an_old_answer_is_not_given_unasked_nor_before_all_have_failed() -
     with pytest.raises(LMServerError):
         await lm.complete(ASK)
     b.deed = "a new answer"
-    assert (await lm.complete(replace(ASK, allow_stale=True))).text == "a new answer"
+    assert (await lm.complete(replace(ASK, terms=Terms(allow_stale=True)))).text == "a new answer"
 
 
 async def test_without_an_old_answer_the_failure_is_raised() -> None:
     with pytest.raises(LMServerError):
-        await route(StandIn("a", DOWN)).complete(replace(ASK, allow_stale=True))
+        await route(StandIn("a", DOWN)).complete(replace(ASK, terms=Terms(allow_stale=True)))
 
 
 async def test_an_old_answer_streams_as_if_it_came_now() -> None:

@@ -10,7 +10,6 @@ import pytest
 from pydantic import SecretStr
 
 from repertory.errors import ConfigError, LMAuthError, LMConnectionError
-from repertory.providers import transport as transport_module
 from repertory.providers.transport import HttpTransport
 from repertory.providers.transport_settings import TransportSettings
 from tests.endpoint import Reply, ScriptedEndpoint
@@ -225,10 +224,7 @@ def test_words_that_only_contain_a_secrets_name_are_plain() -> None:
 
 
 class Connections:
-    """A server that answers the first request of a connection and closes it, silently, at the second.
-
-    To its client that is the same as a server that closed it a moment before the request came.
-    """
+    """A server that answers the first request of a connection and closes it, silently, at the second."""
 
     def __init__(self, answers: int = 1) -> None:
         self.opened = 0
@@ -258,67 +254,14 @@ async def serving(connections: Connections) -> AsyncIterator[str]:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_a_kept_connection_that_was_closed_fails_no_call(stream: bool) -> None:
+async def test_a_request_cut_off_on_a_kept_connection_is_sent_once(stream: bool) -> None:
+    """Nobody knows whether the peer had taken it: sending it again is for those who can pay for it twice."""
     async with serving(connections := Connections()) as url:
         transport = HttpTransport(url)
         await transport.post(PATH, b"{}", timeout=10)
-        if stream:
-            answer = await transport.open(PATH, b"{}", timeout=10)
-            assert await answer.read_all(10) == b"{}"
-            answer.close()
-        else:
-            assert (await transport.post(PATH, b"{}", timeout=10))[2] == b"{}"
-        assert (connections.opened, connections.requests) == (2, 3)
+        send = transport.open if stream else transport.post
+        with pytest.raises(LMConnectionError) as cut:
+            await send(PATH, b"{}", timeout=10)
+        assert not cut.value.unsent
+        assert (connections.opened, connections.requests) == (1, 2)
         await transport.close()
-
-
-async def test_a_new_connection_that_is_closed_is_a_failure() -> None:
-    async with serving(connections := Connections(answers=0)) as url:
-        transport = HttpTransport(url)
-        with pytest.raises(LMConnectionError, match="ServerDisconnected"):
-            await transport.post(PATH, b"{}", timeout=10)
-        assert connections.opened == 1
-        await transport.close()
-
-
-async def test_what_took_long_was_perhaps_begun_and_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport_module, "STALE_WITHIN", -1.0)
-    async with serving(connections := Connections()) as url:
-        transport = HttpTransport(url)
-        await transport.post(PATH, b"{}", timeout=10)
-        with pytest.raises(LMConnectionError, match="ServerDisconnected"):
-            await transport.post(PATH, b"{}", timeout=10)
-        assert connections.opened == 1
-        await transport.close()
-
-
-async def test_many_kept_connections_closed_at_once_fail_no_call() -> None:
-    async with serving(connections := Connections()) as url:
-        transport = HttpTransport(url)
-        for _ in range(2):
-            answers = await asyncio.gather(*(transport.post(PATH, b"{}", timeout=10) for _ in range(20)))
-            assert [status for status, _, _ in answers] == [200] * 20
-        assert connections.opened >= 40
-        await transport.close()
-
-
-async def test_a_large_body_is_sent_whole_the_second_time() -> None:
-    large = b'"' + b"x" * 2 * 2**20 + b'"'
-    bodies: list[bytes] = []
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        first = not bodies
-        await reader.readuntil(b"\r\n\r\n")
-        bodies.append(await reader.readexactly(2 if first else len(large)))
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
-        if first:
-            await reader.readuntil(b"\r\n\r\n")
-        writer.close()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=2**23)
-    transport = HttpTransport(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
-    await transport.post(PATH, b"{}", timeout=10)
-    await transport.post(PATH, large, timeout=10)
-    await transport.close()
-    server.close()
-    assert bodies == [b"{}", large]

@@ -31,7 +31,7 @@ class ByCost(Order):
         """Those that can answer, the cheapest first; then the others as listed."""
         able, others = parted(request, candidates)
         able.sort(key=lambda each: _cost(each, request))
-        home = self.homes.of(request.sticky, able) if request.sticky else None
+        home = self.homes.of(request.terms.sticky, able) if request.terms.sticky else None
         return [*(led_by(home, able) if home is not None else able), *others]
 
 

@@ -130,4 +130,4 @@ def repeatable(request: LMRequest) -> bool:
     But what ``extra`` asks for nobody here knows: it may store the reply, or have tools called over there. Who
     bypasses the cache wants one call made, and counted as one; and nobody waits for a batch.
     """
-    return not request.extra and request.cache != "bypass" and request.priority != "batch"
+    return not request.extra and request.terms.cache != "bypass" and request.terms.priority != "batch"

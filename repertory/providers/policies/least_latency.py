@@ -113,7 +113,7 @@ class ByWait(Order):
     def rank(self, request: LMRequest, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
         """The two drawn, the shorter wait first; then the others that can answer as listed; then the rest."""
         able, others = parted(request, candidates)
-        home = self.homes.of(request.sticky, able) if request.sticky else None
+        home = self.homes.of(request.terms.sticky, able) if request.terms.sticky else None
         if home is not None:
             able.remove(home)
             return [home, *self._drawn_first(able), *others]

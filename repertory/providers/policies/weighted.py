@@ -93,8 +93,8 @@ class ByTurns(Order):
     def rank(self, request: LMRequest, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
         """Whose turn it is; then the others that can answer as listed; then the rest."""
         able, others = parted(request, candidates)
-        if request.sticky:
-            first = self.homes.of(request.sticky, able)
+        if request.terms.sticky:
+            first = self.homes.of(request.terms.sticky, able)
         else:
             name = self.turns.turn([each.name for each in able])
             first = next((each for each in able if each.name == name), None)
