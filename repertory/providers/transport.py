@@ -8,6 +8,7 @@ import asyncio
 import io
 import math
 import os
+import re
 from collections.abc import Callable, Mapping
 from typing import Final, TypeAlias
 
@@ -33,6 +34,7 @@ USUAL: Final = TransportSettings()
 NOT_UP_RETRY = 0.25  # seconds until an endpoint that is just starting is worth asking again
 # Above this aiohttp warns that sending plain bytes holds up the loop, and wants a file to read pieces from.
 WHOLE_BODY = 2**20
+QUOTE = re.compile(r"b?['\"]")  # where the words of aiohttp's parser end and the peer's begin
 
 
 class HttpTransport:
@@ -233,7 +235,9 @@ class HttpTransport:
             case aiohttp.ClientHttpProxyError():
                 return self._proxy_error(fault.status)
             case aiohttp.ClientResponseError():
-                return LMReplyMalformed(f"{name}: its answer is not HTTP: {fault.message}", endpoint=name)
+                # Only the parser's own words: the bytes that it quotes after them may hold the key.
+                words = " ".join(QUOTE.split(fault.message)[0].split()).rstrip(":")
+                return LMReplyMalformed(f"{name}: its answer is not HTTP: {words}", endpoint=name)
             case aiohttp.ClientConnectorCertificateError():
                 reason = getattr(fault.certificate_error, "verify_message", "") or "it does not fit"
                 hint = "If its authority is your own, name it: ca_file = PEM-FILE"
