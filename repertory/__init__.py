@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         Predict,
         Prediction,
     )
+    from repertory.providers.messages import Terms
     from repertory.runtime.config import RuntimeConfig, load_config
     from repertory.runtime.deployment import Deployment, Run
     from repertory.runtime.runtime import Runtime
@@ -85,6 +86,7 @@ _HOMES = {
     "Score": "repertory.signatures",
     "Signature": "repertory.signatures",
     "Similarity": "repertory.signatures",
+    "Terms": "repertory.providers.messages",
     "TokenUsage": "repertory.signatures",
     "Tool": "repertory.signatures",
     "ToolCall": "repertory.signatures",
@@ -127,6 +129,7 @@ __all__ = [
     "Score",
     "Signature",
     "Similarity",
+    "Terms",
     "TokenUsage",
     "Tool",
     "ToolCall",

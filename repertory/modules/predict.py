@@ -17,7 +17,7 @@ from repertory.modules.parameters import Parameters
 from repertory.modules.prediction import Prediction
 from repertory.modules.trace import AskedAgain, TraceEntry
 from repertory.providers.lm import LM
-from repertory.providers.messages import LMRequest, Message, SchemaDialect, Usage
+from repertory.providers.messages import TERMS, LMRequest, Message, SchemaDialect, Terms, Usage
 from repertory.signatures import CompiledSignature, Signature, compile_signature
 
 
@@ -137,11 +137,13 @@ class Predict(Module):
         demos: Sequence[Mapping[str, Any]] | None = None,
         *,
         deadline: float | None = None,
+        terms: Terms = TERMS,
     ) -> Prediction:
         """Ask ``lm``: validated ``inputs`` to a prediction. Raises as ``__call__``.
 
         Args:
             deadline: Point on the clock's ``monotonic()`` after which nobody waits for the answer.
+            terms: On whose behalf it is asked, who pays, and whether an old answer will do.
         """
         adapter = self.adapter or adapter_for(lm.schema_dialect)
         schema = adapter.response_schema(self.compiled, lm.schema_dialect)
@@ -149,7 +151,11 @@ class Predict(Module):
         asked, usage = 0, Usage()
         trace: tuple[TraceEntry, ...] = ()
         ask = partial(
-            LMRequest, temperature=parameters.temperature, max_tokens=parameters.max_tokens, deadline=deadline
+            LMRequest,
+            temperature=parameters.temperature,
+            max_tokens=parameters.max_tokens,
+            deadline=deadline,
+            terms=terms,
         )
         if isinstance(adapter, TwoStepAdapter):
             answer = await lm.complete(ask(messages))

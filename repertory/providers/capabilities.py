@@ -35,6 +35,11 @@ def gaps(protocol: WireProtocol, quirks: Quirks) -> tuple[str, ...]:
     return tuple(name for name in lacks if name not in quirks.emulates)
 
 
+def is_plain(request: LMRequest) -> bool:
+    """Whether ``request`` holds nothing but words, which every protocol can carry."""
+    return request.thinking is None and all(isinstance(message.content, str) for message in request.messages)
+
+
 def require(request: LMRequest, lacks: Iterable[str], endpoint: str) -> None:
     """Do nothing if ``request`` leaves all that the endpoint ``lacks`` at its default.
 

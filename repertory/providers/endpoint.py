@@ -15,7 +15,8 @@ from repertory.providers.breaker_memory import BreakerMemory, Forced
 from repertory.providers.budget import BudgetStage
 from repertory.providers.cache import ReplyCache
 from repertory.providers.cache_key import cache_key
-from repertory.providers.capabilities import gaps, require
+from repertory.providers.capabilities import gaps, is_plain, require
+from repertory.providers.embeddings import EmbedRequest, EmbedResponse, batches, joined, offered
 from repertory.providers.emulation import emulate, restore
 from repertory.providers.emulation import is_needed as must_emulate
 from repertory.providers.exchange import Exchange
@@ -142,6 +143,24 @@ class Endpoint:
             reply.close()
             self._failures += reply.failed  # what its reader raises is no failure of the endpoint
 
+    async def embed(self, request: EmbedRequest) -> EmbedResponse:
+        """Return the vectors of ``request``'s texts; several calls where one may not carry them all.
+
+        Raises as ``complete``; LMRequestRejected if the endpoint offers no embeddings.
+        """
+        settings = self.settings
+        protocol = offered(settings.protocol.EMBEDDINGS if settings.quirks.embeds else None, self.name)
+        deadline = self._deadline(request.deadline)
+        responses = []
+        for part in batches(request, protocol.MOST_TEXTS):
+            body = protocol.encode(part, settings.model)
+            # What pays for a call and takes turns for it knows requests for words.
+            asked = LMRequest((), max_tokens=0, terms=request.terms)
+            call = Call(asked, body, deadline, self._estimate.estimate(len(body)))
+            with self._counted():
+                responses.append(await self._repeat(partial(self._embed, part, call), call))
+        return joined(responses)
+
     async def close(self) -> None:
         """Close the connections; see ``LM.close``."""
         await self._exchange.close()
@@ -163,10 +182,13 @@ class Endpoint:
         except LMRequestRejected as error:
             return error
         window = self.settings.context_window
-        if window is None:
+        if window is None and is_plain(request):
             return None
-        tokens = self._call(request).tokens
-        if tokens <= window:
+        try:
+            tokens = self._call(request).tokens
+        except LMRequestRejected as error:  # the protocol cannot carry it
+            return error
+        if window is None or tokens <= window:
             return None
         return LMRequestRejected(
             f"{self.name}: a call of about {tokens} tokens, and its model takes {window} at most",
@@ -260,8 +282,6 @@ class Endpoint:
     def _call(self, request: LMRequest, deadline: float | None = None, *, stream: bool = False) -> Call:
         """``request`` as it goes over the wire: bounded where it must be paid for, without what is emulated."""
         settings = self.settings
-        if deadline is None:
-            deadline = self._clock.monotonic() + settings.timeout * settings.attempts
         asked = bounded = self._budget.bounded(request)
         meaning = None
         if settings.quirks.emulates_tools and must_emulate(bounded):
@@ -269,7 +289,13 @@ class Endpoint:
             meaning = partial(restore, bounded, peer=self._exchange.peer)
         body = self._body(asked, stream=stream)
         tokens = self._estimate.estimate(len(body)) + (asked.max_tokens or 0) * asked.n
-        return Call(asked, body, deadline, tokens, meaning)
+        return Call(asked, body, self._deadline(deadline), tokens, meaning)
+
+    def _deadline(self, deadline: float | None) -> float:
+        """``deadline``, or when all attempts together have had their time."""
+        if deadline is not None:
+            return deadline
+        return self._clock.monotonic() + self.settings.timeout * self.settings.attempts
 
     async def _repeat(self, attempt_once: Callable[[], Awaitable[T]], call: Call) -> T:
         """Make attempts until one succeeds, the retry policy gives up or the retry budget is used up."""
@@ -308,6 +334,19 @@ class Endpoint:
             attempt.fail(error)
             raise
         return attempt.succeed(response)
+
+    async def _embed(self, request: EmbedRequest, call: Call) -> EmbedResponse:
+        """Make one attempt at vectors."""
+        attempt = await self._admit(call)
+        try:
+            response = await self._exchange.embed(
+                request, call.body, call.deadline - attempt.started, attempt.note_answer
+            )
+        except BaseException as error:
+            attempt.fail(error)
+            raise
+        attempt.end(response.usage)
+        return response
 
     async def _begin(self, call: Call) -> StreamedReply:
         """Make one attempt at a stream, up to its first output: what fails until then can be repeated."""

@@ -4,9 +4,11 @@ from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 from repertory.clock import Clock
-from repertory.errors import DeadlineExceeded, LMTimeout
+from repertory.errors import DeadlineExceeded, LMModelUnknown, LMTimeout
+from repertory.providers.embeddings import EmbedRequest, EmbedResponse, offered
 from repertory.providers.failures import Peer, error_from
 from repertory.providers.messages import LMResponse
+from repertory.providers.probe import misspelt
 from repertory.providers.settings import EndpointSettings
 from repertory.providers.transport import HttpTransport, Stream
 
@@ -32,19 +34,8 @@ class Exchange:
 
     async def whole(self, body: bytes, left: float, answered: Answered) -> LMResponse:
         """Send ``body`` and return the reply; ``left`` seconds remain until the deadline."""
-        settings = self._settings
-        try:
-            status, headers, answer = await self._transport.post(
-                self._path, body, timeout=min(settings.timeout, left)
-            )
-        except LMTimeout:
-            if settings.timeout < left:
-                raise
-            raise self._too_late(left) from None
-        answered(status, headers)
-        if 200 <= status < 300:
-            return settings.protocol.decode(answer, self.peer)
-        raise error_from(status, headers, answer, now=self._clock.time(), peer=self.peer)
+        answer = await self._post(self._path, body, left, answered)
+        return self._settings.protocol.decode(answer, self.peer)
 
     async def stream(self, body: bytes, left: float, answered: Answered) -> Stream:
         """Send ``body`` and return the answer's stream, its status being good."""
@@ -62,15 +53,43 @@ class Exchange:
             raise self._too_late(left) from None
         return stream
 
+    async def embed(self, request: EmbedRequest, body: bytes, left: float, answered: Answered) -> EmbedResponse:
+        """Send ``body``, which asks for the vectors of ``request``, and return them."""
+        settings = self._settings
+        protocol = offered(settings.protocol.EMBEDDINGS if settings.quirks.embeds else None, settings.name)
+        answer = await self._post(protocol.path(settings.model), body, left, answered)
+        return protocol.decode(answer, self.peer, len(request.texts))
+
     async def probe(self, timeout: float) -> None:
-        """Ask, at no cost, whether the endpoint is there and takes the key. Raises LMError if not."""
-        status, headers, answer = await self._transport.get(self._settings.protocol.PROBE_PATH, timeout=timeout)
+        """Ask, at no cost, whether the endpoint is there, takes the key, has the model. Raises LMError if not."""
+        settings = self._settings
+        status, headers, answer = await self._transport.get(settings.protocol.PROBE_PATH, timeout=timeout)
         if status in (401, 402, 403) or status >= 500:
             raise error_from(status, headers, answer, now=self._clock.time(), peer=self.peer)
+        if not 200 <= status < 300 or not settings.quirks.lists_models:
+            return  # it answers; that it has no such list says nothing
+        remedy = misspelt(settings.model, settings.protocol.offers(answer, self.peer))
+        if remedy is not None:
+            said = f"{settings.name}: there is no model {settings.model!r} among those it lists"
+            raise LMModelUnknown(said, endpoint=settings.name, hint=remedy)
 
     async def close(self) -> None:
         """Close the connections."""
         await self._transport.close()
+
+    async def _post(self, path: str, body: bytes, left: float, answered: Answered) -> bytes:
+        """Send ``body`` and return that of the answer, its status being good."""
+        timeout = self._settings.timeout
+        try:
+            status, headers, answer = await self._transport.post(path, body, timeout=min(timeout, left))
+        except LMTimeout:
+            if timeout < left:
+                raise
+            raise self._too_late(left) from None
+        answered(status, headers)
+        if 200 <= status < 300:
+            return answer
+        raise error_from(status, headers, answer, now=self._clock.time(), peer=self.peer)
 
     def _too_late(self, left: float) -> DeadlineExceeded:
         name = self.peer.name

@@ -6,6 +6,7 @@ An attempt that was admitted holds something of each; however it ends, it gives 
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from random import Random
 
 from repertory.clock import Clock
@@ -188,17 +189,21 @@ class Attempt:
 
     def succeed(self, response: LMResponse) -> LMResponse:
         """The reply was whole; return it with what it cost."""
+        cost = self.end(response.usage)
+        return response if cost is None else replace(response, cost=cost)
+
+    def end(self, usage: Usage) -> Decimal | None:
+        """What was asked for has come, and was counted as ``usage``; return what it cost, None if nobody knows."""
         if self._over:
-            return response
+            return None
         self._over = True
-        usage = response.usage
         cost = (
             self._hold.succeed(usage)
             if self._hold is not None
             else self._gate.budget.cost(self.call.request, usage)
         )
         self._gate.end(self, None, usage)
-        return response if cost is None else replace(response, cost=cost)
+        return cost
 
     def fail(self, error: BaseException) -> None:
         """It was not."""

@@ -16,6 +16,7 @@ from repertory.errors import DeadlineExceeded, InputError, ProgramError, Reperto
 from repertory.events import RunFinished, RunStuck
 from repertory.modules import Module, Parameters, Predict, Prediction
 from repertory.modules.dispatch import current_dispatcher
+from repertory.providers.messages import TERMS, Terms
 from repertory.runtime.confined import Overdue, Work, confined
 from repertory.runtime.journal import RecordedRun, json_hash, run_id
 from repertory.runtime.predictor import UpdateParameters
@@ -85,12 +86,20 @@ class Deployment:
         """Run the program once. Raises as `run`."""
         return (await self.run(inputs)).prediction
 
-    async def run(self, inputs: Mapping[str, Any], *, key: str | None = None, timeout: float | None = None) -> Run:
+    async def run(
+        self,
+        inputs: Mapping[str, Any],
+        *,
+        key: str | None = None,
+        timeout: float | None = None,
+        terms: Terms = TERMS,
+    ) -> Run:
         """Run the program once; what is finished under ``key`` already is read, not asked again.
 
         Args:
             key: What makes it this run and not another; None: a new one.
             timeout: Seconds it may take; None: the runtime's default.
+            terms: On whose behalf models are asked, who pays, and whether an old answer will do.
 
         Raises:
             InputError: The inputs do not fit the program, or are not those that ``key`` stands for.
@@ -101,13 +110,13 @@ class Deployment:
         values = self.compiled.validate_inputs(inputs)
         journal = self._runtime.journal
         if key is None or journal is None:
-            return await self.resume(values, key or uuid4().hex, None, timeout=timeout)
+            return await self.resume(values, key or uuid4().hex, None, timeout=timeout, terms=terms)
         # Who comes second with the same key waits for the first, and then reads what came of it.
         async with self._turns.setdefault(key, asyncio.Lock()):
             recorded = (await journal.find(self.name, [key])).get(key)
             if recorded is not None:
                 self._check_same(key, values, recorded)
-            return await self.resume(values, key, recorded, timeout=timeout)
+            return await self.resume(values, key, recorded, timeout=timeout, terms=terms)
 
     async def recorded(self, keys: Iterable[str]) -> dict[str, RecordedRun]:
         """What the journal knows of runs under these keys."""
@@ -121,6 +130,7 @@ class Deployment:
         recorded: RecordedRun | None,
         *,
         timeout: float | None = None,
+        terms: Terms = TERMS,
     ) -> Run:
         """As `run`, for validated ``values`` and what the journal has under ``key``, already looked up."""
         if recorded is not None and recorded.outputs is not None:
@@ -138,7 +148,9 @@ class Deployment:
                 else:
                     steps = await journal.steps_of(id)
             context = RunContext(
-                id, self._stations, steps, journal, clock, started + timeout, lambda: runtime.closing
+                *(id, self._stations, steps, journal, clock, started + timeout),
+                closing=lambda: runtime.closing,
+                terms=runtime.charged(terms),
             )
             outcome: str | None = "cancelled"  # unless it ends in one of the ways below
             try:

@@ -12,6 +12,7 @@ from repertory.events import ParametersChanged, ReplyMended, ReplyRefused
 from repertory.modules import Parameters, Predict, Prediction
 from repertory.modules.trace import AskedAgain
 from repertory.providers.lm import LM
+from repertory.providers.messages import Terms
 from repertory.runtime.journal import json_hash
 from repertory.signatures.changes import Change
 
@@ -47,6 +48,7 @@ class Answer(Message[Prediction]):
     demos: Sequence[Mapping[str, Any]] | None
     parameters: VersionedParameters
     deadline: float  # point on the clock's monotonic()
+    terms: Terms
 
 
 class ParameterKeeper(Actor[VersionedParameters]):
@@ -104,7 +106,9 @@ class Predictor(Actor[None]):
         lm = self._predict.lm or self._models[versioned.parameters.lm]
         try:
             prediction = await self._predict.complete(
-                lm, versioned.parameters, message.inputs, message.demos, deadline=message.deadline
+                *(lm, versioned.parameters, message.inputs, message.demos),
+                deadline=message.deadline,
+                terms=message.terms,
             )
         except ReplyError as error:
             self._tell(error.trace)

@@ -11,7 +11,7 @@ from pydantic_core import to_jsonable_python
 from repertory.clock import Clock
 from repertory.errors import ActorDown, DeadlineExceeded, ProgramError, RuntimeClosed
 from repertory.modules import Predict, Prediction
-from repertory.providers.messages import Usage
+from repertory.providers.messages import Terms, Usage
 from repertory.runtime.journal import Journal, RecordedStep, StepKey, json_hash
 from repertory.runtime.predictor import Answer, VersionedParameters
 from repertory.supervisors import PoolRef
@@ -42,6 +42,7 @@ class RunContext:
         journal: Where finished steps are recorded; None: nowhere.
         deadline: Point on the clock after which nobody waits for the run.
         closing: Whether the actors are being stopped for good, so that a step they dropped is not given out again.
+        terms: On whose behalf models are asked, and who pays.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class RunContext:
         clock: Clock,
         deadline: float,
         closing: Callable[[], bool],
+        terms: Terms,
     ) -> None:
         self.usage = Usage()
         self.lm_calls = 0
@@ -62,6 +64,7 @@ class RunContext:
         self._clock = clock
         self._deadline = deadline
         self._closing = closing
+        self._terms = terms
         self._unread: dict[tuple[str, str], deque[RecordedStep]] = {}
         self._finished: Counter[tuple[str, str]] = Counter()  # steps recorded, by predictor and input hash
         for key in sorted(recorded, key=lambda key: key.occurrence):
@@ -148,7 +151,7 @@ class RunContext:
         self, station: Station, inputs: Mapping[str, Any], demos: Sequence[Mapping[str, Any]] | None
     ) -> Prediction:
         """Have an actor answer; if its life ends meanwhile, another one."""
-        message = Answer(inputs, demos, station.parameters, self._deadline)
+        message = Answer(inputs, demos, station.parameters, self._deadline, self._terms)
         for attempt in range(1, ATTEMPTS + 1):
             timeout = self._deadline - self._clock.monotonic()
             if timeout <= 0:

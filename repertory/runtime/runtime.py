@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -16,6 +17,7 @@ from repertory.modules import Module, Predict
 from repertory.providers.cache import CacheSettings, ReplyCache
 from repertory.providers.endpoint import Endpoint, EndpointSnapshot
 from repertory.providers.lm import LM
+from repertory.providers.messages import Terms
 from repertory.runtime.config import RuntimeConfig, load_config, make_config
 from repertory.runtime.deployment import Deployment
 from repertory.runtime.endpoint_keeper import EndpointKeeper
@@ -38,6 +40,7 @@ from repertory.store import (
 from repertory.supervisors import ChildSpec, Pool, PoolRef, StartChild, StopChild, Supervisor, tree
 
 KEEPER = "parameters"  # child id of the actor that keeps a predictor's parameters
+EVERYBODYS = "global"  # the account that pays for every call, beside those a run names
 POOL = "pool"  # child id of the pool that makes its predictions
 
 
@@ -267,6 +270,12 @@ class Runtime:
             self._working -= 1
             if not self._working:
                 self._idle.set()
+
+    def charged(self, terms: Terms) -> Terms:
+        """``terms`` with the account that pays for every call, if there is one."""
+        if EVERYBODYS not in self.config.budgets or EVERYBODYS in terms.accounts:
+            return terms
+        return replace(terms, accounts=(*terms.accounts, EVERYBODYS))
 
     def explained(self, error: RepertoryError) -> RepertoryError:
         """``error``, or why there are no actors any more."""
