@@ -3,6 +3,7 @@
 An attempt that was admitted holds something of each; however it ends, it gives all of it back, once.
 """
 
+import asyncio
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -81,7 +82,7 @@ class Gate:
         """
         limits, terms = self.limits, call.request.terms
         self.breaker.check()  # before anything is held: who would be refused anyway need not wait
-        hold = await self.budget.reserve(call.request, call.body)
+        hold = await self._reserve(call) if terms.accounts else None
         turn: Turn | None = None
         try:
             turn = limits.try_acquire(terms.caller, terms.priority, call.tokens)
@@ -102,6 +103,16 @@ class Gate:
         if self._asked is None:
             self._asked = started
         return Attempt(self, call, started, turn, permit, hold)
+
+    async def _reserve(self, call: Call) -> Hold | None:
+        """Have accounts pay; a ledger that is locked is waited for no longer than the caller waits."""
+        try:
+            async with asyncio.timeout(call.deadline - self._clock.monotonic()):
+                return await self.budget.reserve(call.request, call.body)
+        except TimeoutError:
+            raise DeadlineExceeded(
+                f"{self._name}: the deadline passed while the budgets that pay for the call were not to be reached"
+            ) from None
 
     def tell_circuit(self) -> None:
         """Tell of the circuit's state if it is another than was told last."""

@@ -1,0 +1,84 @@
+"""Where an endpoint's stages meet: what one holds or knows while another fails."""
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from contextlib import suppress
+from decimal import Decimal
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from repertory.clock import SystemClock
+from repertory.errors import (
+    CircuitOpen,
+    DeadlineExceeded,
+    EndpointOverloaded,
+    LMRateLimited,
+    LMRequestRejected,
+    RepertoryError,
+)
+from repertory.events import Event, Hooks, LMRetryScheduled
+from repertory.providers.budget import BudgetSettings, BudgetStage
+from repertory.providers.cache import CacheSettings, ReplyCache
+from repertory.providers.endpoint import Endpoint
+from repertory.providers.gate import Call, Gate
+from repertory.providers.limits import LimitSettings
+from repertory.providers.messages import LMRequest, MediaPart, Message, Terms, TextPart, Thinking
+from repertory.providers.prices import Price
+from repertory.providers.settings import EndpointSettings
+from repertory.providers.token_estimate import TokenEstimate
+from repertory.store import AccountLimit, Amount, LedgerTable, MemoryLedger, Reservation, Store, WorstCase
+from repertory.testing import FakeClock
+from tests.endpoint import Hold, Reply, ScriptedEndpoint, Status
+
+PRICE = Price.flat(input=Decimal(1), output=Decimal(4))
+PAID = Terms(accounts=("a",))
+
+
+def ask(text: str = "Tag?", **fields: Any) -> LMRequest:
+    return LMRequest((Message("user", text),), **fields)
+
+
+def an_endpoint(url: str, *, hooks: Hooks | None = None, **given: Any) -> Endpoint:
+    stages = {name: given.pop(name) for name in ("cache", "ledger", "clock") if name in given}
+    return Endpoint(
+        EndpointSettings("qa", "m-1", url, **given),
+        **{"clock": SystemClock(), "hooks": hooks or Hooks(), "rng": Random(1), **stages},
+    )
+
+
+def a_gate(clock: FakeClock, limits: LimitSettings, ledger: MemoryLedger | None = None) -> Gate:
+    settings = EndpointSettings("qa", "m-1", "http://127.0.0.1:1/v1", limits=limits)
+    budget = BudgetStage(
+        *(settings.budget, ledger or MemoryLedger()),
+        endpoint="qa",
+        provider="",
+        model="m-1",
+        clock=clock,
+        hooks=Hooks(),
+    )
+    return Gate(settings, budget, TokenEstimate(), clock, Hooks(), Random(1))
+
+
+class StuckLedger(MemoryLedger):
+    """Its store is locked by somebody else."""
+
+    async def reserve(self, accounts: Sequence[str], most: Amount | WorstCase) -> Reservation:
+        await asyncio.get_running_loop().create_future()
+        raise AssertionError
+
+
+async def test_a_locked_ledger_is_waited_for_no_longer_than_the_caller_waits() -> None:
+    async with ScriptedEndpoint([Reply()]) as server, asyncio.timeout(10):
+        endpoint = an_endpoint(server.url, ledger=StuckLedger())
+        deadline = SystemClock().monotonic() + 0.05
+        with pytest.raises(DeadlineExceeded, match="qa: the deadline passed while the budgets"):
+            await endpoint.complete(ask(max_tokens=5, terms=PAID, deadline=deadline))
+        await endpoint.close()
+    assert server.requests == []
+
+
+def picture(size: int) -> LMRequest:
+    return LMRequest((Message("user", (TextPart("What?"), MediaPart("image", "image/png", b"x" * size))),))
