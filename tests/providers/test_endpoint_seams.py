@@ -80,5 +80,27 @@ async def test_a_locked_ledger_is_waited_for_no_longer_than_the_caller_waits() -
     assert server.requests == []
 
 
+async def test_a_ledger_whose_store_is_gone_keeps_no_turn_and_no_reply(tmp_path: Path) -> None:
+    store = await Store.open(tmp_path / "s.db")
+    ledger = await LedgerTable.open(store)
+    await ledger.limit("a", AccountLimit.of(dollars=Decimal(1)))
+    gone = asyncio.Event()
+    async with ScriptedEndpoint([Hold(gone), Hold(gone, Status(400))]) as server:
+        endpoint = an_endpoint(server.url, ledger=ledger, budget=BudgetSettings(price=PRICE))
+        calls = []
+        for _ in range(2):
+            calls.append(asyncio.create_task(endpoint.complete(ask(max_tokens=5, terms=PAID))))
+            await server.arrived.acquire()
+        await store.close()
+        gone.set()
+        answered, refused = await asyncio.gather(*calls, return_exceptions=True)
+        assert not isinstance(answered, BaseException), answered
+        assert isinstance(refused, LMRequestRejected)
+        assert endpoint.snapshot().limits.in_flight == 0
+        await endpoint.close()
+    with suppress(RepertoryError):
+        await ledger.close()
+
+
 def picture(size: int) -> LMRequest:
     return LMRequest((Message("user", (TextPart("What?"), MediaPart("image", "image/png", b"x" * size))),))
