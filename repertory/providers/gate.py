@@ -94,7 +94,7 @@ class Gate:
             permit = self.breaker.admit()
         except BaseException as error:
             if turn is not None:
-                limits.finish(turn, seconds=0.0, tokens=0, error=None, headers=None)
+                limits.finish(turn, seconds=0.0, tokens=0, error=error, headers=None)
             if hold is not None:
                 hold.fail(error, sent=False, status=None)
             raise

@@ -102,5 +102,23 @@ async def test_a_ledger_whose_store_is_gone_keeps_no_turn_and_no_reply(tmp_path:
         await ledger.close()
 
 
+async def test_a_call_refused_at_its_turn_is_no_sign_of_health(clock: FakeClock) -> None:
+    gate = a_gate(clock, LimitSettings())
+    call = Call(ask(), b"{}", clock.monotonic() + 100, 1)
+    busy = [await gate.admit(call) for _ in range(4)]
+    for attempt in busy[:2]:
+        attempt.fail(LMRateLimited("too many"))
+    limit = gate.limits.snapshot().concurrency
+    assert limit == 2
+    waiting = asyncio.create_task(gate.admit(call))
+    await asyncio.sleep(0)
+    gate.breaker.force("open")
+    for attempt in busy[2:]:
+        attempt.fail(asyncio.CancelledError())
+    with pytest.raises(CircuitOpen):
+        await waiting
+    assert gate.limits.snapshot().concurrency == limit
+
+
 def picture(size: int) -> LMRequest:
     return LMRequest((Message("user", (TextPart("What?"), MediaPart("image", "image/png", b"x" * size))),))
