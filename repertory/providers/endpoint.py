@@ -8,7 +8,7 @@ from random import Random
 from typing import TypeVar
 
 from repertory.clock import Clock
-from repertory.errors import CircuitOpen, LMError, LMRequestRejected, RepertoryError
+from repertory.errors import CircuitOpen, EndpointOverloaded, LMError, LMRequestRejected, RepertoryError
 from repertory.events import EndpointProbed, Hooks, LMRetryScheduled
 from repertory.providers.breaker import BreakerSnapshot
 from repertory.providers.breaker_memory import BreakerMemory, Forced
@@ -58,8 +58,8 @@ class Endpoint:
     """An ``LM`` over HTTP, and a ``Candidate`` of routes.
 
     Every attempt, not only the first, asks the budget, the limiter and the breaker: retries never hammer an open
-    circuit. A call that meets one fails at once with ``CircuitOpen``; if an earlier attempt of the call failed,
-    that is its ``__cause__``.
+    circuit. A call that meets one fails at once with ``CircuitOpen``, and one for which the limiter's queue has no
+    room with ``EndpointOverloaded``; if an earlier attempt of the call failed, that is the ``__cause__``.
 
     Args:
         cache: Answers given before; None: every call asks. Endpoints may share one.
@@ -303,7 +303,7 @@ class Endpoint:
         while True:
             try:
                 return await attempt_once()
-            except CircuitOpen as refusal:
+            except (CircuitOpen, EndpointOverloaded) as refusal:  # not asked: that takes no retry
                 raise refusal from failure
             except LMError as error:
                 delay = self._retry.delay_before(call.attempts + 1, error, self._clock.monotonic(), call.deadline)

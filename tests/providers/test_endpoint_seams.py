@@ -120,5 +120,22 @@ async def test_a_call_refused_at_its_turn_is_no_sign_of_health(clock: FakeClock)
     assert gate.limits.snapshot().concurrency == limit
 
 
+async def test_a_call_for_which_the_queue_has_no_room_is_refused_at_once() -> None:
+    events: list[Event] = []
+    until = asyncio.Event()
+    async with ScriptedEndpoint([Hold(until)]) as server:
+        limits = LimitSettings(max_concurrency=1, max_waiting=0)
+        endpoint = an_endpoint(server.url, hooks=Hooks([events.append]), limits=limits)
+        first = asyncio.create_task(endpoint.complete(ask()))
+        await server.arrived.acquire()
+        with pytest.raises(EndpointOverloaded):
+            await endpoint.complete(ask("Nacht?"))
+        assert endpoint.snapshot().retries.retries == 0
+        assert not [event for event in events if isinstance(event, LMRetryScheduled)]
+        until.set()
+        await first
+        await endpoint.close()
+
+
 def picture(size: int) -> LMRequest:
     return LMRequest((Message("user", (TextPart("What?"), MediaPart("image", "image/png", b"x" * size))),))
