@@ -273,7 +273,8 @@ class Endpoint:
             self._in_flight -= 1
 
     def _key(self, request: LMRequest) -> str:
-        return cache_key(request, self.settings.identity)
+        # As it is asked: a reply cut at the bound for those who pay is no answer for those who do not.
+        return cache_key(self._budget.bounded(request), self.settings.identity)
 
     def _body(self, asked: LMRequest, *, stream: bool) -> bytes:
         settings = self.settings

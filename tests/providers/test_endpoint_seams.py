@@ -137,5 +137,21 @@ async def test_a_call_for_which_the_queue_has_no_room_is_refused_at_once() -> No
         await endpoint.close()
 
 
+async def test_an_answer_cut_for_those_who_pay_is_not_given_to_those_who_do_not() -> None:
+    ledger = MemoryLedger()
+    await ledger.limit("a", AccountLimit.of(dollars=Decimal(1)))
+    async with ScriptedEndpoint([Reply("Gut", finish_reason="length"), Reply("Guten Tag")]) as server:
+        endpoint = an_endpoint(
+            server.url,
+            ledger=ledger,
+            cache=ReplyCache(CacheSettings(), SystemClock()),
+            budget=BudgetSettings(price=PRICE, max_tokens=1),
+        )
+        assert (await endpoint.complete(ask(terms=PAID))).text == "Gut"
+        assert (await endpoint.complete(ask())).text == "Guten Tag"
+        assert (await endpoint.complete(ask(terms=PAID))).source == "cache"
+        await endpoint.close()
+
+
 def picture(size: int) -> LMRequest:
     return LMRequest((Message("user", (TextPart("What?"), MediaPart("image", "image/png", b"x" * size))),))
