@@ -225,7 +225,7 @@ class BudgetStage:
         return worst_case(
             self.price() if bounded else None,
             input_at_most(request, body, self.settings.media_tokens),
-            request.max_tokens if bounded else None,
+            request.max_tokens if bounded and _bounds_replies(request) else None,
             request.n,
             self._cap,
         )
@@ -273,6 +273,13 @@ class BudgetStage:
                 f"{endpoint}: extra[{extra[0]!r}]: nobody knows what it does to the cost of a call, and {pays}",
                 endpoint=endpoint,
                 hint=f"Leave it out{or_cap}.",
+            )
+        if not _bounds_replies(request):
+            name, value = ("n", request.n) if request.n < 1 else ("max_tokens", request.max_tokens)
+            return LMRequestRejected(
+                f"{endpoint}: {name} = {value}: what servers make of it nobody knows, and {pays}",
+                endpoint=endpoint,
+                hint=f"Give it a number above 0{or_cap}.",
             )
         if request.max_tokens is None:
             return LMRequestRejected(
@@ -330,6 +337,13 @@ class Hold:
 def _is_bounded(request: LMRequest) -> bool:
     """Whether nothing in the request may change what it costs in a way that nobody here knows."""
     return not request.extra or request.extra.keys() <= HARMLESS
+
+
+def _bounds_replies(request: LMRequest) -> bool:
+    """Whether ``max_tokens``, where it is set, and ``n`` say what they seem to: to many a server -1 and 0 are no bound."""
+    if not request.messages:  # it asks for vectors
+        return True
+    return request.n >= 1 and (request.max_tokens is None or request.max_tokens >= 1)
 
 
 def _has_media(request: LMRequest) -> bool:

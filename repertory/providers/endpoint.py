@@ -289,7 +289,7 @@ class Endpoint:
             asked = emulate(bounded)
             meaning = partial(restore, bounded, peer=self._exchange.peer)
         body = self._body(asked, stream=stream)
-        tokens = self._estimate.estimate(len(body)) + (asked.max_tokens or 0) * asked.n
+        tokens = self._estimate.estimate(len(body)) + max(0, (asked.max_tokens or 0) * asked.n)
         return Call(asked, body, self._deadline(deadline), tokens, meaning)
 
     def _deadline(self, deadline: float | None) -> float:

@@ -153,5 +153,18 @@ async def test_an_answer_cut_for_those_who_pay_is_not_given_to_those_who_do_not(
         await endpoint.close()
 
 
+@pytest.mark.parametrize("fields", [{"max_tokens": -1}, {"max_tokens": 0}, {"max_tokens": 5, "n": 0}])
+async def test_what_servers_take_for_no_bound_is_none(fields: dict[str, int]) -> None:
+    ledger = MemoryLedger()
+    await ledger.limit("a", AccountLimit.of(dollars=Decimal(1)))
+    async with ScriptedEndpoint([]) as server:
+        endpoint = an_endpoint(server.url, ledger=ledger, budget=BudgetSettings(price=PRICE))
+        name, value = list(fields.items())[-1]
+        with pytest.raises(LMRequestRejected, match=f"qa: {name} = {value}"):
+            await endpoint.complete(ask(terms=PAID, **fields))
+        assert server.requests == []
+        await endpoint.close()
+
+
 def picture(size: int) -> LMRequest:
     return LMRequest((Message("user", (TextPart("What?"), MediaPart("image", "image/png", b"x" * size))),))
