@@ -200,7 +200,10 @@ class Attempt:
 
     def succeed(self, response: LMResponse) -> LMResponse:
         """The reply was whole; return it with what it cost."""
-        cost = self.end(response.usage)
+        usage = response.usage
+        if response.content and not (usage.input_tokens and usage.output_tokens):
+            usage = NO_USAGE  # half a count is none: a wall must not guess low
+        cost = self.end(usage)
         return response if cost is None else replace(response, cost=cost)
 
     def end(self, usage: Usage) -> Decimal | None:

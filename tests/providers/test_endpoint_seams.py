@@ -166,5 +166,21 @@ async def test_what_servers_take_for_no_bound_is_none(fields: dict[str, int]) ->
         await endpoint.close()
 
 
+@pytest.mark.parametrize("usage", ["", ',"usage":{"prompt_tokens":11}', ',"usage":{"completion_tokens":7}'])
+async def test_a_reply_counted_by_half_is_charged_in_full(usage: str) -> None:
+    from tests.endpoint import Raw
+
+    ledger = MemoryLedger()
+    await ledger.limit("a", AccountLimit.of(dollars=Decimal(1)))
+    body = '{"choices":[{"message":{"content":"Guten Tag"},"finish_reason":"stop"}]%s}' % usage
+    async with ScriptedEndpoint([Raw(body.encode())]) as server:
+        endpoint = an_endpoint(server.url, ledger=ledger, budget=BudgetSettings(price=PRICE))
+        reply = await endpoint.complete(ask(max_tokens=50, terms=PAID))
+        await endpoint.close()
+    balance = await ledger.balance("a")
+    assert (reply.cost, balance.spent, balance.reservations) == (None, balance.uncertain, 0)
+    assert balance.spent.tokens > 50
+
+
 def picture(size: int) -> LMRequest:
     return LMRequest((Message("user", (TextPart("What?"), MediaPart("image", "image/png", b"x" * size))),))
