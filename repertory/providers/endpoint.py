@@ -14,7 +14,7 @@ from repertory.providers.breaker import BreakerSnapshot
 from repertory.providers.breaker_memory import BreakerMemory, Forced
 from repertory.providers.budget import BudgetStage
 from repertory.providers.cache import ReplyCache
-from repertory.providers.cache_key import cache_key
+from repertory.providers.cache_key import cache_key, unspeakable
 from repertory.providers.capabilities import gaps, is_plain, require
 from repertory.providers.embeddings import EmbedRequest, EmbedResponse, batches, joined, offered
 from repertory.providers.emulation import emulate, restore
@@ -278,7 +278,10 @@ class Endpoint:
 
     def _body(self, asked: LMRequest, *, stream: bool) -> bytes:
         settings = self.settings
-        return settings.protocol.encode(asked, settings.model, settings.quirks, stream=stream)
+        try:
+            return settings.protocol.encode(asked, settings.model, settings.quirks, stream=stream)
+        except TypeError as error:
+            raise unspeakable(asked, str(error)) from error
 
     def _call(self, request: LMRequest, deadline: float | None = None, *, stream: bool = False) -> Call:
         """``request`` as it goes over the wire: bounded where it must be paid for, without what is emulated."""

@@ -182,5 +182,16 @@ async def test_a_reply_counted_by_half_is_charged_in_full(usage: str) -> None:
     assert balance.spent.tokens > 50
 
 
+@pytest.mark.parametrize("extra", [{"x": "\ud800"}, {"x": 2**80}, {"x": object()}])
+async def test_a_request_that_json_cannot_carry_is_rejected_by_name(extra: dict[str, object]) -> None:
+    endpoint = an_endpoint("http://127.0.0.1:1/v1")
+    with pytest.raises(LMRequestRejected, match=r"extra\.x"):
+        await endpoint.complete(ask(extra=extra))
+    with pytest.raises(LMRequestRejected):
+        async with endpoint.stream(ask("\ud800")):
+            pass
+    await endpoint.close()
+
+
 def picture(size: int) -> LMRequest:
     return LMRequest((Message("user", (TextPart("What?"), MediaPart("image", "image/png", b"x" * size))),))
