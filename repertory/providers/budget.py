@@ -78,17 +78,30 @@ def input_at_most(request: LMRequest, body: bytes, media_tokens: Mapping[str, in
     tokens = len(body) + TEMPLATE
     if request.tools or request.response_schema is not None:
         tokens += INSTRUCTIONS
-    for message in request.messages:
-        if isinstance(message.content, str):
-            continue
-        for part in message.content:
-            if isinstance(part, MediaPart):
-                bound = media_tokens.get(part.kind)
-                if bound is None:
-                    return None
-                encoded = 0 if part.data is None else (len(part.data) + 2) // 3 * 4  # base64
-                tokens += bound - encoded
+    for part in media_in(request):
+        bound = media_tokens.get(part.kind)
+        if bound is None:
+            return None
+        tokens += bound - encoded_size(part)
     return tokens
+
+
+def media_in(request: LMRequest) -> list[MediaPart]:
+    """The pictures, recordings and documents that ``request`` carries."""
+    return [
+        part
+        for message in request.messages
+        if not isinstance(message.content, str)
+        for part in message.content
+        if isinstance(part, MediaPart)
+    ]
+
+
+def encoded_size(part: MediaPart) -> int:
+    """Bytes of a body that are ``part`` and no words: its base64."""
+    if part.data is None or part.mime.startswith("text/"):  # which some protocols carry as it is, to be read
+        return 0
+    return (len(part.data) + 2) // 3 * 4
 
 
 def worst_case(
@@ -347,9 +360,4 @@ def _bounds_replies(request: LMRequest) -> bool:
 
 
 def _has_media(request: LMRequest) -> bool:
-    return any(
-        isinstance(part, MediaPart)
-        for message in request.messages
-        if not isinstance(message.content, str)
-        for part in message.content
-    )
+    return bool(media_in(request))
