@@ -12,7 +12,7 @@ from repertory.errors import CircuitOpen, EndpointOverloaded, LMError, LMRequest
 from repertory.events import EndpointProbed, Hooks, LMRetryScheduled
 from repertory.providers.breaker import BreakerSnapshot
 from repertory.providers.breaker_memory import BreakerMemory, Forced
-from repertory.providers.budget import BudgetStage
+from repertory.providers.budget import BudgetStage, encoded_size, media_in
 from repertory.providers.cache import ReplyCache
 from repertory.providers.cache_key import cache_key, unspeakable
 from repertory.providers.capabilities import gaps, is_plain, require
@@ -32,6 +32,8 @@ from repertory.providers.token_estimate import TokenEstimate
 from repertory.store import Ledger, MemoryLedger
 
 T = TypeVar("T")
+
+MEDIA_TOKENS = 1500  # that a picture or the like is taken to have; about what a photograph of a megapixel has
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,8 +294,10 @@ class Endpoint:
             asked = emulate(bounded)
             meaning = partial(restore, bounded, peer=self._exchange.peer)
         body = self._body(asked, stream=stream)
-        tokens = self._estimate.estimate(len(body)) + max(0, (asked.max_tokens or 0) * asked.n)
-        return Call(asked, body, self._deadline(deadline), tokens, meaning)
+        media = media_in(asked)
+        tokens = self._estimate.estimate(len(body) - sum(map(encoded_size, media)))
+        tokens += len(media) * MEDIA_TOKENS + max(0, (asked.max_tokens or 0) * asked.n)
+        return Call(asked, body, self._deadline(deadline), tokens, meaning, words_alone=not media)
 
     def _deadline(self, deadline: float | None) -> float:
         """``deadline``, or when all attempts together have had their time."""

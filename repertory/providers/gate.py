@@ -33,6 +33,7 @@ class Call:
         deadline: Point on the clock at which its caller stops waiting.
         tokens: An estimate of those it takes, the reply included.
         meaning: What a reply to it means for its caller; None where it is just that.
+        words_alone: Whether the body is nothing else, so that its size tells of its tokens.
         attempts: Made so far.
     """
 
@@ -41,6 +42,7 @@ class Call:
     deadline: float
     tokens: int
     meaning: Callable[[LMResponse], LMResponse] | None = None
+    words_alone: bool = True
     attempts: int = 0
 
 
@@ -136,7 +138,8 @@ class Gate:
         self.limits.finish(
             attempt.turn, seconds=seconds, tokens=counted or None, error=error, headers=attempt.headers
         )
-        self._estimate.note(len(attempt.call.body), usage.input_tokens)
+        if attempt.call.words_alone:
+            self._estimate.note(len(attempt.call.body), usage.input_tokens)
         breaker = self.breaker
         if error is None:
             # A long reply that began to come soon is no slow one.

@@ -195,3 +195,20 @@ async def test_a_request_that_json_cannot_carry_is_rejected_by_name(extra: dict[
 
 def picture(size: int) -> LMRequest:
     return LMRequest((Message("user", (TextPart("What?"), MediaPart("image", "image/png", b"x" * size))),))
+
+
+async def test_a_picture_is_not_taken_for_as_many_words_as_it_has_bytes() -> None:
+    endpoint = an_endpoint("http://127.0.0.1:1/v1", context_window=128_000)
+    assert endpoint.misfit(picture(2**20)) is None
+    await endpoint.close()
+
+
+async def test_pictures_teach_nothing_about_words() -> None:
+    async with ScriptedEndpoint(lambda _: Reply()) as server:
+        endpoint = an_endpoint(server.url, context_window=1000)
+        long = ask("word " * 800)  # 4,000 bytes, about 1,300 tokens by the first ratio
+        assert endpoint.misfit(long) is not None
+        for _ in range(3):
+            await endpoint.complete(picture(100_000))
+        assert endpoint.misfit(long) is not None
+        await endpoint.close()
