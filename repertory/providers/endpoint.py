@@ -187,9 +187,11 @@ class Endpoint:
         if window is None and is_plain(request):
             return None
         try:
-            tokens = self._call(request).tokens
+            call = self._call(request)
         except LMRequestRejected as error:  # the protocol cannot carry it
             return error
+        # Several replies are each written into a window of its own.
+        tokens = call.tokens - (call.request.max_tokens or 0) * (call.request.n - 1)
         if window is None or tokens <= window:
             return None
         return LMRequestRejected(
@@ -200,7 +202,10 @@ class Endpoint:
 
     def most_cost(self, request: LMRequest) -> int | None:
         """What one attempt costs at most, in nano-dollars; None if that is not known."""
-        call = self._call(request)
+        try:
+            call = self._call(request)
+        except LMRequestRejected:  # the protocol cannot carry it
+            return None
         return self._budget.worst_case(call.request, call.body).nano_dollars
 
     async def stale(self, request: LMRequest) -> LMResponse | None:

@@ -212,3 +212,15 @@ async def test_pictures_teach_nothing_about_words() -> None:
             await endpoint.complete(picture(100_000))
         assert endpoint.misfit(long) is not None
         await endpoint.close()
+
+
+async def test_several_replies_share_no_context_window() -> None:
+    endpoint = an_endpoint("http://127.0.0.1:1/v1", context_window=1000)
+    assert endpoint.misfit(ask(max_tokens=400, n=8)) is None
+    await endpoint.close()
+
+
+async def test_a_price_that_cannot_be_worked_out_does_not_fail_the_route() -> None:
+    endpoint = an_endpoint("http://127.0.0.1:1/v1", budget=BudgetSettings(price=PRICE))
+    assert endpoint.most_cost(ask("\ud800", max_tokens=5)) is None
+    await endpoint.close()
