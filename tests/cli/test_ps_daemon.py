@@ -63,7 +63,11 @@ async def test_the_tree_of_a_running_daemon(tmp_path: Path) -> None:
             data = json.loads((await place.call("ps", "config.toml", "--json")).stdout)
             assert data["pid"] == process.pid
             assert [root["path"] for root in data["actors"]] == ["root"]
-            assert [child["path"] for child in data["actors"][0]["children"]] == ["root/models", "root/programs"]
+            assert [child["path"] for child in data["actors"][0]["children"]] == [
+                "root/models",
+                "root/endpoints",
+                "root/programs",
+            ]
 
             place.environment["COLUMNS"] = "80"
             narrow = await place.call("ps", "--socket", SOCKET)

@@ -1,7 +1,7 @@
 """Where an endpoint's stages meet: what one holds or knows while another fails."""
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
@@ -25,7 +25,7 @@ from repertory.providers.cache import CacheSettings, ReplyCache
 from repertory.providers.endpoint import Endpoint
 from repertory.providers.gate import Call, Gate
 from repertory.providers.limits import LimitSettings
-from repertory.providers.messages import LMRequest, MediaPart, Message, Terms, TextPart, Thinking
+from repertory.providers.messages import LMRequest, MediaPart, Message, Terms, TextPart
 from repertory.providers.prices import Price
 from repertory.providers.settings import EndpointSettings
 from repertory.providers.token_estimate import TokenEstimate

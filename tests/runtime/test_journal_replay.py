@@ -8,7 +8,7 @@ import pytest
 
 import repertory as rp
 from repertory.errors import LMRequestRejected, LMServerError
-from repertory.events import RunFinished
+from repertory.events import Event, LMCallFinished, RunFinished
 from tests.endpoint import Hang, Hold, Reply, ScriptedEndpoint, Seen, Status, Step
 from tests.runtime.programs import Collected, Fan, Two, field_and_value, reply_to, requests_seen, runtime_for
 
@@ -79,24 +79,30 @@ async def test_a_run_cut_off_by_the_end_of_its_runtime_goes_on_in_the_next(tmp_p
 async def test_identical_calls_and_branches_are_told_apart(tmp_path: Path) -> None:
     """Of five concurrent first steps two fail: only these are asked again, and each answer keeps its place."""
     times: Counter[str] = Counter()
+    answered = asyncio.Event()  # the three that succeed: what fails takes those under way with it
 
     def script(seen: Seen) -> Step:
         name, _ = field_and_value(seen)
         times[name] += 1
         if name == "text":
-            return Status(400) if times[name] in (2, 4) else Reply(f'{{"middle": "m{times[name]}"}}')
+            return (
+                Hold(answered, Status(400)) if times[name] in (2, 4) else Reply(f'{{"middle": "m{times[name]}"}}')
+            )
         return reply_to(seen)
 
+    def hook(event: Event) -> None:
+        told.append(event)
+        if sum(isinstance(each, LMCallFinished) and each.error is None for each in told) == 3:
+            answered.set()
+
+    told: list[Event] = []
     async with (
         ScriptedEndpoint(script) as server,
-        runtime_for(server, tmp_path / "s.db", limits={"concurrency": 1}) as runtime,
+        runtime_for(server, tmp_path / "s.db", hooks=[hook]) as runtime,
     ):
         fan = await runtime.start(Fan())
         with pytest.raises(LMRequestRejected):
             await fan.run({"text": "x"}, key="k")
-        # The program's other branches go on by themselves; the next try must not race with them.
-        branches = [task for task in asyncio.all_tasks() if "Predict.__call__" in repr(task.get_coro())]
-        await asyncio.gather(*branches, return_exceptions=True)
         run = await fan.run({"text": "x"}, key="k")
         assert times["text"] == 7
         assert sorted(run.prediction.answers) == ["am1", "am3", "am5", "am6", "am7"]
