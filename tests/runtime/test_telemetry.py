@@ -35,6 +35,14 @@ EVERY_EVENT: list[Event] = [
     events.ReplyRefused("root/programs/qa/self/1", "answer", True),
     events.LMRetryScheduled("default", 1, 0.2, "lm_timeout"),
     events.CircuitChanged("default", "closed", "open"),
+    events.BudgetRefused("default", ("global",), "budget_exceeded"),
+    events.BudgetCharged("default", ("global",), "settle", 1200, 18),
+    events.EndpointProbed("default", "lm_unreachable"),
+    events.FellBack("any", "default", "spare", "lm_timeout"),
+    events.CallHedged("any", "default", "spare", True),
+    events.StaleServed("any", "default", "circuit_open"),
+    events.CacheStoreFailed("default", OSError("disk full")),
+    events.CircuitsNotKept(OSError("disk full")),
     events.LocalModelStarted("default", 42, "http://127.0.0.1:1"),
     events.LocalModelExited("default", 42, -9),
     events.ParametersChanged("root/programs/mail/self/parameters", 2),
@@ -87,6 +95,8 @@ def test_incidents_are_louder_than_routine() -> None:
         "restart_failed",
         "cancellation_ignored",
         "circuit_changed",
+        "cache_store_failed",
+        "circuits_not_kept",
         "local_model_exited",
     }
     assert {name for name, level in levels.items() if level == "debug"} == {
@@ -94,6 +104,8 @@ def test_incidents_are_louder_than_routine() -> None:
         "actor_stopped",
         "actor_passivated",
         "lm_call_finished",
+        "budget_charged",
+        "call_hedged",
         "reply_mended",
         "run_finished",
     }
