@@ -13,6 +13,7 @@ import pytest
 from repertory.clock import SystemClock
 from repertory.errors import (
     CircuitOpen,
+    ConfigError,
     DeadlineExceeded,
     EndpointOverloaded,
     LMRateLimited,
@@ -224,3 +225,20 @@ async def test_a_price_that_cannot_be_worked_out_does_not_fail_the_route() -> No
     endpoint = an_endpoint("http://127.0.0.1:1/v1", budget=BudgetSettings(price=PRICE))
     assert endpoint.most_cost(ask("\ud800", max_tokens=5)) is None
     await endpoint.close()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "user:canary@host/v1",
+        "http://user:canary@host/v1",
+        "https://host/v1?key=canary",
+        "https://host/v1#canary",
+        "http://host:99999/v1",
+        "http://[::1/v1",
+    ],
+)
+def test_a_base_url_that_cannot_be_one_is_refused_without_its_secrets(url: str) -> None:
+    with pytest.raises(ConfigError, match="endpoint qa: base_url") as error:
+        EndpointSettings("qa", "m-1", url)
+    assert "canary" not in f"{error.value} {error.value!r}"
