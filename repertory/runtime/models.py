@@ -43,18 +43,24 @@ def make_endpoint(name: str, config: LMConfig, around: Surroundings) -> tuple[En
 
     Raises ConfigError naming the setting and the remedy.
     """
-    if config.provider == "local":
-        settings, child = _local(name, config)
-    else:
-        settings, child = _remote(name, config, around.clock), None
-    endpoint = Endpoint(
-        settings,
-        clock=around.clock,
-        hooks=around.hooks,
-        rng=around.rng,
-        cache=around.cache,
-        ledger=around.ledger,
-    )
+    child: ChildSpec | None = None
+    try:
+        if config.provider == "local":
+            settings, child = _local(name, config)
+        else:
+            settings = _remote(name, config, around.clock)
+        endpoint = Endpoint(
+            settings,
+            clock=around.clock,
+            hooks=around.hooks,
+            rng=around.rng,
+            cache=around.cache,
+            ledger=around.ledger,
+        )
+    except ConfigError as error:
+        if error.message.startswith(f"lm.{name}."):
+            raise
+        raise ConfigError(f"lm.{name}: {error.message}", hint=error.hint) from None
     return endpoint, child
 
 

@@ -33,7 +33,10 @@ def test_the_environment_wins_value_by_value(tmp_path: Path, monkeypatch: pytest
         '[lm.default]\nmodel = "local"\nlimits.requests_per_minute = 60\n',
     )
     assert (config.server.port, config.server.auth, config.store) == (9000, False, "elsewhere.db")
-    assert config.lm["default"].limits.model_dump() == {"requests_per_minute": 60, "concurrency": 7}
+    assert config.lm["default"].limits.model_dump(exclude_unset=True) == {
+        "requests_per_minute": 60,
+        "concurrency": 7,
+    }
 
 
 def test_the_environment_alone_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
