@@ -117,6 +117,7 @@ def _local(name: str, config: LMConfig) -> tuple[EndpointSettings, ChildSpec]:
     settings = _treated(endpoint_settings(local, address, name=name), config)
     settings = replace(
         settings,
+        model=config.model,  # its server takes any name; the cache tells models by it
         schema_dialect="llama_cpp" if config.structured_output else None,
         quirks=replace(settings.quirks, constrains="json_schema" if config.structured_output else None),
         # More than its slots would queue inside the server, out of the deadlines' reach.
