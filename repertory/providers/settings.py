@@ -83,10 +83,15 @@ class EndpointSettings:
 
     @property
     def identity(self) -> str:
-        """What tells its answers from those of others: what it speaks, where it is and its model, no secret."""
+        """What tells its answers from those of others: what it speaks, where it is and its model, no secret.
+
+        Headers are part of where it is, as gateways go by them, and that replies are held to schemas of what it is.
+        """
         where = self.base_url if isinstance(self.base_url, str) else self.name
         protocol = getattr(self.protocol, "__name__", type(self.protocol).__name__)
-        return f"{protocol} {where} {self.model}"
+        transport = self.transport
+        headers = [*sorted(transport.headers.items()), *sorted(transport.header_envs.items())]
+        return " ".join(map(str, (protocol, where, self.model, self.quirks.constrains, *headers)))
 
     def _check_url(self, url: str) -> None:
         try:

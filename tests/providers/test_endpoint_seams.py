@@ -16,6 +16,7 @@ from repertory.errors import (
     ConfigError,
     DeadlineExceeded,
     EndpointOverloaded,
+    LMAuthError,
     LMRateLimited,
     LMRequestRejected,
     RepertoryError,
@@ -30,6 +31,8 @@ from repertory.providers.messages import LMRequest, MediaPart, Message, Terms, T
 from repertory.providers.prices import Price
 from repertory.providers.settings import EndpointSettings
 from repertory.providers.token_estimate import TokenEstimate
+from repertory.providers.transport_settings import TransportSettings
+from repertory.providers.wire import Quirks
 from repertory.store import AccountLimit, Amount, LedgerTable, MemoryLedger, Reservation, Store, WorstCase
 from repertory.testing import FakeClock
 from tests.endpoint import Hold, Reply, ScriptedEndpoint, Status
@@ -242,3 +245,23 @@ def test_a_base_url_that_cannot_be_one_is_refused_without_its_secrets(url: str) 
     with pytest.raises(ConfigError, match="endpoint qa: base_url") as error:
         EndpointSettings("qa", "m-1", url)
     assert "canary" not in f"{error.value} {error.value!r}"
+
+
+async def test_an_answer_that_was_not_held_to_its_schema_is_not_given_where_it_would_be() -> None:
+    cache = ReplyCache(CacheSettings(), SystemClock())
+    asked = ask(response_schema={"type": "object"})
+    async with ScriptedEndpoint([Reply("well,"), Reply("{}")]) as server:
+        free = an_endpoint(server.url, cache=cache, quirks=Quirks(constrains=None), schema_dialect=None)
+        held = an_endpoint(server.url, cache=cache)
+        assert ((await free.complete(asked)).text, (await held.complete(asked)).text) == ("well,", "{}")
+        await free.close()
+        await held.close()
+
+
+async def test_gateways_that_are_told_models_apart_by_a_header_have_answers_of_their_own() -> None:
+    cache = ReplyCache(CacheSettings(), SystemClock())
+    async with ScriptedEndpoint(lambda seen: Reply(seen.headers["x-route"])) as server:
+        for route in ("a", "b"):
+            endpoint = an_endpoint(server.url, cache=cache, transport=TransportSettings(headers={"X-Route": route}))
+            assert (await endpoint.complete(ask())).text == route
+            await endpoint.close()
