@@ -41,11 +41,12 @@ class Exchange:
         """Send ``body`` and return the answer's stream, its status being good."""
         settings = self._settings
         wait = min(settings.first_token_timeout or settings.timeout, left)
+        until = self._clock.monotonic() + wait
         try:
             stream = await self._transport.open(self._stream_path, body, timeout=wait)
             answered(stream.status, stream.headers)
             if not 200 <= stream.status < 300:
-                answer = await stream.read_all(wait)
+                answer = await stream.read_all(until - self._clock.monotonic())
                 raise error_from(stream.status, stream.headers, answer, now=self._clock.time(), peer=self.peer)
         except LMTimeout:
             if wait < left:

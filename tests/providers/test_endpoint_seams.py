@@ -265,3 +265,26 @@ async def test_gateways_that_are_told_models_apart_by_a_header_have_answers_of_t
             endpoint = an_endpoint(server.url, cache=cache, transport=TransportSettings(headers={"X-Route": route}))
             assert (await endpoint.complete(ask())).text == route
             await endpoint.close()
+
+
+async def test_the_body_of_an_error_that_drips_does_not_outlast_the_deadline() -> None:
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 500 No\r\nContent-Length: 100000\r\n\r\n")
+        with suppress(ConnectionError):
+            while not writer.is_closing():
+                writer.write(b"x")
+                await writer.drain()
+                await asyncio.sleep(0.02)
+        writer.close()
+
+    server = await asyncio.start_server(drip, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    endpoint = an_endpoint(f"http://127.0.0.1:{port}/v1")
+    try:
+        async with asyncio.timeout(5):
+            with pytest.raises(DeadlineExceeded):
+                async with endpoint.stream(ask(deadline=SystemClock().monotonic() + 0.2)):
+                    pass
+    finally:
+        await endpoint.close()
+        server.close()
