@@ -1,5 +1,6 @@
 """One attempt on the wire: a body goes out, a reply or a stream of one comes in; nothing is decided here."""
 
+import os
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
@@ -22,7 +23,8 @@ class Exchange:
     def __init__(self, settings: EndpointSettings, clock: Clock) -> None:
         self._settings = settings
         self._clock = clock
-        self.peer = Peer(settings.name, settings.api_key, settings.api_key_env)
+        told = tuple(settings.transport.secret_headers(os.environ).values())
+        self.peer = Peer(settings.name, settings.api_key, settings.api_key_env, told)
         self._transport = HttpTransport(
             settings.base_url,
             name=settings.name,

@@ -288,3 +288,13 @@ async def test_the_body_of_an_error_that_drips_does_not_outlast_the_deadline() -
     finally:
         await endpoint.close()
         server.close()
+
+
+async def test_a_secret_in_any_header_is_struck_out_of_what_the_peer_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWAY", "canary-9c1")
+    async with ScriptedEndpoint([Status(401, "no such token: canary-9c1")]) as server:
+        endpoint = an_endpoint(server.url, transport=TransportSettings(header_envs={"X-Gateway": "GATEWAY"}))
+        with pytest.raises(LMAuthError, match=r"no such token: \[secret\]") as error:
+            await endpoint.complete(ask())
+        assert "canary" not in f"{error.value!r} {endpoint.snapshot()}"
+        await endpoint.close()
