@@ -268,6 +268,8 @@ async def test_gateways_that_are_told_models_apart_by_a_header_have_answers_of_t
 
 
 async def test_the_body_of_an_error_that_drips_does_not_outlast_the_deadline() -> None:
+    gone = asyncio.Event()
+
     async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 500 No\r\nContent-Length: 100000\r\n\r\n")
         with suppress(ConnectionError):
@@ -276,6 +278,7 @@ async def test_the_body_of_an_error_that_drips_does_not_outlast_the_deadline() -
                 await writer.drain()
                 await asyncio.sleep(0.02)
         writer.close()
+        gone.set()
 
     server = await asyncio.start_server(drip, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
@@ -285,6 +288,7 @@ async def test_the_body_of_an_error_that_drips_does_not_outlast_the_deadline() -
             with pytest.raises(DeadlineExceeded):
                 async with endpoint.stream(ask(deadline=SystemClock().monotonic() + 0.2)):
                     pass
+            await gone.wait()  # its connection was closed
     finally:
         await endpoint.close()
         server.close()
