@@ -22,12 +22,13 @@ from repertory.errors import (
     RepertoryError,
 )
 from repertory.events import Event, Hooks, LMRetryScheduled
+from repertory.providers.breaker import BreakerSettings
 from repertory.providers.budget import BudgetSettings, BudgetStage
 from repertory.providers.cache import CacheSettings, ReplyCache
 from repertory.providers.endpoint import Endpoint
 from repertory.providers.gate import Call, Gate
 from repertory.providers.limits import LimitSettings
-from repertory.providers.messages import LMRequest, MediaPart, Message, Terms, TextPart, Thinking
+from repertory.providers.messages import LMRequest, MediaPart, Message, Terms, TextDelta, TextPart
 from repertory.providers.prices import Price
 from repertory.providers.settings import EndpointSettings
 from repertory.providers.token_estimate import TokenEstimate
@@ -35,7 +36,7 @@ from repertory.providers.transport_settings import TransportSettings
 from repertory.providers.wire import Quirks
 from repertory.store import AccountLimit, Amount, LedgerTable, MemoryLedger, Reservation, Store, WorstCase
 from repertory.testing import FakeClock
-from tests.endpoint import Hold, Reply, ScriptedEndpoint, Status
+from tests.endpoint import Hold, Raw, Reply, ScriptedEndpoint, Status, Streamed
 
 PRICE = Price.flat(input=Decimal(1), output=Decimal(4))
 PAID = Terms(accounts=("a",))
@@ -172,7 +173,6 @@ async def test_what_servers_take_for_no_bound_is_none(fields: dict[str, int]) ->
 
 @pytest.mark.parametrize("usage", ["", ',"usage":{"prompt_tokens":11}', ',"usage":{"completion_tokens":7}'])
 async def test_a_reply_counted_by_half_is_charged_in_full(usage: str) -> None:
-    from tests.endpoint import Raw
 
     ledger = MemoryLedger()
     await ledger.limit("a", AccountLimit.of(dollars=Decimal(1)))
@@ -301,4 +301,28 @@ async def test_a_secret_in_any_header_is_struck_out_of_what_the_peer_says(monkey
         with pytest.raises(LMAuthError, match=r"no such token: \[secret\]") as error:
             await endpoint.complete(ask())
         assert "canary" not in f"{error.value!r} {endpoint.snapshot()}"
+        await endpoint.close()
+
+
+def piece(text: str) -> bytes:
+    return b'data: {"choices":[{"index":0,"delta":{"content":"%s"}}]}\n\n' % text.encode()
+
+
+@pytest.mark.parametrize("probes", [1, 2])
+async def test_a_stream_that_probes_keeps_nobody_out_while_it_is_read(probes: int, clock: FakeClock) -> None:
+    rest = asyncio.Event()
+    probing = Streamed((piece("a"), piece("b")), until=rest)
+    async with ScriptedEndpoint([Status(401), probing, Reply(), Reply()]) as server:
+        endpoint = an_endpoint(server.url, clock=clock, breaker=BreakerSettings(probes=probes))
+        with pytest.raises(LMAuthError):
+            await endpoint.complete(ask())
+        clock.advance(10)
+        async with endpoint.stream(ask()) as deltas:
+            assert await anext(deltas) == TextDelta("a")
+            assert endpoint.snapshot().circuit.state == ("closed" if probes == 1 else "half_open")
+            await endpoint.complete(ask())
+            assert endpoint.snapshot().circuit.state == "closed"
+        await endpoint.complete(ask())
+        assert (endpoint.snapshot().circuit.state, endpoint.snapshot().limits.in_flight) == ("closed", 0)
+        rest.set()
         await endpoint.close()
