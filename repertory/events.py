@@ -295,6 +295,13 @@ class CacheStoreFailed(Event):
     cause: BaseException
 
 
+@dataclass(frozen=True, slots=True)
+class CircuitsNotKept(Event):
+    """The states of the circuits could not be written down for the next process. Told once until they were again."""
+
+    cause: BaseException
+
+
 # --- runs ----------------------------------------------------------------------------------------------------
 
 

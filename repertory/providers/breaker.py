@@ -263,7 +263,8 @@ class CircuitBreaker:
         """Return what a successor goes on from: to be kept whenever the state changes."""
         open_until = None
         if self.state != "closed" and self._forced is None:
-            open_until = self._clock.time() + self.open_for()
+            # Not by `open_for`: once the interval is over, that would be a new time at every look.
+            open_until = self._clock.time() + self._until - self._monotonic()
         return BreakerMemory(self._forced, open_until, self._interval, self._reason)
 
     def recall(self, memory: BreakerMemory) -> None:

@@ -69,6 +69,9 @@ class BudgetSettings:
     def __post_init__(self) -> None:
         if self.max_tokens is not None and self.max_tokens < 1:
             raise ConfigError(f"budget: max_tokens = {self.max_tokens}: expected a number above 0")
+        for kind, tokens in self.media_tokens.items():
+            if tokens < 1:
+                raise ConfigError(f"budget: media_tokens.{kind} = {tokens}: expected a number above 0")
         if self.call_cap is not None and not (self.call_cap.is_finite() and self.call_cap >= 0):
             raise ConfigError(f"budget: call_cap = {self.call_cap}: expected dollars, 0 or more")
 

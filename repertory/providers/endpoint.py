@@ -370,6 +370,7 @@ class Endpoint:
                 self.settings, self._exchange.peer, stream, attempt, self._clock, call.deadline, call.meaning
             )
             await reply.begin()
+            attempt.begin()
         except BaseException as error:
             attempt.fail(error)
             raise

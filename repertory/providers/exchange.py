@@ -1,5 +1,6 @@
 """One attempt on the wire: a body goes out, a reply or a stream of one comes in; nothing is decided here."""
 
+import os
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
@@ -22,7 +23,8 @@ class Exchange:
     def __init__(self, settings: EndpointSettings, clock: Clock) -> None:
         self._settings = settings
         self._clock = clock
-        self.peer = Peer(settings.name, settings.api_key, settings.api_key_env)
+        told = tuple(settings.transport.secret_headers(os.environ).values())
+        self.peer = Peer(settings.name, settings.api_key, settings.api_key_env, told)
         self._transport = HttpTransport(
             settings.base_url,
             name=settings.name,
@@ -41,11 +43,12 @@ class Exchange:
         """Send ``body`` and return the answer's stream, its status being good."""
         settings = self._settings
         wait = min(settings.first_token_timeout or settings.timeout, left)
+        until = self._clock.monotonic() + wait
         try:
             stream = await self._transport.open(self._stream_path, body, timeout=wait)
             answered(stream.status, stream.headers)
             if not 200 <= stream.status < 300:
-                answer = await stream.read_all(wait)
+                answer = await stream.read_all(until - self._clock.monotonic())
                 raise error_from(stream.status, stream.headers, answer, now=self._clock.time(), peer=self.peer)
         except LMTimeout:
             if wait < left:

@@ -44,17 +44,21 @@ class Peer:
         name: The endpoint's name.
         secret: Its API key, struck out wherever an error quotes the peer.
         key_env: The environment variable the key comes from, named in remedies.
+        others: Further secrets that it is told, struck out likewise.
     """
 
     name: str = "endpoint"
     secret: SecretStr | None = None
     key_env: str = ""
+    others: tuple[SecretStr, ...] = ()
 
     def quote(self, text: str, limit: int = EXCERPT) -> str:
         """The peer's words, fit for an error."""
         # The key is struck out before the text is cut, or a cut in mid-key would leave half of it readable.
         if self.secret is not None:
             text = text.replace(self.secret.get_secret_value(), "[secret]")
+        for other in self.others:
+            text = text.replace(other.get_secret_value(), "[secret]")
         text = text.strip()
         return text if len(text) <= limit else f"{text[:limit]}..."
 

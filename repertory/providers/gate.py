@@ -130,6 +130,13 @@ class Gate:
         self._asked = None
         return now
 
+    def prove(self, attempt: "Attempt") -> None:
+        """The first output of ``attempt`` is there: if it probes, that is its outcome, however long the rest takes."""
+        if self.breaker.state == "half_open":
+            attempt.proven = True
+            self.breaker.record(attempt.permit, None, (attempt.answered or attempt.started) - attempt.started)
+            self.tell_circuit()
+
     def end(self, attempt: "Attempt", error: BaseException | None, usage: Usage) -> None:
         """Take back what ``attempt`` held, but for its reservation, and tell how it ended."""
         now = self._clock.monotonic()
@@ -141,7 +148,9 @@ class Gate:
         if attempt.call.words_alone:
             self._estimate.note(len(attempt.call.body), usage.input_tokens)
         breaker = self.breaker
-        if error is None:
+        if attempt.proven:
+            pass  # its permit has been taken back
+        elif error is None:
             # A long reply that began to come soon is no slow one.
             breaker.record(attempt.permit, None, (attempt.answered or now) - attempt.started)
         elif isinstance(error, LMError | DeadlineExceeded) and self._says_something(error):
@@ -176,11 +185,12 @@ class Attempt:
         started: Point on the clock.
         answered: When the answer's headers came; None before.
         headers: These; None before.
+        proven: Whether it has shown, as a probe, that the endpoint is well.
     """
 
     __slots__ = (
         *("_gate", "_hold", "_over", "_status"),
-        *("answered", "call", "headers", "permit", "started", "turn"),
+        *("answered", "call", "headers", "permit", "proven", "started", "turn"),
     )
 
     def __init__(self, gate: Gate, call: Call, started: float, turn: Turn, permit: int, hold: Hold | None) -> None:
@@ -194,6 +204,11 @@ class Attempt:
         self.permit = permit
         self.answered: float | None = None
         self.headers: Mapping[str, str] | None = None
+        self.proven = False
+
+    def begin(self) -> None:
+        """The first output of a stream is there."""
+        self._gate.prove(self)
 
     def note_answer(self, status: int, headers: Mapping[str, str]) -> None:
         """The endpoint has begun to answer, whatever it says."""

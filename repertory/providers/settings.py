@@ -83,19 +83,33 @@ class EndpointSettings:
 
     @property
     def identity(self) -> str:
-        """What tells its answers from those of others: what it speaks, where it is and its model, no secret."""
+        """What tells its answers from those of others: what it speaks, where it is and its model, no secret.
+
+        Headers are part of where it is, as gateways go by them, and that replies are held to schemas of what it is.
+        """
         where = self.base_url if isinstance(self.base_url, str) else self.name
         protocol = getattr(self.protocol, "__name__", type(self.protocol).__name__)
-        return f"{protocol} {where} {self.model}"
+        transport = self.transport
+        headers = [*sorted(transport.headers.items()), *sorted(transport.header_envs.items())]
+        return " ".join(map(str, (protocol, where, self.model, self.quirks.constrains, *headers)))
 
     def _check_url(self, url: str) -> None:
-        parts = urlsplit(url)
-        if parts.username or parts.password:
+        try:
+            parts = urlsplit(url)
+            known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:  # of the address or the port
+            known = False
+        if "@" in url:
             raise ConfigError(
                 f"endpoint {self.name}: base_url holds a user name or password",
                 hint="Give the secret as api_key: a URL shows up in logs.",
             )
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        if "?" in url or "#" in url:
+            raise ConfigError(
+                f"endpoint {self.name}: base_url has a query or a fragment, behind which no path can be appended",
+                hint="Leave it out. A key belongs into api_key, or a header of the transport's header_envs.",
+            )
+        if not known:
             raise ConfigError(
                 f"endpoint {self.name}: base_url = {url!r}: expected http(s)://host[:port]/path",
                 hint='For instance: base_url = "https://api.openai.com/v1"',

@@ -306,12 +306,18 @@ class Stream:
         raise error  # outside the handler for the reason given in `HttpTransport._request`
 
     async def read_all(self, timeout: float) -> bytes:
-        """Return the whole rest, and close."""
+        """Return the whole rest, and close; ``timeout`` seconds are for all of it. Raises as ``read``."""
         chunks = []
-        while chunk := await self.read(timeout):
-            chunks.append(chunk)
-        self.close()
-        return b"".join(chunks)
+        try:
+            async with asyncio.timeout(timeout):
+                while chunk := await self.read(timeout):
+                    chunks.append(chunk)
+        except TimeoutError as fault:
+            error = self._transport.error_from(fault, timeout)
+        else:
+            self.close()
+            return b"".join(chunks)
+        raise error
 
     def close(self) -> None:
         """Give the connection back if the answer is over, else cut it."""

@@ -174,8 +174,8 @@ def _config_error(source: str, error: ValidationError) -> ConfigError:
     if fault["type"] == "model_type":
         return ConfigError(f"{source}: {field} is not a table", hint=f"Write: [{field}]")
     value = fault["input"]
-    if field.endswith("api_key_env"):  # likely the key itself: not to be shown
-        return ConfigError(f"{source}: {field} is not a variable's name", hint="Never write the key itself.")
+    if any(str(step).endswith(("_env", "_envs")) for step in fault["loc"]):  # likely the secret: not to be shown
+        return ConfigError(f"{source}: {field} is not a variable's name", hint="Never write the secret itself.")
     hint = f"{fault['msg']}; got a {type(value).__name__}."
     number = str(value).partition("/")[0].strip()
     if fault["type"] in ("float_parsing", "int_parsing") and number.replace(".", "", 1).isdigit():

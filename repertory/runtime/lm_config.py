@@ -11,6 +11,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from repertory.errors import ConfigError
+from repertory.store.ledger import MOST
 
 VariableName: TypeAlias = Annotated[str, Field(pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$")]
 
@@ -77,7 +78,9 @@ class LMBudget(Table):
     """
 
     max_tokens: int | None = Field(default=None, ge=1)
-    media_tokens: dict[Literal["image", "audio", "file"], int] = Field(default_factory=dict)
+    media_tokens: dict[Literal["image", "audio", "file"], Annotated[int, Field(ge=1)]] = Field(
+        default_factory=dict
+    )
     call_cap: Decimal | None = Field(default=None, ge=0)
 
 
@@ -95,6 +98,7 @@ class LMTransport(Table):
     header_envs: dict[str, VariableName] = Field(default_factory=dict)
     keep_alive: float = Field(default=15.0, gt=0)
     max_body: int = Field(default=16 * 2**20, ge=1)
+    dns_ttl: float = Field(default=60.0, gt=0)
 
 
 class LMConfig(Table):
@@ -204,5 +208,5 @@ class BudgetConfig(Table):
         tokens: None: any number.
     """
 
-    dollars: Decimal | None = Field(default=None, ge=0)
-    tokens: int | None = Field(default=None, ge=0)
+    dollars: Decimal | None = Field(default=None, ge=0, le=10**9)
+    tokens: int | None = Field(default=None, ge=0, le=MOST)

@@ -43,18 +43,24 @@ def make_endpoint(name: str, config: LMConfig, around: Surroundings) -> tuple[En
 
     Raises ConfigError naming the setting and the remedy.
     """
-    if config.provider == "local":
-        settings, child = _local(name, config)
-    else:
-        settings, child = _remote(name, config, around.clock), None
-    endpoint = Endpoint(
-        settings,
-        clock=around.clock,
-        hooks=around.hooks,
-        rng=around.rng,
-        cache=around.cache,
-        ledger=around.ledger,
-    )
+    child: ChildSpec | None = None
+    try:
+        if config.provider == "local":
+            settings, child = _local(name, config)
+        else:
+            settings = _remote(name, config, around.clock)
+        endpoint = Endpoint(
+            settings,
+            clock=around.clock,
+            hooks=around.hooks,
+            rng=around.rng,
+            cache=around.cache,
+            ledger=around.ledger,
+        )
+    except ConfigError as error:
+        if error.message.startswith(f"lm.{name}."):
+            raise
+        raise ConfigError(f"lm.{name}: {error.message}", hint=error.hint) from None
     return endpoint, child
 
 
@@ -111,6 +117,7 @@ def _local(name: str, config: LMConfig) -> tuple[EndpointSettings, ChildSpec]:
     settings = _treated(endpoint_settings(local, address, name=name), config)
     settings = replace(
         settings,
+        model=config.model,  # its server takes any name; the cache tells models by it
         schema_dialect="llama_cpp" if config.structured_output else None,
         quirks=replace(settings.quirks, constrains="json_schema" if config.structured_output else None),
         # More than its slots would queue inside the server, out of the deadlines' reach.

@@ -154,7 +154,9 @@ class LedgerTable:
         number = end.reservation.number
         try:
             done = self._store.submit(self._enter, end)
-        except StoreError as error:  # it is closed. Whoever ends a call has more to give back, and must not be stopped
+        except (
+            StoreError
+        ) as error:  # it is closed. Whoever ends a call has more to give back, and must not be stopped
             done = asyncio.get_running_loop().create_future()
             done.set_exception(error)
 

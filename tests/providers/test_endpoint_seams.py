@@ -13,25 +13,30 @@ import pytest
 from repertory.clock import SystemClock
 from repertory.errors import (
     CircuitOpen,
+    ConfigError,
     DeadlineExceeded,
     EndpointOverloaded,
+    LMAuthError,
     LMRateLimited,
     LMRequestRejected,
     RepertoryError,
 )
 from repertory.events import Event, Hooks, LMRetryScheduled
+from repertory.providers.breaker import BreakerSettings
 from repertory.providers.budget import BudgetSettings, BudgetStage
 from repertory.providers.cache import CacheSettings, ReplyCache
 from repertory.providers.endpoint import Endpoint
 from repertory.providers.gate import Call, Gate
 from repertory.providers.limits import LimitSettings
-from repertory.providers.messages import LMRequest, MediaPart, Message, Terms, TextPart
+from repertory.providers.messages import LMRequest, MediaPart, Message, Terms, TextDelta, TextPart
 from repertory.providers.prices import Price
 from repertory.providers.settings import EndpointSettings
 from repertory.providers.token_estimate import TokenEstimate
+from repertory.providers.transport_settings import TransportSettings
+from repertory.providers.wire import Quirks
 from repertory.store import AccountLimit, Amount, LedgerTable, MemoryLedger, Reservation, Store, WorstCase
 from repertory.testing import FakeClock
-from tests.endpoint import Hold, Reply, ScriptedEndpoint, Status
+from tests.endpoint import Hold, Raw, Reply, ScriptedEndpoint, Status, Streamed
 
 PRICE = Price.flat(input=Decimal(1), output=Decimal(4))
 PAID = Terms(accounts=("a",))
@@ -168,7 +173,6 @@ async def test_what_servers_take_for_no_bound_is_none(fields: dict[str, int]) ->
 
 @pytest.mark.parametrize("usage", ["", ',"usage":{"prompt_tokens":11}', ',"usage":{"completion_tokens":7}'])
 async def test_a_reply_counted_by_half_is_charged_in_full(usage: str) -> None:
-    from tests.endpoint import Raw
 
     ledger = MemoryLedger()
     await ledger.limit("a", AccountLimit.of(dollars=Decimal(1)))
@@ -224,3 +228,103 @@ async def test_a_price_that_cannot_be_worked_out_does_not_fail_the_route() -> No
     endpoint = an_endpoint("http://127.0.0.1:1/v1", budget=BudgetSettings(price=PRICE))
     assert endpoint.most_cost(ask("\ud800", max_tokens=5)) is None
     await endpoint.close()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "user:canary@host/v1",
+        "http://user:canary@host/v1",
+        "https://host/v1?key=canary",
+        "https://host/v1#canary",
+        "http://host:99999/v1",
+        "http://[::1/v1",
+    ],
+)
+def test_a_base_url_that_cannot_be_one_is_refused_without_its_secrets(url: str) -> None:
+    with pytest.raises(ConfigError, match="endpoint qa: base_url") as error:
+        EndpointSettings("qa", "m-1", url)
+    assert "canary" not in f"{error.value} {error.value!r}"
+
+
+async def test_an_answer_that_was_not_held_to_its_schema_is_not_given_where_it_would_be() -> None:
+    cache = ReplyCache(CacheSettings(), SystemClock())
+    asked = ask(response_schema={"type": "object"})
+    async with ScriptedEndpoint([Reply("well,"), Reply("{}")]) as server:
+        free = an_endpoint(server.url, cache=cache, quirks=Quirks(constrains=None), schema_dialect=None)
+        held = an_endpoint(server.url, cache=cache)
+        assert ((await free.complete(asked)).text, (await held.complete(asked)).text) == ("well,", "{}")
+        await free.close()
+        await held.close()
+
+
+async def test_gateways_that_are_told_models_apart_by_a_header_have_answers_of_their_own() -> None:
+    cache = ReplyCache(CacheSettings(), SystemClock())
+    async with ScriptedEndpoint(lambda seen: Reply(seen.headers["x-route"])) as server:
+        for route in ("a", "b"):
+            endpoint = an_endpoint(
+                server.url, cache=cache, transport=TransportSettings(headers={"X-Route": route})
+            )
+            assert (await endpoint.complete(ask())).text == route
+            await endpoint.close()
+
+
+async def test_the_body_of_an_error_that_drips_does_not_outlast_the_deadline() -> None:
+    gone = asyncio.Event()
+
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 500 No\r\nContent-Length: 100000\r\n\r\n")
+        with suppress(ConnectionError):
+            while not writer.is_closing():
+                writer.write(b"x")
+                await writer.drain()
+                await asyncio.sleep(0.02)
+        writer.close()
+        gone.set()
+
+    server = await asyncio.start_server(drip, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    endpoint = an_endpoint(f"http://127.0.0.1:{port}/v1")
+    try:
+        async with asyncio.timeout(5):
+            with pytest.raises(DeadlineExceeded):
+                async with endpoint.stream(ask(deadline=SystemClock().monotonic() + 0.2)):
+                    pass
+            await gone.wait()  # its connection was closed
+    finally:
+        await endpoint.close()
+        server.close()
+
+
+async def test_a_secret_in_any_header_is_struck_out_of_what_the_peer_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWAY", "canary-9c1")
+    async with ScriptedEndpoint([Status(401, "no such token: canary-9c1")]) as server:
+        endpoint = an_endpoint(server.url, transport=TransportSettings(header_envs={"X-Gateway": "GATEWAY"}))
+        with pytest.raises(LMAuthError, match=r"no such token: \[secret\]") as error:
+            await endpoint.complete(ask())
+        assert "canary" not in f"{error.value!r} {endpoint.snapshot()}"
+        await endpoint.close()
+
+
+def piece(text: str) -> bytes:
+    return b'data: {"choices":[{"index":0,"delta":{"content":"%s"}}]}\n\n' % text.encode()
+
+
+@pytest.mark.parametrize("probes", [1, 2])
+async def test_a_stream_that_probes_keeps_nobody_out_while_it_is_read(probes: int, clock: FakeClock) -> None:
+    rest = asyncio.Event()
+    probing = Streamed((piece("a"), piece("b")), until=rest)
+    async with ScriptedEndpoint([Status(401), probing, Reply(), Reply()]) as server:
+        endpoint = an_endpoint(server.url, clock=clock, breaker=BreakerSettings(probes=probes))
+        with pytest.raises(LMAuthError):
+            await endpoint.complete(ask())
+        clock.advance(10)
+        async with endpoint.stream(ask()) as deltas:
+            assert await anext(deltas) == TextDelta("a")
+            assert endpoint.snapshot().circuit.state == ("closed" if probes == 1 else "half_open")
+            await endpoint.complete(ask())
+            assert endpoint.snapshot().circuit.state == "closed"
+        await endpoint.complete(ask())
+        assert (endpoint.snapshot().circuit.state, endpoint.snapshot().limits.in_flight) == ("closed", 0)
+        rest.set()
+        await endpoint.close()

@@ -95,3 +95,30 @@ def test_the_key_comes_from_the_environment_and_is_not_shown(monkeypatch: pytest
     with pytest.raises(ConfigError, match=r"MY_KEY is not set\n  Run: export MY_KEY="):
         config.api_key("MY_KEY")
     assert LMConfig(model="openai/x", api_key_env="").api_key("") is None
+
+
+@pytest.mark.parametrize(
+    "setting", ["api_key_env", "transport.proxy_login_env", "transport.client_key_password_env"]
+)
+def test_a_secret_in_place_of_a_variables_name_is_not_shown(tmp_path: Path, setting: str) -> None:
+    path = tmp_path / "f.toml"
+    path.write_text(f'[lm.default]\nmodel = "compatible/x"\n{setting} = "sk-canary:7"\n')
+    with pytest.raises(ConfigError) as error:
+        load_config(path)
+    assert "sk-canary" not in f"{error.value!r} {error.value}"
+    assert f"lm.default.{setting} is not a variable's name" in str(error.value)
+
+
+def test_a_header_in_place_of_its_variables_name_is_not_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "f.toml"
+    path.write_text('[lm.default]\nmodel = "compatible/x"\ntransport.header_envs.X-Token = "sk-canary:7"\n')
+    with pytest.raises(ConfigError) as error:
+        load_config(path)
+    assert "sk-canary" not in str(error.value)
+    path.write_text('[lm.default]\nmodel = "compatible/x"\n')
+    monkeypatch.setenv("REPERTORY_LM__DEFAULT__TRANSPORT__HEADER_ENVS__X_TOKEN", "sk-canary:7")
+    with pytest.raises(ConfigError) as error:
+        load_config(path)
+    assert "sk-canary" not in str(error.value)
