@@ -78,17 +78,30 @@ def input_at_most(request: LMRequest, body: bytes, media_tokens: Mapping[str, in
     tokens = len(body) + TEMPLATE
     if request.tools or request.response_schema is not None:
         tokens += INSTRUCTIONS
-    for message in request.messages:
-        if isinstance(message.content, str):
-            continue
-        for part in message.content:
-            if isinstance(part, MediaPart):
-                bound = media_tokens.get(part.kind)
-                if bound is None:
-                    return None
-                encoded = 0 if part.data is None else (len(part.data) + 2) // 3 * 4  # base64
-                tokens += bound - encoded
+    for part in media_in(request):
+        bound = media_tokens.get(part.kind)
+        if bound is None:
+            return None
+        tokens += bound - encoded_size(part)
     return tokens
+
+
+def media_in(request: LMRequest) -> list[MediaPart]:
+    """The pictures, recordings and documents that ``request`` carries."""
+    return [
+        part
+        for message in request.messages
+        if not isinstance(message.content, str)
+        for part in message.content
+        if isinstance(part, MediaPart)
+    ]
+
+
+def encoded_size(part: MediaPart) -> int:
+    """Bytes of a body that are ``part`` and no words: its base64."""
+    if part.data is None or part.mime.startswith("text/"):  # which some protocols carry as it is, to be read
+        return 0
+    return (len(part.data) + 2) // 3 * 4
 
 
 def worst_case(
@@ -225,7 +238,7 @@ class BudgetStage:
         return worst_case(
             self.price() if bounded else None,
             input_at_most(request, body, self.settings.media_tokens),
-            request.max_tokens if bounded else None,
+            request.max_tokens if bounded and _bounds_replies(request) else None,
             request.n,
             self._cap,
         )
@@ -273,6 +286,13 @@ class BudgetStage:
                 f"{endpoint}: extra[{extra[0]!r}]: nobody knows what it does to the cost of a call, and {pays}",
                 endpoint=endpoint,
                 hint=f"Leave it out{or_cap}.",
+            )
+        if not _bounds_replies(request):
+            name, value = ("n", request.n) if request.n < 1 else ("max_tokens", request.max_tokens)
+            return LMRequestRejected(
+                f"{endpoint}: {name} = {value}: what servers make of it nobody knows, and {pays}",
+                endpoint=endpoint,
+                hint=f"Give it a number above 0{or_cap}.",
             )
         if request.max_tokens is None:
             return LMRequestRejected(
@@ -332,10 +352,12 @@ def _is_bounded(request: LMRequest) -> bool:
     return not request.extra or request.extra.keys() <= HARMLESS
 
 
+def _bounds_replies(request: LMRequest) -> bool:
+    """Whether ``max_tokens``, where it is set, and ``n`` say what they seem to: to many a server -1 and 0 are no bound."""
+    if not request.messages:  # it asks for vectors
+        return True
+    return request.n >= 1 and (request.max_tokens is None or request.max_tokens >= 1)
+
+
 def _has_media(request: LMRequest) -> bool:
-    return any(
-        isinstance(part, MediaPart)
-        for message in request.messages
-        if not isinstance(message.content, str)
-        for part in message.content
-    )
+    return bool(media_in(request))

@@ -64,7 +64,7 @@ def cache_key(request: LMRequest, identity: str) -> str:
     try:
         text = orjson.dumps(form, _mapping, orjson.OPT_SORT_KEYS)
     except TypeError as error:
-        raise _unspeakable(request, str(error)) from None
+        raise unspeakable(request, str(error)) from None
     return blake2b(text, digest_size=DIGEST).hexdigest()
 
 
@@ -96,7 +96,8 @@ def _mapping(value: object) -> dict[object, object]:
     raise TypeError
 
 
-def _unspeakable(request: LMRequest, reason: str) -> LMRequestRejected:
+def unspeakable(request: LMRequest, reason: str) -> LMRequestRejected:
+    """The error that ``request`` holds something that JSON cannot carry; it says where."""
     form = {each.name: getattr(request, each.name) for each in fields(LMRequest) if each.name != "terms"}
     form["terms.rollout"] = request.terms.rollout
     form["messages"] = [{"role": turn.role, "content": _content(turn)} for turn in request.messages]

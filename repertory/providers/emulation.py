@@ -27,14 +27,15 @@ from repertory.providers.messages import (
     LMResponse,
     Message,
     Part,
+    ReasoningDelta,
     ReasoningPart,
     TextDelta,
     TextPart,
-    ToolCallDelta,
     ToolCallPart,
     ToolDefinition,
     ToolResultPart,
 )
+from repertory.providers.replay import pieces_of
 
 EMULATED: Final = ("tools",)
 MOST_CALLS: Final = 8  # at a time: small models would go on until their tokens run out
@@ -103,18 +104,9 @@ def passed_on(deltas: list[Delta]) -> list[Delta]:
     return [delta for delta in deltas if not isinstance(delta, TextDelta)]
 
 
-def deltas_of(response: LMResponse) -> list[Delta]:
+def held_back(response: LMResponse) -> list[Delta]:
     """The answer or the calls of a restored reply as deltas, for a stream whose text was held back."""
-    deltas: list[Delta] = []
-    for number, content in enumerate([response.content, *(each.content for each in response.others)]):
-        calls = 0
-        for part in Message("assistant", content).parts:
-            if isinstance(part, TextPart) and part.text:
-                deltas.append(TextDelta(part.text, number))
-            elif isinstance(part, ToolCallPart):
-                deltas.append(ToolCallDelta(calls, part.id, part.name, part.arguments, number))
-                calls += 1
-    return deltas
+    return [delta for delta in pieces_of(response) if not isinstance(delta, ReasoningDelta)]
 
 
 # --- the request ---------------------------------------------------------------------------------------------

@@ -8,13 +8,13 @@ from random import Random
 from typing import TypeVar
 
 from repertory.clock import Clock
-from repertory.errors import CircuitOpen, LMError, LMRequestRejected, RepertoryError
+from repertory.errors import CircuitOpen, EndpointOverloaded, LMError, LMRequestRejected, RepertoryError
 from repertory.events import EndpointProbed, Hooks, LMRetryScheduled
 from repertory.providers.breaker import BreakerSnapshot
 from repertory.providers.breaker_memory import BreakerMemory, Forced
-from repertory.providers.budget import BudgetStage
+from repertory.providers.budget import BudgetStage, encoded_size, media_in
 from repertory.providers.cache import ReplyCache
-from repertory.providers.cache_key import cache_key
+from repertory.providers.cache_key import cache_key, unspeakable
 from repertory.providers.capabilities import gaps, is_plain, require
 from repertory.providers.embeddings import EmbedRequest, EmbedResponse, batches, joined, offered
 from repertory.providers.emulation import emulate, restore
@@ -32,6 +32,8 @@ from repertory.providers.token_estimate import TokenEstimate
 from repertory.store import Ledger, MemoryLedger
 
 T = TypeVar("T")
+
+MEDIA_TOKENS = 1500  # that a picture or the like is taken to have; about what a photograph of a megapixel has
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +60,8 @@ class Endpoint:
     """An ``LM`` over HTTP, and a ``Candidate`` of routes.
 
     Every attempt, not only the first, asks the budget, the limiter and the breaker: retries never hammer an open
-    circuit. A call that meets one fails at once with ``CircuitOpen``; if an earlier attempt of the call failed,
-    that is its ``__cause__``.
+    circuit. A call that meets one fails at once with ``CircuitOpen``, and one for which the limiter's queue has no
+    room with ``EndpointOverloaded``; if an earlier attempt of the call failed, that is the ``__cause__``.
 
     Args:
         cache: Answers given before; None: every call asks. Endpoints may share one.
@@ -185,9 +187,11 @@ class Endpoint:
         if window is None and is_plain(request):
             return None
         try:
-            tokens = self._call(request).tokens
+            call = self._call(request)
         except LMRequestRejected as error:  # the protocol cannot carry it
             return error
+        # Several replies are each written into a window of its own.
+        tokens = call.tokens - (call.request.max_tokens or 0) * (call.request.n - 1)
         if window is None or tokens <= window:
             return None
         return LMRequestRejected(
@@ -198,7 +202,10 @@ class Endpoint:
 
     def most_cost(self, request: LMRequest) -> int | None:
         """What one attempt costs at most, in nano-dollars; None if that is not known."""
-        call = self._call(request)
+        try:
+            call = self._call(request)
+        except LMRequestRejected:  # the protocol cannot carry it
+            return None
         return self._budget.worst_case(call.request, call.body).nano_dollars
 
     async def stale(self, request: LMRequest) -> LMResponse | None:
@@ -273,11 +280,15 @@ class Endpoint:
             self._in_flight -= 1
 
     def _key(self, request: LMRequest) -> str:
-        return cache_key(request, self.settings.identity)
+        # As it is asked: a reply cut at the bound for those who pay is no answer for those who do not.
+        return cache_key(self._budget.bounded(request), self.settings.identity)
 
     def _body(self, asked: LMRequest, *, stream: bool) -> bytes:
         settings = self.settings
-        return settings.protocol.encode(asked, settings.model, settings.quirks, stream=stream)
+        try:
+            return settings.protocol.encode(asked, settings.model, settings.quirks, stream=stream)
+        except TypeError as error:
+            raise unspeakable(asked, str(error)) from error
 
     def _call(self, request: LMRequest, deadline: float | None = None, *, stream: bool = False) -> Call:
         """``request`` as it goes over the wire: bounded where it must be paid for, without what is emulated."""
@@ -288,8 +299,10 @@ class Endpoint:
             asked = emulate(bounded)
             meaning = partial(restore, bounded, peer=self._exchange.peer)
         body = self._body(asked, stream=stream)
-        tokens = self._estimate.estimate(len(body)) + (asked.max_tokens or 0) * asked.n
-        return Call(asked, body, self._deadline(deadline), tokens, meaning)
+        media = media_in(asked)
+        tokens = self._estimate.estimate(len(body) - sum(map(encoded_size, media)))
+        tokens += len(media) * MEDIA_TOKENS + max(0, (asked.max_tokens or 0) * asked.n)
+        return Call(asked, body, self._deadline(deadline), tokens, meaning, words_alone=not media)
 
     def _deadline(self, deadline: float | None) -> float:
         """``deadline``, or when all attempts together have had their time."""
@@ -303,7 +316,7 @@ class Endpoint:
         while True:
             try:
                 return await attempt_once()
-            except CircuitOpen as refusal:
+            except (CircuitOpen, EndpointOverloaded) as refusal:  # not asked: that takes no retry
                 raise refusal from failure
             except LMError as error:
                 delay = self._retry.delay_before(call.attempts + 1, error, self._clock.monotonic(), call.deadline)

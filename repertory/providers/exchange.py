@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 from repertory.clock import Clock
-from repertory.errors import DeadlineExceeded, LMModelUnknown, LMTimeout
+from repertory.errors import DeadlineExceeded, LMModelUnknown, LMReplyMalformed, LMTimeout
 from repertory.providers.embeddings import EmbedRequest, EmbedResponse, offered
 from repertory.providers.failures import Peer, error_from
 from repertory.providers.messages import LMResponse
@@ -67,8 +67,12 @@ class Exchange:
         if status in (401, 402, 403) or status >= 500:
             raise error_from(status, headers, answer, now=self._clock.time(), peer=self.peer)
         if not 200 <= status < 300 or not settings.quirks.lists_models:
-            return  # it answers; that it has no such list says nothing
-        remedy = misspelt(settings.model, settings.protocol.offers(answer, self.peer))
+            return
+        try:
+            models = settings.protocol.offers(answer, self.peer)
+        except LMReplyMalformed:
+            return  # it answers; not every gateway has such a list
+        remedy = misspelt(settings.model, models)
         if remedy is not None:
             said = f"{settings.name}: there is no model {settings.model!r} among those it lists"
             raise LMModelUnknown(said, endpoint=settings.name, hint=remedy)

@@ -3,6 +3,7 @@
 An attempt that was admitted holds something of each; however it ends, it gives all of it back, once.
 """
 
+import asyncio
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -32,6 +33,7 @@ class Call:
         deadline: Point on the clock at which its caller stops waiting.
         tokens: An estimate of those it takes, the reply included.
         meaning: What a reply to it means for its caller; None where it is just that.
+        words_alone: Whether the body is nothing else, so that its size tells of its tokens.
         attempts: Made so far.
     """
 
@@ -40,6 +42,7 @@ class Call:
     deadline: float
     tokens: int
     meaning: Callable[[LMResponse], LMResponse] | None = None
+    words_alone: bool = True
     attempts: int = 0
 
 
@@ -81,7 +84,7 @@ class Gate:
         """
         limits, terms = self.limits, call.request.terms
         self.breaker.check()  # before anything is held: who would be refused anyway need not wait
-        hold = await self.budget.reserve(call.request, call.body)
+        hold = await self._reserve(call) if terms.accounts else None
         turn: Turn | None = None
         try:
             turn = limits.try_acquire(terms.caller, terms.priority, call.tokens)
@@ -93,7 +96,7 @@ class Gate:
             permit = self.breaker.admit()
         except BaseException as error:
             if turn is not None:
-                limits.finish(turn, seconds=0.0, tokens=0, error=None, headers=None)
+                limits.finish(turn, seconds=0.0, tokens=0, error=error, headers=None)
             if hold is not None:
                 hold.fail(error, sent=False, status=None)
             raise
@@ -102,6 +105,16 @@ class Gate:
         if self._asked is None:
             self._asked = started
         return Attempt(self, call, started, turn, permit, hold)
+
+    async def _reserve(self, call: Call) -> Hold | None:
+        """Have accounts pay; a ledger that is locked is waited for no longer than the caller waits."""
+        try:
+            async with asyncio.timeout(call.deadline - self._clock.monotonic()):
+                return await self.budget.reserve(call.request, call.body)
+        except TimeoutError:
+            raise DeadlineExceeded(
+                f"{self._name}: the deadline passed while the budgets that pay for the call were not to be reached"
+            ) from None
 
     def tell_circuit(self) -> None:
         """Tell of the circuit's state if it is another than was told last."""
@@ -125,7 +138,8 @@ class Gate:
         self.limits.finish(
             attempt.turn, seconds=seconds, tokens=counted or None, error=error, headers=attempt.headers
         )
-        self._estimate.note(len(attempt.call.body), usage.input_tokens)
+        if attempt.call.words_alone:
+            self._estimate.note(len(attempt.call.body), usage.input_tokens)
         breaker = self.breaker
         if error is None:
             # A long reply that began to come soon is no slow one.
@@ -189,7 +203,10 @@ class Attempt:
 
     def succeed(self, response: LMResponse) -> LMResponse:
         """The reply was whole; return it with what it cost."""
-        cost = self.end(response.usage)
+        usage = response.usage
+        if response.content and not (usage.input_tokens and usage.output_tokens):
+            usage = NO_USAGE  # half a count is none: a wall must not guess low
+        cost = self.end(usage)
         return response if cost is None else replace(response, cost=cost)
 
     def end(self, usage: Usage) -> Decimal | None:

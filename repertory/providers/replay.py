@@ -19,11 +19,16 @@ from repertory.providers.messages import (
 
 async def deltas_of(response: LMResponse) -> AsyncGenerator[Delta, None]:
     """The deltas that add up to ``response``, the ``End`` last."""
-    for number, content in enumerate((response.content, *[other.content for other in response.others])):
-        for delta in _pieces(content, number):
-            yield delta
+    for delta in pieces_of(response):
+        yield delta
     yield UsageDelta(response.usage)
     yield End(response)
+
+
+def pieces_of(response: LMResponse) -> Iterator[Delta]:
+    """Its words, thoughts and calls as deltas."""
+    for number, content in enumerate((response.content, *[other.content for other in response.others])):
+        yield from _pieces(content, number)
 
 
 def _pieces(content: Content, choice: int) -> Iterator[Delta]:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from repertory.clock import Clock
 from repertory.errors import DeadlineExceeded, LMError, LMTimeout, RepertoryError
-from repertory.providers.emulation import deltas_of, passed_on
+from repertory.providers.emulation import held_back, passed_on
 from repertory.providers.failures import Peer
 from repertory.providers.messages import Delta, End, LMResponse, UsageDelta
 from repertory.providers.settings import EndpointSettings
@@ -136,7 +136,7 @@ class StreamedReply:
             response = decoder.finish()
             if self._meaning is not None:
                 response = self._meaning(response)
-                self._ready += deltas_of(response)
+                self._ready += held_back(response)
             self._ready.append(End(self._attempt.succeed(response)))
             self._whole = True
             self._stream.close()

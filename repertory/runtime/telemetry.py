@@ -35,6 +35,12 @@ LEVELS: Final[Mapping[type[Event], Level]] = MappingProxyType(
         events.ReminderFailed: "error",
         events.HookFailed: "error",
         events.LMCallFinished: "debug",
+        events.BudgetCharged: "debug",
+        events.BudgetRefused: "warning",
+        events.CacheStoreFailed: "warning",
+        events.CallHedged: "debug",
+        events.FellBack: "warning",
+        events.StaleServed: "warning",
         events.ReplyMended: "debug",
         events.LocalModelExited: "warning",
         events.RunFinished: "debug",
@@ -165,6 +171,13 @@ class PrometheusHook:
         self._dropped = counter("messages_dropped", "Messages that were never handled.", "reason")
         self._mended = counter("replies_mended", "Replies read although not as asked for.", "program")
         self._refused = counter("replies_refused", "Replies that could not be used.", "program", "asked_again")
+        self._fell_back = counter(
+            "route_fallbacks", "Calls of a route passed on, by who failed.", "route", "endpoint"
+        )
+        self._hedged = counter("route_hedges", "Second requests of a route, by whether they won.", "route", "won")
+        self._stale = counter("route_stale", "Old answers given as no endpoint had a new one.", "route")
+        self._unpaid = counter("budget_refusals", "Attempts nothing was sure to pay for.", "endpoint", "error")
+        self._charged = counter("budget_dollars", "Dollars charged to those who pay.", "endpoint", "ending")
         self._circuit = Gauge(
             "repertory_circuit_state",
             "State of an endpoint's circuit: 0 closed, 1 half open, 2 open.",
@@ -173,6 +186,7 @@ class PrometheusHook:
         )
         self._program = _BoundedLabel()
         self._endpoint = _BoundedLabel()
+        self._route = _BoundedLabel()
         self._outcome = _BoundedLabel()
         self._reason = _BoundedLabel()
 
@@ -187,6 +201,16 @@ class PrometheusHook:
                 self._retries.labels(self._endpoint(event.endpoint)).inc()
             case events.CircuitChanged():
                 self._circuit.labels(self._endpoint(event.endpoint)).set(_CIRCUIT_VALUES[event.after])
+            case events.FellBack():
+                self._fell_back.labels(self._route(event.route), self._endpoint(event.endpoint)).inc()
+            case events.CallHedged():
+                self._hedged.labels(self._route(event.route), "yes" if event.won else "no").inc()
+            case events.StaleServed():
+                self._stale.labels(self._route(event.route)).inc()
+            case events.BudgetRefused():
+                self._unpaid.labels(self._endpoint(event.endpoint), event.error).inc()
+            case events.BudgetCharged():
+                self._charged.labels(self._endpoint(event.endpoint), event.ending).inc(event.nano_dollars / 1e9)
             case events.ActorRestarted():
                 self._restarts.labels(_branch(event.path)).inc()
             case events.ReplyMended():

@@ -152,7 +152,11 @@ class LedgerTable:
 
     def _write(self, end: End) -> asyncio.Future[RepertoryError | None]:
         number = end.reservation.number
-        done = self._store.submit(self._enter, end)
+        try:
+            done = self._store.submit(self._enter, end)
+        except StoreError as error:  # it is closed. Whoever ends a call has more to give back, and must not be stopped
+            done = asyncio.get_running_loop().create_future()
+            done.set_exception(error)
 
         def written(done: asyncio.Future[RepertoryError | None]) -> None:
             if not done.cancelled() and done.exception() is None:

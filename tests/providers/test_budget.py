@@ -20,7 +20,7 @@ from repertory.errors import (
     PriceUnknown,
 )
 from repertory.events import BudgetCharged, BudgetRefused, Event, Hooks
-from repertory.providers import openai_chat
+from repertory.providers import anthropic_messages, openai_chat
 from repertory.providers.budget import (
     HARMLESS,
     INSTRUCTIONS,
@@ -373,3 +373,13 @@ async def test_a_model_of_our_own_is_free_and_costs_nothing_rather_than_somethin
 def test_settings_that_bound_nothing_are_refused(wrong: Mapping[str, Any]) -> None:
     with pytest.raises(ConfigError, match=r"budget: (max_tokens|call_cap) = "):
         BudgetSettings(**wrong)
+
+
+def test_a_document_of_words_is_not_counted_out_of_the_words_beside_it() -> None:
+    """Anthropic's protocol carries it as it is: its base64, longer by a third, is not in the body."""
+    words = Message("user", (MediaPart("file", "text/plain", b"x" * 9000), TextPart("y" * 2000)))
+    asked = request(messages=(words,))
+    body = anthropic_messages.encode(asked, "m", Quirks())
+    most = input_at_most(asked, body, {"file": 10})
+    assert most is not None
+    assert most >= 9000 + 2000

@@ -14,7 +14,7 @@ from repertory.errors import LMReplyMalformed, LMRequestRejected
 from repertory.events import Hooks
 from repertory.providers import openai_chat
 from repertory.providers.capabilities import gaps
-from repertory.providers.emulation import deltas_of, emulate, is_needed, passed_on, restore
+from repertory.providers.emulation import emulate, held_back, is_needed, passed_on, restore
 from repertory.providers.endpoint import Endpoint
 from repertory.providers.failures import Peer
 from repertory.providers.local import QUIRKS, LocalModelSettings, LocalServerProcess, endpoint_settings
@@ -247,12 +247,12 @@ def test_a_refusal_is_passed_on(reason: str) -> None:
 def test_a_stream_gives_its_answer_or_calls_at_the_end() -> None:
     assert passed_on([TextDelta('{"calls'), ReasoningDelta("Hm.")]) == [ReasoningDelta("Hm.")]
     calls = restore(replace(ASK, parallel_tool_calls=True), replied(wire({"calls": [PARIS, PARIS]})), PEER)
-    assert deltas_of(calls) == [
+    assert held_back(calls) == [
         ToolCallDelta(0, "call_0", "weather", '{"city":"Paris","unit":"C"}'),
         ToolCallDelta(1, "call_1", "weather", '{"city":"Paris","unit":"C"}'),
     ]
-    assert deltas_of(restore(ASK, replied('{"answer": "Sunny."}'), PEER)) == [TextDelta("Sunny.")]
-    assert deltas_of(restore(ASK, replied("", "length"), PEER)) == []
+    assert held_back(restore(ASK, replied('{"answer": "Sunny."}'), PEER)) == [TextDelta("Sunny.")]
+    assert held_back(restore(ASK, replied("", "length"), PEER)) == []
 
 
 # --- who emulates --------------------------------------------------------------------------------------------
@@ -315,4 +315,4 @@ async def test_the_packaged_model_goes_on_after_a_result_and_streams(endpoint: E
     assert isinstance(end, End)
     assert end.response.emulated == ("tools",)
     assert end.response.tool_calls or end.response.text
-    assert [delta for delta in before if not isinstance(delta, UsageDelta)] == deltas_of(end.response)
+    assert [delta for delta in before if not isinstance(delta, UsageDelta)] == held_back(end.response)

@@ -6,7 +6,7 @@ import pytest
 
 from repertory.errors import ConfigError
 from repertory.runtime.config import RuntimeConfig, load_config, make_config
-from repertory.runtime.lm_config import LMConfig
+from repertory.runtime.lm_config import LMConfig, LMLimits
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +33,7 @@ def test_the_environment_wins_value_by_value(tmp_path: Path, monkeypatch: pytest
         '[lm.default]\nmodel = "local"\nlimits.requests_per_minute = 60\n',
     )
     assert (config.server.port, config.server.auth, config.store) == (9000, False, "elsewhere.db")
-    assert config.lm["default"].limits.model_dump() == {"requests_per_minute": 60, "concurrency": 7}
+    assert config.lm["default"].limits == LMLimits(requests_per_minute=60, concurrency=7)
 
 
 def test_the_environment_alone_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:

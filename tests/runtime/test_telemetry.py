@@ -35,6 +35,13 @@ EVERY_EVENT: list[Event] = [
     events.ReplyRefused("root/programs/qa/self/1", "answer", True),
     events.LMRetryScheduled("default", 1, 0.2, "lm_timeout"),
     events.CircuitChanged("default", "closed", "open"),
+    events.EndpointProbed("default", "lm_unreachable"),
+    events.FellBack("cheap", "default", "spare", "lm_timeout"),
+    events.CallHedged("cheap", "default", "spare", True),
+    events.StaleServed("cheap", "default", "circuit_open"),
+    events.CacheStoreFailed("default", OSError("disk full")),
+    events.BudgetRefused("default", ("global",), "budget_exceeded"),
+    events.BudgetCharged("default", ("global",), "settle", 1_500_000_000, 18),
     events.LocalModelStarted("default", 42, "http://127.0.0.1:1"),
     events.LocalModelExited("default", 42, -9),
     events.ParametersChanged("root/programs/mail/self/parameters", 2),
@@ -88,8 +95,14 @@ def test_incidents_are_louder_than_routine() -> None:
         "cancellation_ignored",
         "circuit_changed",
         "local_model_exited",
+        "budget_refused",
+        "cache_store_failed",
+        "fell_back",
+        "stale_served",
     }
     assert {name for name, level in levels.items() if level == "debug"} == {
+        "budget_charged",
+        "call_hedged",
         "actor_started",
         "actor_stopped",
         "actor_passivated",
@@ -236,6 +249,25 @@ def test_restarts_are_counted_by_branch_not_by_path() -> None:
     metrics = Metrics(*(events.ActorRestarted(path, 2, None, 0.0) for path in paths))
     restarts = [metrics["actor_restarts_total", {"branch": branch}] for branch in ("models", "programs", "other")]
     assert restarts == [1, 2, 1]
+
+
+def test_routes_and_budgets_are_counted() -> None:
+    metrics = Metrics(
+        events.FellBack("cheap", "default", "spare", "lm_timeout"),
+        events.CallHedged("cheap", "default", "spare", True),
+        events.CallHedged("cheap", "default", "spare", False),
+        events.StaleServed("cheap", "default", "circuit_open"),
+        events.BudgetRefused("default", ("global", "run:1"), "budget_exceeded"),
+        events.BudgetCharged("default", ("global", "run:1"), "settle", 1_500_000_000, 18),
+        events.BudgetCharged("default", ("global",), "write_off", 250_000_000, 9),
+        events.BudgetCharged("default", ("global",), "release", 0, 0),
+    )
+    assert metrics["route_fallbacks_total", {"route": "cheap", "endpoint": "default"}] == 1
+    assert metrics["route_hedges_total", {"route": "cheap", "won": "yes"}] == 1
+    assert metrics["route_stale_total", {"route": "cheap"}] == 1
+    assert metrics["budget_refusals_total", {"endpoint": "default", "error": "budget_exceeded"}] == 1
+    assert metrics["budget_dollars_total", {"endpoint": "default", "ending": "settle"}] == 1.5
+    assert metrics["budget_dollars_total", {"endpoint": "default", "ending": "write_off"}] == 0.25
 
 
 def test_dropped_messages_are_counted_by_reason() -> None:

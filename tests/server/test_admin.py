@@ -11,6 +11,8 @@ import pytest
 
 from repertory import __version__
 from repertory.actors.info import ActorInfo, MailboxStats
+from repertory.cli.daemon_client import ask_endpoints, read_endpoints
+from repertory.cli.endpoint_view import endpoint_lines
 from repertory.errors import LMAuthError, StoreError
 from repertory.runtime.config import make_config
 from repertory.runtime.runtime import Runtime
@@ -99,6 +101,39 @@ async def test_what_it_suffers_from_outside_is_told(tmp_path: Path) -> None:
     assert circuit["open_for"] > 0
     assert ": a transaction failed: xxx" in answer["journal_failure"]
     assert len(answer["journal_failure"]) == LONGEST_ERROR
+
+
+async def test_the_endpoints_are_told_with_why_they_are_not_well(tmp_path: Path) -> None:
+    path = tmp_path / "admin" / "socket"
+    async with ScriptedEndpoint([Status(401)]) as endpoint:
+        config = endpoint_config(endpoint.url, admin_socket=str(path))
+        async with Runtime(config, store=None) as runtime, administered(runtime):
+            deployment = await runtime.start(mail(), name="mail")
+            with pytest.raises(LMAuthError):
+                await deployment(text="Win!")
+            answer = await asyncio.to_thread(ask_endpoints, path)
+    daemon = read_endpoints(path, answer)
+    (line,) = daemon.endpoints
+    assert (daemon.version, daemon.pid) == (__version__, os.getpid())
+    assert (line.name, line.health, line.circuit) == ("default", "down", "open")
+    assert (line.calls, line.failures, line.in_flight, line.waiting, line.concurrency) == (1, 1, 0, 0, None)
+    shown = [text.plain for text in endpoint_lines(daemon, width=60)]
+    assert shown[0] == f"repertory {__version__}, pid {os.getpid()}: 1 endpoints"
+    assert shown[2].split() == [
+        "ENDPOINT",
+        "MODEL",
+        "HEALTH",
+        "CIRCUIT",
+        "IN",
+        "FLIGHT",
+        "WAITING",
+        "CALLS",
+        "FAILED",
+        "RETRIES",
+    ]
+    assert shown[3].split()[:4] == ["default", "scripted", "down", "open"]
+    assert shown[4].startswith("  ! its circuit is open for another ")
+    assert all(len(each) <= 60 for each in shown[4:])
 
 
 async def test_before_the_runtime_is_entered_the_tree_is_empty() -> None:

@@ -11,9 +11,11 @@ import pytest
 
 from repertory.errors import (
     ActorDown,
+    BudgetExceeded,
     CircuitOpen,
     ConfigError,
     DeadlineExceeded,
+    EndpointOverloaded,
     LMAuthError,
     LMConnectionError,
     LMRateLimited,
@@ -22,6 +24,7 @@ from repertory.errors import (
     LMServerError,
     LMTimeout,
     MailboxFull,
+    PriceUnknown,
     RepertoryError,
     RuntimeClosed,
 )
@@ -38,6 +41,9 @@ from tests.server.service import PATIENCE, PREDICT, SPAM, Service, mail, serving
         (LMTimeout("slow"), 504),
         (CircuitOpen("open"), 503),
         (LMConnectionError("no route"), 503),
+        (EndpointOverloaded("a crowd"), 503),
+        (BudgetExceeded("spent", account="global"), 402),
+        (PriceUnknown("of what?"), 500),
         (LMRateLimited("slower"), 503),
         (MailboxFull("full"), 503),
         (ActorDown("gone"), 503),

@@ -1,0 +1,226 @@
+"""Where an endpoint's stages meet: what one holds or knows while another fails."""
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from contextlib import suppress
+from decimal import Decimal
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from repertory.clock import SystemClock
+from repertory.errors import (
+    CircuitOpen,
+    DeadlineExceeded,
+    EndpointOverloaded,
+    LMRateLimited,
+    LMRequestRejected,
+    RepertoryError,
+)
+from repertory.events import Event, Hooks, LMRetryScheduled
+from repertory.providers.budget import BudgetSettings, BudgetStage
+from repertory.providers.cache import CacheSettings, ReplyCache
+from repertory.providers.endpoint import Endpoint
+from repertory.providers.gate import Call, Gate
+from repertory.providers.limits import LimitSettings
+from repertory.providers.messages import LMRequest, MediaPart, Message, Terms, TextPart, Thinking
+from repertory.providers.prices import Price
+from repertory.providers.settings import EndpointSettings
+from repertory.providers.token_estimate import TokenEstimate
+from repertory.store import AccountLimit, Amount, LedgerTable, MemoryLedger, Reservation, Store, WorstCase
+from repertory.testing import FakeClock
+from tests.endpoint import Hold, Reply, ScriptedEndpoint, Status
+
+PRICE = Price.flat(input=Decimal(1), output=Decimal(4))
+PAID = Terms(accounts=("a",))
+
+
+def ask(text: str = "Tag?", **fields: Any) -> LMRequest:
+    return LMRequest((Message("user", text),), **fields)
+
+
+def an_endpoint(url: str, *, hooks: Hooks | None = None, **given: Any) -> Endpoint:
+    stages = {name: given.pop(name) for name in ("cache", "ledger", "clock") if name in given}
+    return Endpoint(
+        EndpointSettings("qa", "m-1", url, **given),
+        **{"clock": SystemClock(), "hooks": hooks or Hooks(), "rng": Random(1), **stages},
+    )
+
+
+def a_gate(clock: FakeClock, limits: LimitSettings, ledger: MemoryLedger | None = None) -> Gate:
+    settings = EndpointSettings("qa", "m-1", "http://127.0.0.1:1/v1", limits=limits)
+    budget = BudgetStage(
+        *(settings.budget, ledger or MemoryLedger()),
+        endpoint="qa",
+        provider="",
+        model="m-1",
+        clock=clock,
+        hooks=Hooks(),
+    )
+    return Gate(settings, budget, TokenEstimate(), clock, Hooks(), Random(1))
+
+
+class StuckLedger(MemoryLedger):
+    """Its store is locked by somebody else."""
+
+    async def reserve(self, accounts: Sequence[str], most: Amount | WorstCase) -> Reservation:
+        await asyncio.get_running_loop().create_future()
+        raise AssertionError
+
+
+async def test_a_locked_ledger_is_waited_for_no_longer_than_the_caller_waits() -> None:
+    async with ScriptedEndpoint([Reply()]) as server, asyncio.timeout(10):
+        endpoint = an_endpoint(server.url, ledger=StuckLedger())
+        deadline = SystemClock().monotonic() + 0.05
+        with pytest.raises(DeadlineExceeded, match="qa: the deadline passed while the budgets"):
+            await endpoint.complete(ask(max_tokens=5, terms=PAID, deadline=deadline))
+        await endpoint.close()
+    assert server.requests == []
+
+
+async def test_a_ledger_whose_store_is_gone_keeps_no_turn_and_no_reply(tmp_path: Path) -> None:
+    store = await Store.open(tmp_path / "s.db")
+    ledger = await LedgerTable.open(store)
+    await ledger.limit("a", AccountLimit.of(dollars=Decimal(1)))
+    gone = asyncio.Event()
+    async with ScriptedEndpoint([Hold(gone), Hold(gone, Status(400))]) as server:
+        endpoint = an_endpoint(server.url, ledger=ledger, budget=BudgetSettings(price=PRICE))
+        calls = []
+        for _ in range(2):
+            calls.append(asyncio.create_task(endpoint.complete(ask(max_tokens=5, terms=PAID))))
+            await server.arrived.acquire()
+        await store.close()
+        gone.set()
+        answered, refused = await asyncio.gather(*calls, return_exceptions=True)
+        assert not isinstance(answered, BaseException), answered
+        assert isinstance(refused, LMRequestRejected)
+        assert endpoint.snapshot().limits.in_flight == 0
+        await endpoint.close()
+    with suppress(RepertoryError):
+        await ledger.close()
+
+
+async def test_a_call_refused_at_its_turn_is_no_sign_of_health(clock: FakeClock) -> None:
+    gate = a_gate(clock, LimitSettings())
+    call = Call(ask(), b"{}", clock.monotonic() + 100, 1)
+    busy = [await gate.admit(call) for _ in range(4)]
+    for attempt in busy[:2]:
+        attempt.fail(LMRateLimited("too many"))
+    limit = gate.limits.snapshot().concurrency
+    assert limit == 2
+    waiting = asyncio.create_task(gate.admit(call))
+    await asyncio.sleep(0)
+    gate.breaker.force("open")
+    for attempt in busy[2:]:
+        attempt.fail(asyncio.CancelledError())
+    with pytest.raises(CircuitOpen):
+        await waiting
+    assert gate.limits.snapshot().concurrency == limit
+
+
+async def test_a_call_for_which_the_queue_has_no_room_is_refused_at_once() -> None:
+    events: list[Event] = []
+    until = asyncio.Event()
+    async with ScriptedEndpoint([Hold(until)]) as server:
+        limits = LimitSettings(max_concurrency=1, max_waiting=0)
+        endpoint = an_endpoint(server.url, hooks=Hooks([events.append]), limits=limits)
+        first = asyncio.create_task(endpoint.complete(ask()))
+        await server.arrived.acquire()
+        with pytest.raises(EndpointOverloaded):
+            await endpoint.complete(ask("Nacht?"))
+        assert endpoint.snapshot().retries.retries == 0
+        assert not [event for event in events if isinstance(event, LMRetryScheduled)]
+        until.set()
+        await first
+        await endpoint.close()
+
+
+async def test_an_answer_cut_for_those_who_pay_is_not_given_to_those_who_do_not() -> None:
+    ledger = MemoryLedger()
+    await ledger.limit("a", AccountLimit.of(dollars=Decimal(1)))
+    async with ScriptedEndpoint([Reply("Gut", finish_reason="length"), Reply("Guten Tag")]) as server:
+        endpoint = an_endpoint(
+            server.url,
+            ledger=ledger,
+            cache=ReplyCache(CacheSettings(), SystemClock()),
+            budget=BudgetSettings(price=PRICE, max_tokens=1),
+        )
+        assert (await endpoint.complete(ask(terms=PAID))).text == "Gut"
+        assert (await endpoint.complete(ask())).text == "Guten Tag"
+        assert (await endpoint.complete(ask(terms=PAID))).source == "cache"
+        await endpoint.close()
+
+
+@pytest.mark.parametrize("fields", [{"max_tokens": -1}, {"max_tokens": 0}, {"max_tokens": 5, "n": 0}])
+async def test_what_servers_take_for_no_bound_is_none(fields: dict[str, int]) -> None:
+    ledger = MemoryLedger()
+    await ledger.limit("a", AccountLimit.of(dollars=Decimal(1)))
+    async with ScriptedEndpoint([]) as server:
+        endpoint = an_endpoint(server.url, ledger=ledger, budget=BudgetSettings(price=PRICE))
+        name, value = list(fields.items())[-1]
+        with pytest.raises(LMRequestRejected, match=f"qa: {name} = {value}"):
+            await endpoint.complete(ask(terms=PAID, **fields))
+        assert server.requests == []
+        await endpoint.close()
+
+
+@pytest.mark.parametrize("usage", ["", ',"usage":{"prompt_tokens":11}', ',"usage":{"completion_tokens":7}'])
+async def test_a_reply_counted_by_half_is_charged_in_full(usage: str) -> None:
+    from tests.endpoint import Raw
+
+    ledger = MemoryLedger()
+    await ledger.limit("a", AccountLimit.of(dollars=Decimal(1)))
+    body = '{"choices":[{"message":{"content":"Guten Tag"},"finish_reason":"stop"}]%s}' % usage
+    async with ScriptedEndpoint([Raw(body.encode())]) as server:
+        endpoint = an_endpoint(server.url, ledger=ledger, budget=BudgetSettings(price=PRICE))
+        reply = await endpoint.complete(ask(max_tokens=50, terms=PAID))
+        await endpoint.close()
+    balance = await ledger.balance("a")
+    assert (reply.cost, balance.spent, balance.reservations) == (None, balance.uncertain, 0)
+    assert balance.spent.tokens > 50
+
+
+@pytest.mark.parametrize("extra", [{"x": "\ud800"}, {"x": 2**80}, {"x": object()}])
+async def test_a_request_that_json_cannot_carry_is_rejected_by_name(extra: dict[str, object]) -> None:
+    endpoint = an_endpoint("http://127.0.0.1:1/v1")
+    with pytest.raises(LMRequestRejected, match=r"extra\.x"):
+        await endpoint.complete(ask(extra=extra))
+    with pytest.raises(LMRequestRejected):
+        async with endpoint.stream(ask("\ud800")):
+            pass
+    await endpoint.close()
+
+
+def picture(size: int) -> LMRequest:
+    return LMRequest((Message("user", (TextPart("What?"), MediaPart("image", "image/png", b"x" * size))),))
+
+
+async def test_a_picture_is_not_taken_for_as_many_words_as_it_has_bytes() -> None:
+    endpoint = an_endpoint("http://127.0.0.1:1/v1", context_window=128_000)
+    assert endpoint.misfit(picture(2**20)) is None
+    await endpoint.close()
+
+
+async def test_pictures_teach_nothing_about_words() -> None:
+    async with ScriptedEndpoint(lambda _: Reply()) as server:
+        endpoint = an_endpoint(server.url, context_window=1000)
+        long = ask("word " * 800)  # 4,000 bytes, about 1,300 tokens by the first ratio
+        assert endpoint.misfit(long) is not None
+        for _ in range(3):
+            await endpoint.complete(picture(100_000))
+        assert endpoint.misfit(long) is not None
+        await endpoint.close()
+
+
+async def test_several_replies_share_no_context_window() -> None:
+    endpoint = an_endpoint("http://127.0.0.1:1/v1", context_window=1000)
+    assert endpoint.misfit(ask(max_tokens=400, n=8)) is None
+    await endpoint.close()
+
+
+async def test_a_price_that_cannot_be_worked_out_does_not_fail_the_route() -> None:
+    endpoint = an_endpoint("http://127.0.0.1:1/v1", budget=BudgetSettings(price=PRICE))
+    assert endpoint.most_cost(ask("\ud800", max_tokens=5)) is None
+    await endpoint.close()
