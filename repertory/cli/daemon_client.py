@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any, ClassVar, Final
+from urllib.parse import quote
 
 from repertory.actors.info import ActorInfo, MailboxStats
-from repertory.errors import RepertoryError
+from repertory.errors import ConfigError, RepertoryError
 from repertory.server.admin_socket import check_length, is_reserved
 
 TIMEOUT: Final = 5.0  # seconds; a daemon that is well answers within milliseconds
@@ -43,8 +44,8 @@ class EndpointLine:
     health: str
     reasons: tuple[str, ...]
     circuit: str
-    in_flight: int
-    waiting: int
+    in_flight: int  # attempts under way
+    waiting: int  # calls that wait for their turn
     concurrency: int | None  # most attempts in flight at present; None: no limit
     calls: int  # since the start, as the next one
     failures: int
@@ -81,19 +82,28 @@ def ask_endpoints(path: Path, timeout: float = TIMEOUT) -> Any:
     return ask(path, ENDPOINTS, timeout)
 
 
-def ask(path: Path, resource: str, timeout: float) -> Any:
+def force_circuit(path: Path, endpoint: str, state: str, timeout: float = TIMEOUT) -> Any:
+    """Have a daemon keep an endpoint's circuit ``open`` or ``closed``, or leave it to itself (``auto``).
+
+    Returns what it then says of its endpoints. Raises as `ask`, and ConfigError if it has no such endpoint.
+    """
+    return ask(path, f"{ENDPOINTS}/{quote(endpoint, safe='')}/circuit/{state}", timeout, method="POST")
+
+
+def ask(path: Path, resource: str, timeout: float, method: str = "GET") -> Any:
     """What the daemon at the admin socket ``path`` says of itself, as JSON has it.
 
     Args:
         resource: What it is asked about.
         timeout: Seconds to wait for an answer.
+        method: Of HTTP.
 
     Raises ConfigError if no socket can have this path, DaemonUnreachable.
     """
     check_length(path)
     connection = _Connection(path, timeout)
     try:
-        connection.request("GET", resource, headers={"Connection": "close"})
+        connection.request(method, resource, headers={"Connection": "close"})
         response = connection.getresponse()
         body = response.read()
     except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
@@ -112,6 +122,11 @@ def ask(path: Path, resource: str, timeout: float) -> Any:
         ) from None
     finally:
         connection.close()
+    if response.status == 404 and method == "POST":
+        raise ConfigError(
+            f"the daemon has no endpoint of this name: {resource.split('/')[3]}",
+            hint="repertory ps --endpoints shows those it has.",
+        )
     if response.status != 200:
         raise _unexpected(path, f"status {response.status}")
     try:
@@ -158,7 +173,7 @@ def _endpoint(values: Mapping[str, Any]) -> EndpointLine:
         health=str(health["state"]),
         reasons=tuple(map(str, health["reasons"])),
         circuit=str(values["circuit"]["state"]),
-        in_flight=int(values["in_flight"]),
+        in_flight=int(limits["in_flight"]),
         waiting=sum(map(int, limits["waiting"].values())),
         concurrency=int(concurrency) if concurrency is not None else None,
         calls=int(values["calls"]),

@@ -19,10 +19,13 @@ from repertory.events import Hooks
 from repertory.providers.endpoint import Endpoint
 from repertory.providers.local import LocalModelSettings, LocalServerProcess
 from repertory.runtime.config import load_config
+from repertory.runtime.lm_config import LMConfig
 from repertory.runtime.loading import load_program
 from repertory.runtime.models import Surroundings, make_endpoint, make_route
 from repertory.store import MemoryLedger, Store
 from repertory.store.location import shown
+
+PROBE_TIMEOUT = 5.0  # seconds for an endpoint to say that it is there
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,21 @@ def _package(name: str, purpose: str, command: str) -> Finding:
         return Finding(name, False, f"not installed; needed for {purpose}", f"Run: {command}", optional=True)
 
 
+async def _answers(name: str, lm: LMConfig, endpoint: Endpoint) -> Finding:
+    """Whether the endpoint answers; the local model's server is not running, and was tried above."""
+    if lm.provider == "local":
+        return Finding(f"lm.{name}", True, f"{lm.model}: can be made")
+    try:
+        wrong = await endpoint.probe(PROBE_TIMEOUT)
+    finally:
+        await endpoint.close()
+    if wrong is None:
+        return Finding(f"lm.{name}", True, f"{lm.model}: answers at {endpoint.settings.base_url}")
+    return Finding(
+        f"lm.{name}", False, wrong.message, wrong.hint or "Check base_url, the network and the provider."
+    )
+
+
 def _config(path: Path) -> Iterator[Finding]:
     try:
         config = load_config(path)
@@ -111,7 +129,7 @@ def _config(path: Path) -> Iterator[Finding]:
     for name, lm in config.lm.items():
         try:
             endpoints[name], _ = make_endpoint(name, lm, around)
-            yield Finding(f"lm.{name}", True, f"{lm.model}: can be made")
+            yield asyncio.run(_answers(name, lm, endpoints[name]))
         except RepertoryError as error:
             yield Finding(f"lm.{name}", False, error.message, error.hint or "")
     for name, route in config.route.items():

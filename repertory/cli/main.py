@@ -170,6 +170,40 @@ def ps(
 
 
 @app.command
+def circuit(
+    endpoint: str,
+    state: Literal["open", "closed", "auto"],
+    config: Path | None = None,
+    /,
+    *,
+    socket: Path | None = None,
+    debug: Debug = False,
+) -> ExitCode:
+    """Keep the circuit of an endpoint of a running daemon open or closed, or leave it to itself again.
+
+    Open, nothing is asked there, and routes ask others; closed, everything is, whatever happens. It stays so over
+    restarts. Exit status: 0 done; 2 arguments, configuration or no such endpoint; 5 no daemon answers.
+
+    Parameters
+    ----------
+    endpoint
+        Its name in the configuration.
+    state
+        `open`, `closed`, or `auto`: as the circuit breaker decides.
+    config
+        The daemon's TOML file; without, the default store's daemon is asked.
+    socket
+        The daemon's admin socket, instead of its configuration.
+    """
+    from repertory.cli.console import ReportConsole
+    from repertory.cli.daemon_client import force_circuit
+    from repertory.cli.ps import ENDPOINT_VIEW, Report, View, socket_of
+
+    forcing = View(lambda path: force_circuit(path, endpoint, state), ENDPOINT_VIEW.lines)
+    return Report(socket_of(config, socket), ReportConsole(), view=forcing).once()
+
+
+@app.command
 def inspect(
     program: str,
     /,

@@ -163,7 +163,7 @@ def _inject(after: int | None, tally: Tally, deployment: Deployment, outcome: Ou
 
 def _config(options: RunOptions) -> RuntimeConfig:
     config = load_config(options.config) if options.config is not None else make_config("the environment", {})
-    if options.lm is None and "default" in config.lm:
+    if options.lm is None and ("default" in config.lm or "default" in config.route):
         return config
     model, known = options.lm or "local", config.lm.get("default")
     default = known.model_copy(update={"model": model}) if known is not None else LMConfig(model=model)

@@ -82,7 +82,8 @@ class EndpointKeeper(Actor[Circuits]):
         due = [
             endpoint
             for endpoint in self._endpoints
-            if endpoint.snapshot().circuit.shut
+            if (circuit := endpoint.snapshot().circuit).shut
+            and circuit.forced is None
             and now - self._probed.get(endpoint.name, -PROBE_INTERVAL) >= PROBE_INTERVAL
         ]
         async with asyncio.TaskGroup() as probes:

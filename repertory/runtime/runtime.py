@@ -230,15 +230,19 @@ class Runtime:
             return ["the runtime takes no new work"]
         down = [f"the local model {name!r} is down" for name in self._local if not self._is_up(name)]
         # A circuit whose interval has passed waits for a call to probe with: it must not be kept away.
-        shut = [
-            f"the circuit of the language model {endpoint.name!r} is open"
-            for endpoint in self.endpoints()
-            if endpoint.circuit.shut
+        shut = {endpoint.name for endpoint in self.endpoints() if endpoint.circuit.shut}
+        # Of an endpoint that stands in a route only the route is asked, and others may stand in for it.
+        routed = {name for route in self.config.route.values() for name in route.of}
+        closed = [f"the circuit of the language model {name!r} is open" for name in sorted(shut - routed)]
+        closed += [
+            f"the circuits of all language models of the route {name!r} are open"
+            for name, route in self.config.route.items()
+            if shut.issuperset(route.of)
         ]
         unwritable = self.journal is not None and self.journal.writes.failure is not None
         # Not why: that may name files and hosts, and anybody may ask whether a daemon is ready.
         journal = ["the journal cannot be written; the log and repertory ps tell why"] if unwritable else []
-        return down + shut + journal
+        return down + closed + journal
 
     def endpoints(self) -> list[EndpointSnapshot]:
         """The state of each endpoint, as data."""
@@ -334,7 +338,7 @@ class Runtime:
         if (kept := self.config.cache).enabled:
             settings = CacheSettings(int(kept.megabytes * 2**20), kept.ttl, kept.stale_for)
             replies = ReplyTable(store) if store is not None and kept.stored else None
-            cache = ReplyCache(settings, self.clock, replies=replies, hooks=self.hooks)
+            cache = ReplyCache(settings, self.clock, replies=replies, endpoint="cache", hooks=self.hooks)
             stack.push_async_callback(cache.close)
         return Surroundings(self.clock, self.hooks, self._rng, cache, ledger)
 

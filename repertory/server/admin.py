@@ -1,26 +1,31 @@
 """What an operator on the same machine can ask through the admin socket. File permissions decide who may."""
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from aiohttp import web
 
 from repertory import __version__
 from repertory.actors.info import ActorInfo
+from repertory.providers.breaker_memory import Forced
 from repertory.runtime.runtime import Runtime
 from repertory.server.admin_socket import reserved
 from repertory.server.app import observing
 from repertory.server.connections import Bounds
 from repertory.server.cutoff import Cutoff
 from repertory.server.listening import make_runner
+from repertory.server.problems import Problem
 from repertory.signatures.json_text import dump_json
 
 TREE: Final = "/v1/tree"
 ENDPOINTS: Final = "/v1/endpoints"
+CIRCUIT: Final = "/v1/endpoints/{name}/circuit/{state:open|closed|auto}"
+FORCED: Final[Mapping[str, Forced | None]] = MappingProxyType({"open": "open", "closed": "closed", "auto": None})
 OPERATORS: Final = 16  # connections at a time
 LONGEST_ERROR: Final = 200  # characters
 
@@ -65,8 +70,15 @@ def make_admin_app(runtime: Runtime) -> web.Application:
         body = {"version": __version__, "pid": os.getpid(), "endpoints": described}
         return web.Response(body=dump_json(body), content_type="application/json")
 
+    async def force_circuit(request: web.Request) -> web.Response:
+        name, state = request.match_info["name"], request.match_info["state"]
+        if name not in {each.name for each in runtime.endpoints()}:
+            raise Problem(404, "endpoint_unknown", "There is no such endpoint", f"there is no endpoint {name!r}")
+        runtime.force_circuit(name, FORCED[state])
+        return await endpoints(request)
+
     app = web.Application(middlewares=[observing(runtime, Cutoff())])
-    app.add_routes([web.get(TREE, tree), web.get(ENDPOINTS, endpoints)])
+    app.add_routes([web.get(TREE, tree), web.get(ENDPOINTS, endpoints), web.post(CIRCUIT, force_circuit)])
     return app
 
 

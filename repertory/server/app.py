@@ -16,7 +16,7 @@ from repertory.server.events import RequestServed
 from repertory.server.problems import ON_EVERY_ANSWER, answer
 
 CLIENT_LEFT: Final = 499  # nginx' word for it; nobody receives it
-QUIET_PATHS: Final = frozenset({"/health/live", "/health/ready", "/metrics", "/v1/tree"})
+QUIET_PATHS: Final = frozenset({"/health/live", "/health/ready", "/metrics", "/v1/tree", "/v1/endpoints"})
 
 
 def make_app(

@@ -47,10 +47,11 @@ def ask(text: str = "Tag?", **fields: Any) -> LMRequest:
 
 
 def an_endpoint(url: str, *, hooks: Hooks | None = None, **given: Any) -> Endpoint:
-    stages = {name: given.pop(name) for name in ("cache", "ledger", "clock") if name in given}
+    stages: dict[str, Any] = {"clock": SystemClock(), "hooks": hooks or Hooks(), "rng": Random(1)}
+    stages |= {name: given.pop(name) for name in ("cache", "ledger", "clock") if name in given}
     return Endpoint(
         EndpointSettings("qa", "m-1", url, **given),
-        **{"clock": SystemClock(), "hooks": hooks or Hooks(), "rng": Random(1), **stages},
+        **stages,
     )
 
 
@@ -159,7 +160,7 @@ async def test_an_answer_cut_for_those_who_pay_is_not_given_to_those_who_do_not(
 
 
 @pytest.mark.parametrize("fields", [{"max_tokens": -1}, {"max_tokens": 0}, {"max_tokens": 5, "n": 0}])
-async def test_what_servers_take_for_no_bound_is_none(fields: dict[str, int]) -> None:
+async def test_what_servers_take_for_no_bound_is_none(fields: dict[str, Any]) -> None:
     ledger = MemoryLedger()
     await ledger.limit("a", AccountLimit.of(dollars=Decimal(1)))
     async with ScriptedEndpoint([]) as server:
@@ -176,7 +177,7 @@ async def test_a_reply_counted_by_half_is_charged_in_full(usage: str) -> None:
 
     ledger = MemoryLedger()
     await ledger.limit("a", AccountLimit.of(dollars=Decimal(1)))
-    body = '{"choices":[{"message":{"content":"Guten Tag"},"finish_reason":"stop"}]%s}' % usage
+    body = '{"choices":[{"message":{"content":"Guten Tag"},"finish_reason":"stop"}]' + usage + "}"
     async with ScriptedEndpoint([Raw(body.encode())]) as server:
         endpoint = an_endpoint(server.url, ledger=ledger, budget=BudgetSettings(price=PRICE))
         reply = await endpoint.complete(ask(max_tokens=50, terms=PAID))

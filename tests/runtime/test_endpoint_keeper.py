@@ -152,7 +152,14 @@ async def test_an_endpoint_that_its_owner_has_closed_is_no_reason_to_end(tmp_pat
 
 
 async def test_a_runtime_without_a_store_asks_after_its_endpoints_too() -> None:
+    async with ScriptedEndpoint(lambda _: Status(401)) as server, a_daemon(None, server.url) as daemon:
+        await open_by_failures(daemon)
+        await daemon.looks(7)
+        assert [event.error for event in daemon.of(EndpointProbed)] == ["lm_auth"] * 2
+
+
+async def test_what_an_operator_keeps_open_is_left_alone() -> None:
     async with a_daemon(None) as daemon:
         daemon.runtime.force_circuit("default", "open")
         await daemon.looks(7)
-        assert [event.error for event in daemon.of(EndpointProbed)] == ["lm_unreachable"] * 2
+        assert daemon.of(EndpointProbed) == []
