@@ -21,6 +21,7 @@ from repertory.errors import (
     LMRequestRejected,
     LMTimeout,
     RepertoryError,
+    RuntimeClosed,
 )
 from repertory.events import Event, Hooks, LMRetryScheduled
 from repertory.providers.breaker import BreakerSettings
@@ -356,3 +357,13 @@ async def test_the_wait_for_headers_is_part_of_the_wait_for_the_first_token(cloc
     with pytest.raises(LMTimeout, match="no output within 4 s"):
         await reply.begin(asked)
     assert stream.waits == [1.0]
+
+
+async def test_what_a_closed_endpoint_refuses_is_not_charged() -> None:
+    ledger = MemoryLedger()
+    await ledger.limit("a", AccountLimit.of(dollars=Decimal(1)))
+    endpoint = an_endpoint("http://127.0.0.1:1/v1", ledger=ledger, budget=BudgetSettings(price=PRICE))
+    await endpoint.close()
+    with pytest.raises(RuntimeClosed):
+        await endpoint.complete(ask(max_tokens=5, terms=PAID))
+    assert (await ledger.balance("a")).spent == Amount()
