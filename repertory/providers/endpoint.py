@@ -369,7 +369,7 @@ class Endpoint:
             reply = StreamedReply(
                 self.settings, self._exchange.peer, stream, attempt, self._clock, call.deadline, call.meaning
             )
-            await reply.begin()
+            await reply.begin(attempt.started)
             attempt.begin()
         except BaseException as error:
             attempt.fail(error)

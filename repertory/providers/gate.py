@@ -11,7 +11,7 @@ from decimal import Decimal
 from random import Random
 
 from repertory.clock import Clock
-from repertory.errors import DeadlineExceeded, LMConnectionError, LMError
+from repertory.errors import ConfigError, DeadlineExceeded, LMConnectionError, LMError, RuntimeClosed
 from repertory.events import CircuitChanged, Hooks, LMCallFinished
 from repertory.providers.breaker import CircuitBreaker, State
 from repertory.providers.budget import BudgetStage, Hold
@@ -243,6 +243,8 @@ class Attempt:
             return
         self._over = True
         if self._hold is not None:
-            sent = not (isinstance(error, LMConnectionError) and error.unsent)
+            # The transport refuses what it is not to send before it opens a connection.
+            unsent = isinstance(error, RuntimeClosed | ConfigError)
+            sent = not (unsent or (isinstance(error, LMConnectionError) and error.unsent))
             self._hold.fail(error, sent=sent, status=self._status)
         self._gate.end(self, error, NO_USAGE)

@@ -82,10 +82,14 @@ class StreamedReply:
                 raise
         return ready.popleft()
 
-    async def begin(self) -> None:
-        """Wait for the first output, so that what fails until then can be repeated; counts of tokens are none."""
+    async def begin(self, since: float) -> None:
+        """Wait for the first output, so that what fails until then can be repeated; counts of tokens are none.
+
+        Args:
+            since: When it was asked for, on the clock: the wait for the headers was part of that for the output.
+        """
         patience = self._first_wait
-        until = self._clock.monotonic() + patience
+        until = since + patience
         try:
             while all(isinstance(delta, UsageDelta) for delta in self._ready):
                 # Until a point in time: a peer that only keeps the connection alive must not be waited for longer.

@@ -6,7 +6,7 @@ from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -19,19 +19,24 @@ from repertory.errors import (
     LMAuthError,
     LMRateLimited,
     LMRequestRejected,
+    LMTimeout,
     RepertoryError,
+    RuntimeClosed,
 )
 from repertory.events import Event, Hooks, LMRetryScheduled
 from repertory.providers.breaker import BreakerSettings
 from repertory.providers.budget import BudgetSettings, BudgetStage
 from repertory.providers.cache import CacheSettings, ReplyCache
 from repertory.providers.endpoint import Endpoint
+from repertory.providers.failures import Peer
 from repertory.providers.gate import Call, Gate
 from repertory.providers.limits import LimitSettings
 from repertory.providers.messages import LMRequest, MediaPart, Message, Terms, TextDelta, TextPart
 from repertory.providers.prices import Price
 from repertory.providers.settings import EndpointSettings
+from repertory.providers.streamed_reply import StreamedReply
 from repertory.providers.token_estimate import TokenEstimate
+from repertory.providers.transport import Stream
 from repertory.providers.transport_settings import TransportSettings
 from repertory.providers.wire import Quirks
 from repertory.store import AccountLimit, Amount, LedgerTable, MemoryLedger, Reservation, Store, WorstCase
@@ -329,3 +334,39 @@ async def test_a_stream_that_probes_keeps_nobody_out_while_it_is_read(probes: in
         assert (endpoint.snapshot().circuit.state, endpoint.snapshot().limits.in_flight) == ("closed", 0)
         rest.set()
         await endpoint.close()
+
+
+class SilentStream:
+    """Headers came; nothing follows."""
+
+    def __init__(self) -> None:
+        self.waits: list[float] = []
+
+    async def read(self, timeout: float) -> bytes:
+        self.waits.append(timeout)
+        raise LMTimeout("nothing")
+
+    def close(self) -> None:
+        pass
+
+
+async def test_the_wait_for_headers_is_part_of_the_wait_for_the_first_token(clock: FakeClock) -> None:
+    settings = EndpointSettings("qa", "m-1", "http://127.0.0.1:1/v1", first_token_timeout=4.0)
+    stream, asked = SilentStream(), clock.monotonic()
+    clock.advance(3)
+    call = Call(ask(), b"{}", asked + 100, 1)
+    attempt = await a_gate(clock, LimitSettings()).admit(call)
+    reply = StreamedReply(settings, Peer("qa"), cast(Stream, stream), attempt, clock, call.deadline)
+    with pytest.raises(LMTimeout, match="no output within 4 s"):
+        await reply.begin(asked)
+    assert stream.waits == [1.0]
+
+
+async def test_what_a_closed_endpoint_refuses_is_not_charged() -> None:
+    ledger = MemoryLedger()
+    await ledger.limit("a", AccountLimit.of(dollars=Decimal(1)))
+    endpoint = an_endpoint("http://127.0.0.1:1/v1", ledger=ledger, budget=BudgetSettings(price=PRICE))
+    await endpoint.close()
+    with pytest.raises(RuntimeClosed):
+        await endpoint.complete(ask(max_tokens=5, terms=PAID))
+    assert (await ledger.balance("a")).spent == Amount()
