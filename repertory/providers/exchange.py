@@ -1,7 +1,8 @@
 """One attempt on the wire: a body goes out, a reply or a stream of one comes in; nothing is decided here."""
 
-from collections.abc import Callable, Mapping
-from typing import TypeAlias
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import TypeAlias, TypeVar
 
 from repertory.clock import Clock
 from repertory.errors import DeadlineExceeded, LMModelUnknown, LMTimeout
@@ -11,6 +12,8 @@ from repertory.providers.messages import LMResponse
 from repertory.providers.probe import misspelt
 from repertory.providers.settings import EndpointSettings
 from repertory.providers.transport import HttpTransport, Stream
+
+T = TypeVar("T")
 
 Answered: TypeAlias = Callable[[int, Mapping[str, str]], None]
 """Told status and headers of every answer as soon as they are known."""
@@ -32,10 +35,9 @@ class Exchange:
         self._path = settings.protocol.path(settings.model, stream=False)
         self._stream_path = settings.protocol.path(settings.model, stream=True)
 
-    async def whole(self, body: bytes, left: float, answered: Answered) -> LMResponse:
+    def whole(self, body: bytes, left: float, answered: Answered) -> Awaitable[LMResponse]:
         """Send ``body`` and return the reply; ``left`` seconds remain until the deadline."""
-        answer = await self._post(self._path, body, left, answered)
-        return self._settings.protocol.decode(answer, self.peer)
+        return self._post(self._path, body, left, answered, self._settings.protocol.decode)
 
     async def stream(self, body: bytes, left: float, answered: Answered) -> Stream:
         """Send ``body`` and return the answer's stream, its status being good."""
@@ -53,12 +55,14 @@ class Exchange:
             raise self._too_late(left) from None
         return stream
 
-    async def embed(self, request: EmbedRequest, body: bytes, left: float, answered: Answered) -> EmbedResponse:
+    def embed(
+        self, request: EmbedRequest, body: bytes, left: float, answered: Answered
+    ) -> Awaitable[EmbedResponse]:
         """Send ``body``, which asks for the vectors of ``request``, and return them."""
         settings = self._settings
         protocol = offered(settings.protocol.EMBEDDINGS if settings.quirks.embeds else None, settings.name)
-        answer = await self._post(protocol.path(settings.model), body, left, answered)
-        return protocol.decode(answer, self.peer, len(request.texts))
+        decode = partial(protocol.decode, texts=len(request.texts))
+        return self._post(protocol.path(settings.model), body, left, answered, decode)
 
     async def probe(self, timeout: float) -> None:
         """Ask, at no cost, whether the endpoint is there, takes the key, has the model. Raises LMError if not."""
@@ -77,8 +81,10 @@ class Exchange:
         """Close the connections."""
         await self._transport.close()
 
-    async def _post(self, path: str, body: bytes, left: float, answered: Answered) -> bytes:
-        """Send ``body`` and return that of the answer, its status being good."""
+    async def _post(
+        self, path: str, body: bytes, left: float, answered: Answered, decode: Callable[[bytes, Peer], T]
+    ) -> T:
+        """Send ``body`` and return what ``decode`` makes of the answer's, its status being good."""
         timeout = self._settings.timeout
         try:
             status, headers, answer = await self._transport.post(path, body, timeout=min(timeout, left))
@@ -88,7 +94,7 @@ class Exchange:
             raise self._too_late(left) from None
         answered(status, headers)
         if 200 <= status < 300:
-            return answer
+            return decode(answer, self.peer)
         raise error_from(status, headers, answer, now=self._clock.time(), peer=self.peer)
 
     def _too_late(self, left: float) -> DeadlineExceeded:

@@ -9,8 +9,8 @@ import io
 import math
 import os
 import re
-from collections.abc import Callable, Mapping
-from typing import Final, TypeAlias
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any, Final, TypeAlias
 
 import aiohttp
 from pydantic import SecretStr
@@ -82,9 +82,9 @@ class HttpTransport:
     def __repr__(self) -> str:
         return f"HttpTransport({self._name!r})"
 
-    async def post(
+    def post(
         self, path: str, body: bytes, *, timeout: float, headers: Mapping[str, str] | None = None
-    ) -> Answer:
+    ) -> Coroutine[Any, Any, Answer]:
         """Send ``body`` as JSON and return ``(status, headers, body)`` of the answer.
 
         Args:
@@ -99,7 +99,7 @@ class HttpTransport:
             LMReplyMalformed: The answer is not HTTP, or its body is too large.
             RuntimeClosed: The transport was closed.
         """
-        return await self._request("POST", path, body, timeout, headers)
+        return self._request("POST", path, body, timeout, headers)
 
     async def open(self, path: str, body: bytes, *, timeout: float) -> "Stream":
         """Send ``body`` as JSON and return the answer as soon as its headers are there; ``close`` it in the end.
@@ -120,9 +120,9 @@ class HttpTransport:
             return Stream(self, response)
         raise error  # outside the handler for the reason given in `_request`
 
-    async def get(self, path: str, *, timeout: float) -> Answer:
+    def get(self, path: str, *, timeout: float) -> Coroutine[Any, Any, Answer]:
         """Ask for ``path``; otherwise like ``post``."""
-        return await self._request("GET", path, None, timeout, None)
+        return self._request("GET", path, None, timeout, None)
 
     async def close(self) -> None:
         """Close all connections. Calls in flight fail with ``LMConnectionError``, later with ``RuntimeClosed``."""
@@ -146,14 +146,14 @@ class HttpTransport:
         # chained one would carry the API key into every traceback that prints details.
         raise error
 
-    async def _send(
+    def _send(
         self,
         method: str,
         path: str,
         body: bytes | None,
         timeout: float | None,
         headers: Mapping[str, str] | None,
-    ) -> aiohttp.ClientResponse:
+    ) -> Awaitable[aiohttp.ClientResponse]:
         """Return the answer once its headers are there; ``timeout`` seconds bound its reading as well."""
         url = self._url(path)
         session = self._session or self._open_session()
@@ -161,9 +161,7 @@ class HttpTransport:
             headers = {**self._own_headers, **(headers or {})}
         limits = aiohttp.ClientTimeout(total=timeout, connect=self._connect_timeout, ceil_threshold=math.inf)
         data = io.BytesIO(body) if body is not None and len(body) > WHOLE_BODY else body
-        return await session.request(
-            method, url, data=data, headers=headers, timeout=limits, allow_redirects=False
-        )
+        return session.request(method, url, data=data, headers=headers, timeout=limits, allow_redirects=False)
 
     async def _read(self, content: aiohttp.StreamReader) -> bytes:
         first = await content.readany()
