@@ -326,7 +326,7 @@ class Endpoint:
         attempt = await self._gate.admit(call)
         self._note_attempt(call)
         try:
-            response = await self._exchange.whole(call.body, call.deadline - attempt.started, attempt.note_answer)
+            response = await self._exchange.whole(call.body, call.deadline - attempt.started, attempt)
             if call.meaning is not None:
                 response = call.meaning(response)
         except BaseException as error:
@@ -339,9 +339,7 @@ class Endpoint:
         attempt = await self._gate.admit(call)
         self._note_attempt(call)
         try:
-            response = await self._exchange.embed(
-                request, call.body, call.deadline - attempt.started, attempt.note_answer
-            )
+            response = await self._exchange.embed(request, call.body, call.deadline - attempt.started, attempt)
         except BaseException as error:
             attempt.fail(error)
             raise
@@ -353,7 +351,7 @@ class Endpoint:
         attempt = await self._gate.admit(call)
         self._note_attempt(call)
         try:
-            stream = await self._exchange.stream(call.body, call.deadline - attempt.started, attempt.note_answer)
+            stream = await self._exchange.stream(call.body, call.deadline - attempt.started, attempt)
             reply = StreamedReply(
                 self.settings, self._exchange.peer, stream, attempt, self._clock, call.deadline, call.meaning
             )

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import TypeAlias, TypeVar
+from typing import Protocol, TypeVar
 
 from repertory.clock import Clock
 from repertory.errors import DeadlineExceeded, LMModelUnknown, LMTimeout
@@ -15,8 +15,13 @@ from repertory.providers.transport import HttpTransport, Stream
 
 T = TypeVar("T")
 
-Answered: TypeAlias = Callable[[int, Mapping[str, str]], None]
-"""Told status and headers of every answer as soon as they are known."""
+
+class Told(Protocol):
+    """What wants to know of every answer as soon as its headers are there."""
+
+    def note_answer(self, status: int, headers: Mapping[str, str]) -> None:
+        """The endpoint has begun to answer, whatever it says."""
+        ...
 
 
 class Exchange:
@@ -35,17 +40,17 @@ class Exchange:
         self._path = settings.protocol.path(settings.model, stream=False)
         self._stream_path = settings.protocol.path(settings.model, stream=True)
 
-    def whole(self, body: bytes, left: float, answered: Answered) -> Awaitable[LMResponse]:
+    def whole(self, body: bytes, left: float, told: Told) -> Awaitable[LMResponse]:
         """Send ``body`` and return the reply; ``left`` seconds remain until the deadline."""
-        return self._post(self._path, body, left, answered, self._settings.protocol.decode)
+        return self._post(self._path, body, left, told, self._settings.protocol.decode)
 
-    async def stream(self, body: bytes, left: float, answered: Answered) -> Stream:
+    async def stream(self, body: bytes, left: float, told: Told) -> Stream:
         """Send ``body`` and return the answer's stream, its status being good."""
         settings = self._settings
         wait = min(settings.first_token_timeout or settings.timeout, left)
         try:
             stream = await self._transport.open(self._stream_path, body, timeout=wait)
-            answered(stream.status, stream.headers)
+            told.note_answer(stream.status, stream.headers)
             if not 200 <= stream.status < 300:
                 answer = await stream.read_all(wait)
                 raise error_from(stream.status, stream.headers, answer, now=self._clock.time(), peer=self.peer)
@@ -55,14 +60,12 @@ class Exchange:
             raise self._too_late(left) from None
         return stream
 
-    def embed(
-        self, request: EmbedRequest, body: bytes, left: float, answered: Answered
-    ) -> Awaitable[EmbedResponse]:
+    def embed(self, request: EmbedRequest, body: bytes, left: float, told: Told) -> Awaitable[EmbedResponse]:
         """Send ``body``, which asks for the vectors of ``request``, and return them."""
         settings = self._settings
         protocol = offered(settings.protocol.EMBEDDINGS if settings.quirks.embeds else None, settings.name)
         decode = partial(protocol.decode, texts=len(request.texts))
-        return self._post(protocol.path(settings.model), body, left, answered, decode)
+        return self._post(protocol.path(settings.model), body, left, told, decode)
 
     async def probe(self, timeout: float) -> None:
         """Ask, at no cost, whether the endpoint is there, takes the key, has the model. Raises LMError if not."""
@@ -82,7 +85,7 @@ class Exchange:
         await self._transport.close()
 
     async def _post(
-        self, path: str, body: bytes, left: float, answered: Answered, decode: Callable[[bytes, Peer], T]
+        self, path: str, body: bytes, left: float, told: Told, decode: Callable[[bytes, Peer], T]
     ) -> T:
         """Send ``body`` and return what ``decode`` makes of the answer's, its status being good."""
         timeout = self._settings.timeout
@@ -92,7 +95,7 @@ class Exchange:
             if timeout < left:
                 raise
             raise self._too_late(left) from None
-        answered(status, headers)
+        told.note_answer(status, headers)
         if 200 <= status < 300:
             return decode(answer, self.peer)
         raise error_from(status, headers, answer, now=self._clock.time(), peer=self.peer)

@@ -67,6 +67,7 @@ class HttpTransport:
         self._name = name
         self._settings = settings
         self._connect_timeout = settings.connect_timeout
+        self._limits = self._limits_of(None)  # of the latest request
         self._max_body = settings.max_body
         self._secret_headers = {**settings.secret_headers(environment), **(secret_headers or {})}
         self._proxy = settings.proxy_url(environment)
@@ -159,9 +160,15 @@ class HttpTransport:
         session = self._session or self._open_session()
         if self._own_headers is not None:
             headers = {**self._own_headers, **(headers or {})}
-        limits = aiohttp.ClientTimeout(total=timeout, connect=self._connect_timeout, ceil_threshold=math.inf)
+        if timeout != self._limits.total:  # calls mostly have the same
+            self._limits = self._limits_of(timeout)
         data = io.BytesIO(body) if body is not None and len(body) > WHOLE_BODY else body
-        return session.request(method, url, data=data, headers=headers, timeout=limits, allow_redirects=False)
+        return session.request(
+            method, url, data=data, headers=headers, timeout=self._limits, allow_redirects=False
+        )
+
+    def _limits_of(self, timeout: float | None) -> aiohttp.ClientTimeout:
+        return aiohttp.ClientTimeout(total=timeout, connect=self._connect_timeout, ceil_threshold=math.inf)
 
     async def _read(self, content: aiohttp.StreamReader) -> bytes:
         first = await content.readany()
