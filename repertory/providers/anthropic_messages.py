@@ -15,6 +15,7 @@ from repertory.errors import LMRequestRejected
 from repertory.providers.assembly import Assembly, content_of
 from repertory.providers.embeddings import EmbeddingProtocol
 from repertory.providers.failures import Peer, parsed, read_object, stated_error
+from repertory.providers.json_bytes import json_bytes
 from repertory.providers.messages import (
     Delta,
     Effort,
@@ -105,7 +106,7 @@ def encode(request: LMRequest, model: str, quirks: Quirks, *, stream: bool = Fal
     if stream:
         body["stream"] = True
     body.update(request.extra)
-    return orjson.dumps(body, default=dict)
+    return json_bytes(body)
 
 
 def decode(body: bytes, peer: Peer) -> LMResponse:

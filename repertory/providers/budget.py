@@ -6,7 +6,7 @@ length is a bound. It is none for pictures, recordings and documents, whose toke
 seconds or pages: these need a bound of their own, ``media_tokens``.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -233,7 +233,7 @@ class BudgetStage:
             refusal.endpoint = self._endpoint
             self._tell_refusal(request, refusal)
             raise
-        return Hold(self, reservation, self._price_of(request), _has_media(request))
+        return Hold(self, reservation, request)
 
     def worst_case(self, request: LMRequest, body: bytes) -> WorstCase:
         """The most that an attempt at ``request``, whose body is ``body``, can cost."""
@@ -248,13 +248,17 @@ class BudgetStage:
 
     def cost(self, request: LMRequest, usage: Usage) -> Decimal | None:
         """What a reply to ``request``, for which nobody had to reserve, has cost; None if nobody knows."""
-        price = self.price()
-        if price is None or not (usage.input_tokens or usage.output_tokens) or not _is_bounded(request):
+        if not (usage.input_tokens or usage.output_tokens):
             return None
-        return in_dollars(price.of(usage, media=_has_media(request)))
+        nano = self.charge(request, usage)
+        return None if nano is None else in_dollars(nano)
 
-    def _price_of(self, request: LMRequest) -> Callable[[], Price | None] | None:
-        return self.price if self.price() is not None and _is_bounded(request) else None
+    def charge(self, request: LMRequest, usage: Usage) -> int | None:
+        """Nano-dollars of a reply to ``request`` that is over now; None if nobody knows."""
+        price = self.price()
+        if price is None or not _is_bounded(request):
+            return None
+        return min(price.of(usage, media=_has_media(request)), MOST)
 
     def end(self, reservation: Reservation, ending: Ending, spent: Amount) -> None:
         """Write down how an attempt ended; it takes effect whoever is cancelled."""
@@ -319,22 +323,18 @@ class BudgetStage:
 class Hold:
     """What was reserved for one attempt; it ends once, by whichever comes first of its methods."""
 
-    __slots__ = ("_media", "_over", "_price", "_reservation", "_stage")
+    __slots__ = ("_over", "_request", "_reservation", "_stage")
 
-    def __init__(
-        self, stage: BudgetStage, reservation: Reservation, price: Callable[[], Price | None] | None, media: bool
-    ) -> None:
+    def __init__(self, stage: BudgetStage, reservation: Reservation, request: LMRequest) -> None:
         self._stage = stage
         self._reservation = reservation
-        self._price = price
-        self._media = media
+        self._request = request
         self._over = False
 
     def succeed(self, usage: Usage) -> Decimal | None:
         """There was a reply. Return what it cost in dollars; None if nobody knows."""
         # As some providers do, it is charged by the price of when it is over.
-        price = self._price() if self._price is not None else None
-        nano = None if price is None else min(price.of(usage, media=self._media), MOST)
+        nano = self._stage.charge(self._request, usage)
         tokens = usage.input_tokens + usage.output_tokens
         ending = outcome_of(None, usage=usage)
         self._end(ending, Amount(self._reservation.most.nano_dollars if nano is None else nano, tokens))
@@ -356,7 +356,7 @@ def _is_bounded(request: LMRequest) -> bool:
 
 
 def _bounds_replies(request: LMRequest) -> bool:
-    """Whether ``max_tokens``, where set, and ``n`` say what they seem to: to many a server -1 and 0 are no bound."""
+    """Whether ``max_tokens``, where set, and ``n`` mean what they say: to many a server -1 and 0 are no bound."""
     if not request.messages:  # it asks for vectors
         return True
     return request.n >= 1 and (request.max_tokens is None or request.max_tokens >= 1)

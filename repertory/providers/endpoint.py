@@ -1,7 +1,7 @@
 """One model at one provider with one key: cache -> budget -> limiter -> breaker -> retry -> transport."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from random import Random
@@ -20,7 +20,7 @@ from repertory.providers.embeddings import EmbedRequest, EmbedResponse, batches,
 from repertory.providers.emulation import emulate, restore
 from repertory.providers.emulation import is_needed as must_emulate
 from repertory.providers.exchange import Exchange
-from repertory.providers.gate import Attempt, Call, Gate
+from repertory.providers.gate import Call, Gate
 from repertory.providers.health import Health, health_of
 from repertory.providers.limits import LimitsSnapshot
 from repertory.providers.messages import Delta, LMRequest, LMResponse, SchemaDialect
@@ -135,8 +135,7 @@ class Endpoint:
         """Give the model's reply as it comes; see ``LM.stream``. The cache takes no part in it."""
         require(request, self._gaps, self.name)
         call = self._call(request, request.deadline, stream=True)
-        with self._counted():
-            reply = await self._repeat(partial(self._begin, call), call)
+        reply = await self._repeat(self._begin, call)
         self._in_flight += 1
         try:
             yield reply
@@ -159,8 +158,7 @@ class Endpoint:
             # What pays for a call and takes turns for it knows requests for words.
             asked = LMRequest((), max_tokens=0, terms=request.terms)
             call = Call(asked, body, deadline, self._estimate.estimate(len(body)))
-            with self._counted():
-                responses.append(await self._repeat(partial(self._embed, part, call), call))
+            responses.append(await self._repeat(partial(self._embed, part), call))
         return joined(responses)
 
     async def close(self) -> None:
@@ -262,22 +260,11 @@ class Endpoint:
 
     # --- inside -----------------------------------------------------------------------------------------------
 
-    async def _complete(self, request: LMRequest, deadline: float | None) -> LMResponse:
-        call = self._call(request, deadline, stream=False)
-        with self._counted():
-            return await self._repeat(partial(self._answer, call), call)
+    # Calls in flight are many, and each coroutine that waits for another takes 0.3 kB of them: where nothing is
+    # to be done afterwards, a plain function hands on what its caller awaits.
 
-    @contextmanager
-    def _counted(self) -> Iterator[None]:
-        self._calls += 1
-        self._in_flight += 1
-        try:
-            yield
-        except RepertoryError:
-            self._failures += 1
-            raise
-        finally:
-            self._in_flight -= 1
+    def _complete(self, request: LMRequest, deadline: float | None) -> Awaitable[LMResponse]:
+        return self._repeat(self._answer, self._call(request, deadline))
 
     def _key(self, request: LMRequest) -> str:
         # As it is asked: a reply cut at the bound for those who pay is no answer for those who do not.
@@ -310,37 +297,49 @@ class Endpoint:
             return deadline
         return self._clock.monotonic() + self.settings.timeout * self.settings.attempts
 
-    async def _repeat(self, attempt_once: Callable[[], Awaitable[T]], call: Call) -> T:
+    async def _repeat(self, attempt_once: Callable[[Call], Awaitable[T]], call: Call) -> T:
         """Make attempts until one succeeds, the retry policy gives up or the retry budget is used up."""
         failure: LMError | None = None
-        while True:
-            try:
-                return await attempt_once()
-            except (CircuitOpen, EndpointOverloaded) as refusal:  # not asked: that takes no retry
-                raise refusal from failure
-            except LMError as error:
-                delay = self._retry.delay_before(call.attempts + 1, error, self._clock.monotonic(), call.deadline)
-                if delay is None or not self._retries.take():
-                    raise
-                failure = error
-            if self._gate.breaker.open_for() <= delay:
-                if self._hooks:
-                    self._hooks.emit(LMRetryScheduled(self.name, call.attempts, delay, failure.code))
-                await self._clock.sleep(delay)
-            # Else the circuit will still be open after the wait: the next round says so without waiting.
+        self._calls += 1
+        self._in_flight += 1
+        try:
+            while True:
+                try:
+                    return await attempt_once(call)
+                except (CircuitOpen, EndpointOverloaded) as refusal:  # not asked: that takes no retry
+                    raise refusal from failure
+                except LMError as error:
+                    delay = self._retry.delay_before(
+                        call.attempts + 1, error, self._clock.monotonic(), call.deadline
+                    )
+                    if delay is None or not self._retries.take():
+                        raise
+                    failure = error
+                await self._back_off(delay, call, failure)
+        except RepertoryError:
+            self._failures += 1
+            raise
+        finally:
+            self._in_flight -= 1
 
-    async def _admit(self, call: Call) -> Attempt:
-        attempt = await self._gate.admit(call)
+    async def _back_off(self, delay: float, call: Call, failure: LMError) -> None:
+        if self._gate.breaker.open_for() > delay:
+            return  # the circuit will still be open after the wait: the next attempt says so without waiting
+        if self._hooks:
+            self._hooks.emit(LMRetryScheduled(self.name, call.attempts, delay, failure.code))
+        await self._clock.sleep(delay)
+
+    def _note_attempt(self, call: Call) -> None:
         call.attempts += 1
         if call.attempts == 1:
             self._retries.note_call()
-        return attempt
 
     async def _answer(self, call: Call) -> LMResponse:
         """Make one attempt at a whole reply."""
-        attempt = await self._admit(call)
+        attempt = await self._gate.admit(call)
+        self._note_attempt(call)
         try:
-            response = await self._exchange.whole(call.body, call.deadline - attempt.started, attempt.note_answer)
+            response = await self._exchange.whole(call.body, call.deadline - attempt.started, attempt)
             if call.meaning is not None:
                 response = call.meaning(response)
         except BaseException as error:
@@ -350,11 +349,10 @@ class Endpoint:
 
     async def _embed(self, request: EmbedRequest, call: Call) -> EmbedResponse:
         """Make one attempt at vectors."""
-        attempt = await self._admit(call)
+        attempt = await self._gate.admit(call)
+        self._note_attempt(call)
         try:
-            response = await self._exchange.embed(
-                request, call.body, call.deadline - attempt.started, attempt.note_answer
-            )
+            response = await self._exchange.embed(request, call.body, call.deadline - attempt.started, attempt)
         except BaseException as error:
             attempt.fail(error)
             raise
@@ -363,9 +361,10 @@ class Endpoint:
 
     async def _begin(self, call: Call) -> StreamedReply:
         """Make one attempt at a stream, up to its first output: what fails until then can be repeated."""
-        attempt = await self._admit(call)
+        attempt = await self._gate.admit(call)
+        self._note_attempt(call)
         try:
-            stream = await self._exchange.stream(call.body, call.deadline - attempt.started, attempt.note_answer)
+            stream = await self._exchange.stream(call.body, call.deadline - attempt.started, attempt)
             reply = StreamedReply(
                 self.settings, self._exchange.peer, stream, attempt, self._clock, call.deadline, call.meaning
             )

@@ -1,8 +1,9 @@
 """One attempt on the wire: a body goes out, a reply or a stream of one comes in; nothing is decided here."""
 
 import os
-from collections.abc import Callable, Mapping
-from typing import TypeAlias
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Protocol, TypeVar
 
 from repertory.clock import Clock
 from repertory.errors import DeadlineExceeded, LMModelUnknown, LMReplyMalformed, LMTimeout
@@ -13,8 +14,15 @@ from repertory.providers.probe import misspelt
 from repertory.providers.settings import EndpointSettings
 from repertory.providers.transport import HttpTransport, Stream
 
-Answered: TypeAlias = Callable[[int, Mapping[str, str]], None]
-"""Told status and headers of every answer as soon as they are known."""
+T = TypeVar("T")
+
+
+class Told(Protocol):
+    """What wants to know of every answer as soon as its headers are there."""
+
+    def note_answer(self, status: int, headers: Mapping[str, str]) -> None:
+        """The endpoint has begun to answer, whatever it says."""
+        ...
 
 
 class Exchange:
@@ -23,8 +31,8 @@ class Exchange:
     def __init__(self, settings: EndpointSettings, clock: Clock) -> None:
         self._settings = settings
         self._clock = clock
-        told = tuple(settings.transport.secret_headers(os.environ).values())
-        self.peer = Peer(settings.name, settings.api_key, settings.api_key_env, told)
+        others = tuple(settings.transport.secret_headers(os.environ).values())
+        self.peer = Peer(settings.name, settings.api_key, settings.api_key_env, others)
         self._transport = HttpTransport(
             settings.base_url,
             name=settings.name,
@@ -34,19 +42,18 @@ class Exchange:
         self._path = settings.protocol.path(settings.model, stream=False)
         self._stream_path = settings.protocol.path(settings.model, stream=True)
 
-    async def whole(self, body: bytes, left: float, answered: Answered) -> LMResponse:
+    def whole(self, body: bytes, left: float, told: Told) -> Awaitable[LMResponse]:
         """Send ``body`` and return the reply; ``left`` seconds remain until the deadline."""
-        answer = await self._post(self._path, body, left, answered)
-        return self._settings.protocol.decode(answer, self.peer)
+        return self._post(self._path, body, left, told, self._settings.protocol.decode)
 
-    async def stream(self, body: bytes, left: float, answered: Answered) -> Stream:
+    async def stream(self, body: bytes, left: float, told: Told) -> Stream:
         """Send ``body`` and return the answer's stream, its status being good."""
         settings = self._settings
         wait = min(settings.first_token_timeout or settings.timeout, left)
         until = self._clock.monotonic() + wait
         try:
             stream = await self._transport.open(self._stream_path, body, timeout=wait)
-            answered(stream.status, stream.headers)
+            told.note_answer(stream.status, stream.headers)
             if not 200 <= stream.status < 300:
                 answer = await stream.read_all(until - self._clock.monotonic())
                 raise error_from(stream.status, stream.headers, answer, now=self._clock.time(), peer=self.peer)
@@ -56,12 +63,12 @@ class Exchange:
             raise self._too_late(left) from None
         return stream
 
-    async def embed(self, request: EmbedRequest, body: bytes, left: float, answered: Answered) -> EmbedResponse:
+    def embed(self, request: EmbedRequest, body: bytes, left: float, told: Told) -> Awaitable[EmbedResponse]:
         """Send ``body``, which asks for the vectors of ``request``, and return them."""
         settings = self._settings
         protocol = offered(settings.protocol.EMBEDDINGS if settings.quirks.embeds else None, settings.name)
-        answer = await self._post(protocol.path(settings.model), body, left, answered)
-        return protocol.decode(answer, self.peer, len(request.texts))
+        decode = partial(protocol.decode, texts=len(request.texts))
+        return self._post(protocol.path(settings.model), body, left, told, decode)
 
     async def probe(self, timeout: float) -> None:
         """Ask, at no cost, whether the endpoint is there, takes the key, has the model. Raises LMError if not."""
@@ -84,8 +91,10 @@ class Exchange:
         """Close the connections."""
         await self._transport.close()
 
-    async def _post(self, path: str, body: bytes, left: float, answered: Answered) -> bytes:
-        """Send ``body`` and return that of the answer, its status being good."""
+    async def _post(
+        self, path: str, body: bytes, left: float, told: Told, decode: Callable[[bytes, Peer], T]
+    ) -> T:
+        """Send ``body`` and return what ``decode`` makes of the answer's, its status being good."""
         timeout = self._settings.timeout
         try:
             status, headers, answer = await self._transport.post(path, body, timeout=min(timeout, left))
@@ -93,9 +102,9 @@ class Exchange:
             if timeout < left:
                 raise
             raise self._too_late(left) from None
-        answered(status, headers)
+        told.note_answer(status, headers)
         if 200 <= status < 300:
-            return answer
+            return decode(answer, self.peer)
         raise error_from(status, headers, answer, now=self._clock.time(), peer=self.peer)
 
     def _too_late(self, left: float) -> DeadlineExceeded:

@@ -6,11 +6,10 @@ Source: https://ai.google.dev/api/embeddings.
 from typing import Final
 from urllib.parse import quote
 
-import orjson
-
 from repertory.providers.embeddings import EmbedRequest, EmbedResponse, checked, vector_of
 from repertory.providers.failures import Peer, read_object
 from repertory.providers.google_models import resource
+from repertory.providers.json_bytes import json_bytes
 from repertory.providers.messages import Usage
 from repertory.providers.wire import count
 
@@ -27,9 +26,7 @@ def encode(request: EmbedRequest, model: str) -> bytes:
     shared: dict[str, object] = {"model": resource(model)}
     if request.dimensions is not None:
         shared["outputDimensionality"] = request.dimensions
-    return orjson.dumps(
-        {"requests": [{"content": {"parts": [{"text": text}]}, **shared} for text in request.texts]}
-    )
+    return json_bytes({"requests": [{"content": {"parts": [{"text": text}]}, **shared} for text in request.texts]})
 
 
 def decode(body: bytes, peer: Peer, texts: int) -> EmbedResponse:

@@ -16,6 +16,7 @@ from repertory.providers import google_embeddings, google_models
 from repertory.providers.assembly import Assembly
 from repertory.providers.embeddings import EmbeddingProtocol
 from repertory.providers.failures import Peer, parsed, read_object, stated_error
+from repertory.providers.json_bytes import json_bytes
 from repertory.providers.logprobs import google_logprobs
 from repertory.providers.messages import (
     Choice,
@@ -88,7 +89,7 @@ def encode(request: LMRequest, model: str, quirks: Quirks, *, stream: bool = Fal
         body["tools"] = [{"functionDeclarations": list(map(_tool, request.tools))}]
         body["toolConfig"] = {"functionCallingConfig": _tool_choice(request.tool_choice)}
     body.update(request.extra)
-    return orjson.dumps(body, default=dict)
+    return json_bytes(body)
 
 
 def decode(body: bytes, peer: Peer) -> LMResponse:

@@ -14,6 +14,7 @@ from repertory.providers import openai_embeddings
 from repertory.providers.assembly import Assembly, content_of
 from repertory.providers.embeddings import EmbeddingProtocol
 from repertory.providers.failures import Peer, parsed, read_object, stated_error
+from repertory.providers.json_bytes import json_bytes
 from repertory.providers.logprobs import openai_logprobs
 from repertory.providers.messages import (
     Choice,
@@ -92,8 +93,7 @@ def encode(request: LMRequest, model: str, quirks: Quirks, *, stream: bool = Fal
         if quirks.stream_usage:
             body["stream_options"] = {"include_usage": True}
     body.update(request.extra)
-    # Schemas may be any Mapping; orjson itself knows only dict.
-    return orjson.dumps(body, default=dict)
+    return json_bytes(body)
 
 
 def decode(body: bytes, peer: Peer) -> LMResponse:

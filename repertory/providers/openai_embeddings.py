@@ -9,10 +9,9 @@ from binascii import Error
 from sys import byteorder
 from typing import Final
 
-import orjson
-
 from repertory.providers.embeddings import EmbedRequest, EmbedResponse, Vector, checked, vector_of
 from repertory.providers.failures import Peer, read_object
+from repertory.providers.json_bytes import json_bytes
 from repertory.providers.messages import Usage
 from repertory.providers.wire import count
 
@@ -30,7 +29,7 @@ def encode(request: EmbedRequest, model: str) -> bytes:
     body: dict[str, object] = {"model": model, "input": request.texts, "encoding_format": "float"}
     if request.dimensions is not None:
         body["dimensions"] = request.dimensions
-    return orjson.dumps(body)
+    return json_bytes(body)
 
 
 def decode(body: bytes, peer: Peer, texts: int) -> EmbedResponse:

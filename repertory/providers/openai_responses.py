@@ -7,11 +7,10 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
-import orjson
-
 from repertory.providers import openai_chat
 from repertory.providers.assembly import content_of
 from repertory.providers.failures import Peer, parsed, read_object, stated_error
+from repertory.providers.json_bytes import json_bytes
 from repertory.providers.logprobs import openai_logprobs
 from repertory.providers.messages import (
     Delta,
@@ -85,7 +84,7 @@ def encode(request: LMRequest, model: str, quirks: Quirks, *, stream: bool = Fal
     if stream:
         body["stream"] = True
     body.update(request.extra)
-    return orjson.dumps(body, default=dict)
+    return json_bytes(body)
 
 
 def decode(body: bytes, peer: Peer) -> LMResponse:

@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeAlias
 
 import orjson
 
+from repertory.providers.json_bytes import json_bytes
 from repertory.providers.messages import (
     Choice,
     Content,
@@ -62,7 +63,7 @@ def to_json(response: LMResponse) -> bytes:
         form["cost"] = str(response.cost)
     if response.emulated:
         form["emulated"] = response.emulated
-    return orjson.dumps(form)
+    return json_bytes(form)
 
 
 def from_json(text: bytes, source: Source | None = None) -> LMResponse | None:

@@ -9,8 +9,8 @@ import io
 import math
 import os
 import re
-from collections.abc import Callable, Mapping
-from typing import Final, TypeAlias
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any, Final, TypeAlias
 
 import aiohttp
 from pydantic import SecretStr
@@ -67,6 +67,7 @@ class HttpTransport:
         self._name = name
         self._settings = settings
         self._connect_timeout = settings.connect_timeout
+        self._limits = self._limits_of(None)  # of the latest request
         self._max_body = settings.max_body
         self._secret_headers = {**settings.secret_headers(environment), **(secret_headers or {})}
         self._proxy = settings.proxy_url(environment)
@@ -82,9 +83,9 @@ class HttpTransport:
     def __repr__(self) -> str:
         return f"HttpTransport({self._name!r})"
 
-    async def post(
+    def post(
         self, path: str, body: bytes, *, timeout: float, headers: Mapping[str, str] | None = None
-    ) -> Answer:
+    ) -> Coroutine[Any, Any, Answer]:
         """Send ``body`` as JSON and return ``(status, headers, body)`` of the answer.
 
         Args:
@@ -99,7 +100,7 @@ class HttpTransport:
             LMReplyMalformed: The answer is not HTTP, or its body is too large.
             RuntimeClosed: The transport was closed.
         """
-        return await self._request("POST", path, body, timeout, headers)
+        return self._request("POST", path, body, timeout, headers)
 
     async def open(self, path: str, body: bytes, *, timeout: float) -> "Stream":
         """Send ``body`` as JSON and return the answer as soon as its headers are there; ``close`` it in the end.
@@ -120,9 +121,9 @@ class HttpTransport:
             return Stream(self, response)
         raise error  # outside the handler for the reason given in `_request`
 
-    async def get(self, path: str, *, timeout: float) -> Answer:
+    def get(self, path: str, *, timeout: float) -> Coroutine[Any, Any, Answer]:
         """Ask for ``path``; otherwise like ``post``."""
-        return await self._request("GET", path, None, timeout, None)
+        return self._request("GET", path, None, timeout, None)
 
     async def close(self) -> None:
         """Close all connections. Calls in flight fail with ``LMConnectionError``, later with ``RuntimeClosed``."""
@@ -146,24 +147,28 @@ class HttpTransport:
         # chained one would carry the API key into every traceback that prints details.
         raise error
 
-    async def _send(
+    def _send(
         self,
         method: str,
         path: str,
         body: bytes | None,
         timeout: float | None,
         headers: Mapping[str, str] | None,
-    ) -> aiohttp.ClientResponse:
+    ) -> Awaitable[aiohttp.ClientResponse]:
         """Return the answer once its headers are there; ``timeout`` seconds bound its reading as well."""
         url = self._url(path)
         session = self._session or self._open_session()
         if self._own_headers is not None:
             headers = {**self._own_headers, **(headers or {})}
-        limits = aiohttp.ClientTimeout(total=timeout, connect=self._connect_timeout, ceil_threshold=math.inf)
+        if timeout != self._limits.total:  # calls mostly have the same
+            self._limits = self._limits_of(timeout)
         data = io.BytesIO(body) if body is not None and len(body) > WHOLE_BODY else body
-        return await session.request(
-            method, url, data=data, headers=headers, timeout=limits, allow_redirects=False
+        return session.request(
+            method, url, data=data, headers=headers, timeout=self._limits, allow_redirects=False
         )
+
+    def _limits_of(self, timeout: float | None) -> aiohttp.ClientTimeout:
+        return aiohttp.ClientTimeout(total=timeout, connect=self._connect_timeout, ceil_threshold=math.inf)
 
     async def _read(self, content: aiohttp.StreamReader) -> bytes:
         first = await content.readany()

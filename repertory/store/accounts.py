@@ -84,13 +84,17 @@ class Account:
         )
 
 
-def grant(paying: Sequence[Account], most: Amount | WorstCase) -> BudgetExceeded | AmountUnknown | None:
-    """Have every account set ``most`` aside; if one cannot, none does, and why is returned."""
+def grant(
+    paying: Sequence[Account], most: Amount | WorstCase, known: Amount
+) -> BudgetExceeded | AmountUnknown | None:
+    """Have every account set aside ``known``, which is what can be said of ``most``.
+
+    If one cannot pay for ``most``, none does, and why is returned.
+    """
     for account in paying:
         refusal = account.refusal(most)
         if refusal is not None:
             return refusal
-    known = most if isinstance(most, Amount) else most.known
     for account in paying:
         account.reserve(known)
     return None

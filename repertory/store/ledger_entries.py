@@ -206,4 +206,4 @@ def _start(
         if account is None:
             return unknown_account(name)
         paying.append(account)
-    return grant(paying, most)
+    return grant(paying, most, reservation.most)

@@ -33,7 +33,7 @@ class MemoryLedger:
 
     def __init__(self) -> None:
         self._accounts: dict[str, Account] = {}
-        self._open: dict[int, tuple[Reservation, list[Account]]] = {}
+        self._open: dict[int, Reservation] = {}
         self._given = 0  # reservations so far
 
     async def limit(self, account: str, limit: AccountLimit) -> None:
@@ -45,12 +45,13 @@ class MemoryLedger:
         """As `Ledger.reserve`."""
         names = tuple(dict.fromkeys(accounts))
         paying = [self._account(name) for name in names]
-        refusal = grant(paying, most)
+        known = most if isinstance(most, Amount) else most.known
+        refusal = grant(paying, most, known)
         if refusal is not None:
             raise refusal
         self._given += 1
-        reservation = Reservation(self._given, "", names, most if isinstance(most, Amount) else most.known)
-        self._open[self._given] = reservation, paying
+        reservation = Reservation(self._given, "", names, known)
+        self._open[self._given] = reservation
         return reservation
 
     def settle(self, reservation: Reservation, spent: Amount) -> Awaitable[None]:
@@ -71,7 +72,7 @@ class MemoryLedger:
 
     async def close(self) -> None:
         """As `Ledger.close`."""
-        for reservation, _ in list(self._open.values()):
+        for reservation in list(self._open.values()):
             self.write_off(reservation)
 
     def _account(self, name: str) -> Account:
@@ -81,8 +82,7 @@ class MemoryLedger:
             raise unknown_account(name) from None
 
     def _end(self, reservation: Reservation, spent: Amount, *, uncertain: bool = False) -> Done:
-        held = self._open.pop(reservation.number, None)
-        if held is not None:
-            for account in held[1]:
-                account.end(reservation.most, spent, uncertain=uncertain)
+        if self._open.pop(reservation.number, None) is not None:
+            for name in reservation.accounts:
+                self._accounts[name].end(reservation.most, spent, uncertain=uncertain)
         return DONE
