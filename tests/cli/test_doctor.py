@@ -7,6 +7,7 @@ from pathlib import Path
 from repertory.cli.exit_codes import ExitCode
 from repertory.store import Store
 from tests.cli.command import workplace
+from tests.endpoint import Raw, ScriptedEndpoint
 
 
 def tables(sqlite_file: Path) -> set[str]:
@@ -50,3 +51,23 @@ async def test_without_a_configuration_any_store_does(tmp_path: Path) -> None:
     assert ended.status == ExitCode.OK, ended.stdout
     assert "✓ store: SQLite can be written" in ended.stdout
     assert not (tmp_path / ".repertory").exists()
+
+
+async def test_a_language_model_is_asked_whether_it_is_there_and_has_the_model(tmp_path: Path) -> None:
+    models = Raw(b'{"data": [{"id": "gpt-4.1-mini"}]}')
+    async with ScriptedEndpoint(lambda _: models) as server, workplace(tmp_path) as place:
+        (tmp_path / "config.toml").write_text(
+            f"""
+            journal = false
+            [lm]
+            well = {{ model = "compatible/gpt-4.1-mini", base_url = "{server.url}" }}
+            misspelt = {{ model = "compatible/gpt-41-mini", base_url = "{server.url}" }}
+            away = {{ model = "compatible/m", base_url = "http://127.0.0.1:9/v1" }}
+            """
+        )
+        ended = await place.call("doctor", "config.toml")
+    assert ended.status == ExitCode.USAGE
+    assert "✓ lm.well: compatible/gpt-4.1-mini: answers at" in ended.stdout
+    assert "✗ lm.misspelt: " in ended.stdout
+    assert "Did you mean 'gpt-4.1-mini'?" in ended.stdout
+    assert "✗ lm.away: " in ended.stdout

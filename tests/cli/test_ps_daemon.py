@@ -81,6 +81,27 @@ async def test_the_tree_of_a_running_daemon(tmp_path: Path) -> None:
         assert f"no daemon answers at {tmp_path / SOCKET}" in after.stderr
 
 
+async def test_an_operator_keeps_a_circuit_open_and_gives_it_back(tmp_path: Path) -> None:
+    async with (
+        workplace(tmp_path, settings=SETTINGS) as place,
+        daemon(place) as (_, url),
+        aiohttp.ClientSession(url) as client,
+    ):
+        kept = await place.call("circuit", "default", "open", "config.toml")
+        assert kept.status == 0, kept.stderr
+        assert "! an operator forced it open" in kept.stdout
+        async with client.post("/v1/programs/echo/predict", json={"text": "a"}) as refused:
+            assert (refused.status, (await refused.json())["code"]) == (503, "circuit_open")
+        shown = json.loads((await place.call("ps", "--endpoints", "--json")).stdout)
+        assert [(each["name"], each["circuit"]["forced"]) for each in shown["endpoints"]] == [("default", "open")]
+        await place.call("circuit", "default", "auto")
+        async with client.post("/v1/programs/echo/predict", json={"text": "a"}) as answered:
+            assert answered.status == 200
+        unknown = await place.call("circuit", "spare", "open")
+        assert (unknown.status, unknown.stdout) == (2, "")
+        assert "no endpoint of this name: spare" in unknown.stderr
+
+
 async def test_it_answers_while_actors_are_busy(tmp_path: Path) -> None:
     async with (
         workplace(tmp_path, lambda _: Hang(), settings=SETTINGS) as place,

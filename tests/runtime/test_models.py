@@ -96,9 +96,13 @@ async def test_every_setting_arrives(tmp_path: Path, monkeypatch: pytest.MonkeyP
     endpoint, _ = make_endpoint("m", config, AROUND)
     settings = endpoint.settings
     await endpoint.close()
+    arrived: dict[str, dict[str, Any]] = {
+        **{"limits": LIMITS, "breaker": BREAKER, "budget": BUDGET},
+        "transport": transport,
+    }
     for name, value in PLAIN.items():
         assert getattr(settings, name) == value, name
-    for part, given in (("limits", LIMITS), ("breaker", BREAKER), ("budget", BUDGET), ("transport", transport)):
+    for part, given in arrived.items():
         for name, value in given.items():
             assert getattr(getattr(settings, part), ARRIVES_AS.get(name, name)) == value, (part, name)
     assert settings.budget.price == Price.flat(**PRICE)
@@ -138,8 +142,8 @@ def test_accounts_may_have_the_names_that_applications_give_them(monkeypatch: py
     monkeypatch.setenv("REPERTORY_BUDGETS__GLOBAL__DOLLARS", "5")
     config = make_config("test", {"budgets": {"tenant:x": {"dollars": 1}, "global": {"tokens": 3}}})
     assert {name: (each.dollars, each.tokens) for name, each in config.budgets.items()} == {
-        "tenant:x": (1, None),
-        "global": (5, 3),
+        "tenant:x": (Decimal(1), None),
+        "global": (Decimal(5), 3),
     }
 
 
