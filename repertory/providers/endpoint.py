@@ -320,14 +320,16 @@ class Endpoint:
                 raise refusal from failure
             except LMError as error:
                 delay = self._retry.delay_before(call.attempts + 1, error, self._clock.monotonic(), call.deadline)
-                if delay is None or not self._retries.take():
+                if delay is None:
                     raise
                 failure = error
-            if self._gate.breaker.open_for() <= delay:
-                if self._hooks:
-                    self._hooks.emit(LMRetryScheduled(self.name, call.attempts, delay, failure.code))
-                await self._clock.sleep(delay)
-            # Else the circuit will still be open after the wait: the next round says so without waiting.
+            if self._gate.breaker.open_for() > delay:
+                continue  # the circuit will still be open then: the next round says so without waiting
+            if not self._retries.take():
+                raise failure
+            if self._hooks:
+                self._hooks.emit(LMRetryScheduled(self.name, call.attempts, delay, failure.code))
+            await self._clock.sleep(delay)
 
     async def _admit(self, call: Call) -> Attempt:
         attempt = await self._gate.admit(call)

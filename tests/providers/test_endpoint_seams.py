@@ -378,3 +378,13 @@ async def test_what_another_callers_budget_refuses_is_not_refused_to_who_joins(a
         assert isinstance(refused, LMRequestRejected | ConfigError)
         assert isinstance(answered, LMResponse), answered
         await endpoint.close()
+
+
+async def test_a_retry_that_an_open_circuit_will_refuse_takes_none_of_the_budget() -> None:
+    async with ScriptedEndpoint([Status(500)]) as server:
+        breaker = BreakerSettings(minimum_volume=1, open_seconds=30)
+        endpoint = an_endpoint(server.url, breaker=breaker)
+        with pytest.raises(CircuitOpen):
+            await endpoint.complete(ask())
+        assert endpoint.snapshot().retries.retries == 0
+        await endpoint.close()
