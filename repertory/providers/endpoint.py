@@ -312,7 +312,7 @@ class Endpoint:
                     delay = self._retry.delay_before(
                         call.attempts + 1, error, self._clock.monotonic(), call.deadline
                     )
-                    if delay is None or not self._retries.take():
+                    if delay is None:
                         raise
                     failure = error
                 await self._back_off(delay, call, failure)
@@ -323,8 +323,11 @@ class Endpoint:
             self._in_flight -= 1
 
     async def _back_off(self, delay: float, call: Call, failure: LMError) -> None:
+        """Wait before the next attempt; raise ``failure`` if the retry budget grants none."""
         if self._gate.breaker.open_for() > delay:
             return  # the circuit will still be open after the wait: the next attempt says so without waiting
+        if not self._retries.take():
+            raise failure
         if self._hooks:
             self._hooks.emit(LMRetryScheduled(self.name, call.attempts, delay, failure.code))
         await self._clock.sleep(delay)

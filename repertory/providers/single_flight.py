@@ -9,7 +9,15 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from repertory.clock import Clock
-from repertory.errors import BudgetExceeded, DeadlineExceeded, PriceUnknown, RepertoryError
+from repertory.errors import (
+    BudgetExceeded,
+    ConfigError,
+    DeadlineExceeded,
+    LMRequestRejected,
+    PriceUnknown,
+    RepertoryError,
+    StoreError,
+)
 from repertory.providers.messages import LMResponse
 
 
@@ -143,7 +151,8 @@ class Flight:
         error = self._error
         if isinstance(error, DeadlineExceeded):
             return not (seat.late and self._outlasts(seat.deadline))
-        if isinstance(error, BudgetExceeded | PriceUnknown):
+        # A call that nothing bounds is rejected for the sake of a limited account; what the endpoint rejects looks alike.
+        if isinstance(error, BudgetExceeded | PriceUnknown | LMRequestRejected | ConfigError | StoreError):
             return seat.accounts == self.accounts
         return True
 

@@ -31,7 +31,7 @@ from repertory.providers.endpoint import Endpoint
 from repertory.providers.failures import Peer
 from repertory.providers.gate import Call, Gate
 from repertory.providers.limits import LimitSettings
-from repertory.providers.messages import LMRequest, MediaPart, Message, Terms, TextDelta, TextPart
+from repertory.providers.messages import LMRequest, LMResponse, MediaPart, Message, Terms, TextDelta, TextPart
 from repertory.providers.prices import Price
 from repertory.providers.settings import EndpointSettings
 from repertory.providers.streamed_reply import StreamedReply
@@ -54,10 +54,7 @@ def ask(text: str = "Tag?", **fields: Any) -> LMRequest:
 def an_endpoint(url: str, *, hooks: Hooks | None = None, **given: Any) -> Endpoint:
     stages: dict[str, Any] = {"clock": SystemClock(), "hooks": hooks or Hooks(), "rng": Random(1)}
     stages |= {name: given.pop(name) for name in ("cache", "ledger", "clock") if name in given}
-    return Endpoint(
-        EndpointSettings("qa", "m-1", url, **given),
-        **stages,
-    )
+    return Endpoint(EndpointSettings("qa", "m-1", url, **given), **stages)
 
 
 def a_gate(clock: FakeClock, limits: LimitSettings, ledger: MemoryLedger | None = None) -> Gate:
@@ -370,3 +367,26 @@ async def test_what_a_closed_endpoint_refuses_is_not_charged() -> None:
     with pytest.raises(RuntimeClosed):
         await endpoint.complete(ask(max_tokens=5, terms=PAID))
     assert (await ledger.balance("a")).spent == Amount()
+
+
+@pytest.mark.parametrize("accounts", [("tokens",), ("nobody",)])
+async def test_what_another_callers_budget_refuses_is_not_refused_to_who_joins(accounts: tuple[str, ...]) -> None:
+    ledger = MemoryLedger()
+    await ledger.limit("tokens", AccountLimit.of(tokens=1000))  # and nothing bounds the reply
+    async with ScriptedEndpoint([Reply("Tag")]) as server:
+        endpoint = an_endpoint(server.url, ledger=ledger, cache=ReplyCache(CacheSettings(), SystemClock()))
+        calls = [endpoint.complete(ask(terms=Terms(accounts=each))) for each in (accounts, ())]
+        refused, answered = await asyncio.gather(*calls, return_exceptions=True)
+        assert isinstance(refused, LMRequestRejected | ConfigError)
+        assert isinstance(answered, LMResponse), answered
+        await endpoint.close()
+
+
+async def test_a_retry_that_an_open_circuit_will_refuse_takes_none_of_the_budget() -> None:
+    async with ScriptedEndpoint([Status(500)]) as server:
+        breaker = BreakerSettings(minimum_volume=1, open_seconds=30)
+        endpoint = an_endpoint(server.url, breaker=breaker)
+        with pytest.raises(CircuitOpen):
+            await endpoint.complete(ask())
+        assert endpoint.snapshot().retries.retries == 0
+        await endpoint.close()

@@ -43,15 +43,21 @@ async def test_every_provider_heeds_the_common_settings(model: str) -> None:
 AROUND = Surroundings(SystemClock(), Hooks(), Random(0), None, MemoryLedger())
 
 # Each setting of an endpoint, away from its default, and where it arrives if not under the same name.
-LIMITS = {"requests_per_minute": 5.0, "tokens_per_minute": 70.0, "concurrency": 3, "adaptive": False, "waiting": 9}
-BREAKER = {
+LIMITS: dict[str, Any] = {
+    "requests_per_minute": 5.0,
+    "tokens_per_minute": 70.0,
+    "concurrency": 3,
+    "adaptive": False,
+    "waiting": 9,
+}
+BREAKER: dict[str, Any] = {
     **{"window_calls": 30, "window_seconds": 31.0, "minimum_volume": 6, "failure_rate": 0.4, "slow_seconds": 8.0},
     **{"slow_rate": 0.7, "open_seconds": 2.0, "open_seconds_cap": 33.0, "probes": 2},
 }
 BUDGET = {"max_tokens": 77, "media_tokens": {"image": 5000}, "call_cap": Decimal("0.5")}
 PRICE = {"input": Decimal(1), "output": Decimal(2), "cache_read": Decimal(3), "cache_write": Decimal(4)}
 ARRIVES_AS = {"concurrency": "max_concurrency", "waiting": "max_waiting"}
-PLAIN = {
+PLAIN: dict[str, Any] = {
     **{"timeout": 7.0, "first_token_timeout": 5.0, "next_token_timeout": 4.0, "attempts": 2, "retry_share": 0.2},
     "context_window": 9999,
 }
