@@ -8,7 +8,7 @@ from random import Random
 from typing import TypeVar
 
 from repertory.clock import Clock
-from repertory.errors import CircuitOpen, EndpointOverloaded, LMError, LMRequestRejected, RepertoryError
+from repertory.errors import BudgetExceeded, CircuitOpen, EndpointOverloaded, LMError, LMRequestRejected, RepertoryError
 from repertory.events import EndpointProbed, Hooks, LMRetryScheduled
 from repertory.providers.breaker import BreakerSnapshot
 from repertory.providers.breaker_memory import BreakerMemory, Forced
@@ -316,7 +316,7 @@ class Endpoint:
         while True:
             try:
                 return await attempt_once()
-            except (CircuitOpen, EndpointOverloaded) as refusal:  # not asked: that takes no retry
+            except (CircuitOpen, EndpointOverloaded, BudgetExceeded) as refusal:  # not asked: that takes no retry
                 raise refusal from failure
             except LMError as error:
                 delay = self._retry.delay_before(call.attempts + 1, error, self._clock.monotonic(), call.deadline)

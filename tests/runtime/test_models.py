@@ -43,7 +43,13 @@ async def test_every_provider_heeds_the_common_settings(model: str) -> None:
 AROUND = Surroundings(SystemClock(), Hooks(), Random(0), None, MemoryLedger())
 
 # Each setting of an endpoint, away from its default, and where it arrives if not under the same name.
-LIMITS: dict[str, Any] = {"requests_per_minute": 5.0, "tokens_per_minute": 70.0, "concurrency": 3, "adaptive": False, "waiting": 9}
+LIMITS: dict[str, Any] = {
+    "requests_per_minute": 5.0,
+    "tokens_per_minute": 70.0,
+    "concurrency": 3,
+    "adaptive": False,
+    "waiting": 9,
+}
 BREAKER: dict[str, Any] = {
     **{"window_calls": 30, "window_seconds": 31.0, "minimum_volume": 6, "failure_rate": 0.4, "slow_seconds": 8.0},
     **{"slow_rate": 0.7, "open_seconds": 2.0, "open_seconds_cap": 33.0, "probes": 2},
