@@ -8,7 +8,14 @@ from random import Random
 from typing import TypeVar
 
 from repertory.clock import Clock
-from repertory.errors import BudgetExceeded, CircuitOpen, EndpointOverloaded, LMError, LMRequestRejected, RepertoryError
+from repertory.errors import (
+    BudgetExceeded,
+    CircuitOpen,
+    EndpointOverloaded,
+    LMError,
+    LMRequestRejected,
+    RepertoryError,
+)
 from repertory.events import EndpointProbed, Hooks, LMRetryScheduled
 from repertory.providers.breaker import BreakerSnapshot
 from repertory.providers.breaker_memory import BreakerMemory, Forced
