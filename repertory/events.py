@@ -297,7 +297,7 @@ class CacheStoreFailed(Event):
 
 @dataclass(frozen=True, slots=True)
 class CircuitsNotKept(Event):
-    """Circuits could not be written down for the next process. Told once until they were again."""
+    """The circuits could not be written down for the next process. Told once until they were again."""
 
     cause: BaseException
 

@@ -356,7 +356,7 @@ def _is_bounded(request: LMRequest) -> bool:
 
 
 def _bounds_replies(request: LMRequest) -> bool:
-    """Whether ``max_tokens``, where set, and ``n`` mean what they say: to many a server -1 and 0 are no bound."""
+    """Whether ``max_tokens``, if set, and ``n`` mean what they say: to many a server -1 and 0 are no bound."""
     if not request.messages:  # it asks for vectors
         return True
     return request.n >= 1 and (request.max_tokens is None or request.max_tokens >= 1)

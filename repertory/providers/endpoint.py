@@ -8,7 +8,14 @@ from random import Random
 from typing import TypeVar
 
 from repertory.clock import Clock
-from repertory.errors import CircuitOpen, EndpointOverloaded, LMError, LMRequestRejected, RepertoryError
+from repertory.errors import (
+    BudgetExceeded,
+    CircuitOpen,
+    EndpointOverloaded,
+    LMError,
+    LMRequestRejected,
+    RepertoryError,
+)
 from repertory.events import EndpointProbed, Hooks, LMRetryScheduled
 from repertory.providers.breaker import BreakerSnapshot
 from repertory.providers.breaker_memory import BreakerMemory, Forced
@@ -306,7 +313,8 @@ class Endpoint:
             while True:
                 try:
                     return await attempt_once(call)
-                except (CircuitOpen, EndpointOverloaded) as refusal:  # not asked: that takes no retry
+                except (CircuitOpen, EndpointOverloaded, BudgetExceeded) as refusal:
+                    # Not asked: that takes no retry.
                     raise refusal from failure
                 except LMError as error:
                     delay = self._retry.delay_before(

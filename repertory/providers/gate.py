@@ -131,7 +131,7 @@ class Gate:
         return now
 
     def prove(self, attempt: "Attempt") -> None:
-        """The first output is there: if ``attempt`` probes, that is its outcome, however long the rest takes."""
+        """The first output of ``attempt`` is there: that is a probe's outcome, however long the rest takes."""
         if self.breaker.state == "half_open":
             attempt.proven = True
             self.breaker.record(attempt.permit, None, (attempt.answered or attempt.started) - attempt.started)

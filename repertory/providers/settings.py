@@ -85,8 +85,7 @@ class EndpointSettings:
     def identity(self) -> str:
         """What tells its answers from those of others: what it speaks, where it is and its model, no secret.
 
-        Headers are part of where it is, as gateways go by them, and whether replies are held to schemas of what it
-        is.
+        Headers are part of where it is, since gateways go by them; of what it is, how replies are held to schemas.
         """
         where = self.base_url if isinstance(self.base_url, str) else self.name
         protocol = getattr(self.protocol, "__name__", type(self.protocol).__name__)

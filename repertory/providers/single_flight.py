@@ -151,7 +151,7 @@ class Flight:
         error = self._error
         if isinstance(error, DeadlineExceeded):
             return not (seat.late and self._outlasts(seat.deadline))
-        # A call that nothing bounds is rejected for a limited account's sake; what the endpoint rejects looks alike.
+        # A call that nothing bounds is rejected for a limited account's sake; an endpoint's rejection looks alike.
         if isinstance(error, BudgetExceeded | PriceUnknown | LMRequestRejected | ConfigError | StoreError):
             return seat.accounts == self.accounts
         return True

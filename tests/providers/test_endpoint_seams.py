@@ -12,11 +12,13 @@ import pytest
 
 from repertory.clock import SystemClock
 from repertory.errors import (
+    BudgetExceeded,
     CircuitOpen,
     ConfigError,
     DeadlineExceeded,
     EndpointOverloaded,
     LMAuthError,
+    LMConnectionError,
     LMRateLimited,
     LMRequestRejected,
     LMTimeout,
@@ -41,7 +43,7 @@ from repertory.providers.transport_settings import TransportSettings
 from repertory.providers.wire import Quirks
 from repertory.store import AccountLimit, Amount, LedgerTable, MemoryLedger, Reservation, Store, WorstCase
 from repertory.testing import FakeClock
-from tests.endpoint import Hold, Raw, Reply, ScriptedEndpoint, Status, Streamed
+from tests.endpoint import CutConnection, Hold, Raw, Reply, ScriptedEndpoint, Status, Streamed
 
 PRICE = Price.flat(input=Decimal(1), output=Decimal(4))
 PAID = Terms(accounts=("a",))
@@ -179,7 +181,7 @@ async def test_a_reply_counted_by_half_is_charged_in_full(usage: str) -> None:
 
     ledger = MemoryLedger()
     await ledger.limit("a", AccountLimit.of(dollars=Decimal(1)))
-    body = '{"choices":[{"message":{"content":"Guten Tag"},"finish_reason":"stop"}]' + usage + "}"
+    body = f'{{"choices":[{{"message":{{"content":"Guten Tag"}},"finish_reason":"stop"}}]{usage}}}'
     async with ScriptedEndpoint([Raw(body.encode())]) as server:
         endpoint = an_endpoint(server.url, ledger=ledger, budget=BudgetSettings(price=PRICE))
         reply = await endpoint.complete(ask(max_tokens=50, terms=PAID))
@@ -265,9 +267,8 @@ async def test_gateways_that_are_told_models_apart_by_a_header_have_answers_of_t
     cache = ReplyCache(CacheSettings(), SystemClock())
     async with ScriptedEndpoint(lambda seen: Reply(seen.headers["x-route"])) as server:
         for route in ("a", "b"):
-            endpoint = an_endpoint(
-                server.url, cache=cache, transport=TransportSettings(headers={"X-Route": route})
-            )
+            transport = TransportSettings(headers={"X-Route": route})
+            endpoint = an_endpoint(server.url, cache=cache, transport=transport)
             assert (await endpoint.complete(ask())).text == route
             await endpoint.close()
 
@@ -389,4 +390,15 @@ async def test_a_retry_that_an_open_circuit_will_refuse_takes_none_of_the_budget
         with pytest.raises(CircuitOpen):
             await endpoint.complete(ask())
         assert endpoint.snapshot().retries.retries == 0
+        await endpoint.close()
+
+
+async def test_a_retry_that_no_budget_pays_for_says_what_it_was_to_mend() -> None:
+    ledger = MemoryLedger()
+    await ledger.limit("a", AccountLimit.of(tokens=400))
+    async with ScriptedEndpoint([CutConnection()]) as server:
+        endpoint = an_endpoint(server.url, ledger=ledger)
+        with pytest.raises(BudgetExceeded) as error:
+            await endpoint.complete(ask(max_tokens=100, terms=PAID))
+        assert isinstance(error.value.__cause__, LMConnectionError)
         await endpoint.close()
