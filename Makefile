@@ -51,8 +51,9 @@ demo: .venv/.demo-installed
 	@.venv-litellm/bin/python -m pip install --quiet --disable-pip-version-check 'litellm[proxy]==1.108.7'
 	@touch $@
 
+# On all processors, each file on one: what a file's tests share is started once.
 test: .venv/.dev-installed .venv-litellm/.installed
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 soak: .venv/.dev-installed
 	@$(BIN)/python -m pytest -m slow

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from repertory.clock import Clock
-from repertory.errors import DeadlineExceeded, LMError, LMTimeout, RepertoryError
+from repertory.errors import LMError, LMTimeout, RepertoryError
 from repertory.providers.emulation import held_back, passed_on
 from repertory.providers.failures import Peer
 from repertory.providers.messages import Delta, End, LMResponse, UsageDelta
@@ -75,7 +75,8 @@ class StreamedReply:
                 raise StopAsyncIteration
             try:
                 self._check()
-                await self._fetch(self._next_wait)
+                left = self._deadline - self._clock.monotonic()
+                self._take(await self._stream.read(self._next_wait, left))
             except BaseException as error:
                 self.failed = isinstance(error, RepertoryError)
                 self._attempt.fail(error)
@@ -93,7 +94,8 @@ class StreamedReply:
         try:
             while all(isinstance(delta, UsageDelta) for delta in self._ready):
                 # Until a point in time: a peer that only keeps the connection alive must not be waited for longer.
-                await self._fetch(max(0.0, until - self._clock.monotonic()))
+                now = self._clock.monotonic()
+                self._take(await self._stream.read(max(0.0, until - now), self._deadline - now))
                 self._check()  # although something may have come: as it was not passed on, all can be repeated
         except LMTimeout:
             self._stream.close()
@@ -109,44 +111,27 @@ class StreamedReply:
         self._stream.close()
         self._attempt.fail(CancelledError())
 
-    async def _fetch(self, timeout: float) -> None:
-        """Read once and decode what came; at the end of the stream, the whole reply.
-
-        A failure that a piece of the stream tells of is left in ``_failure``.
-        """
-        left = self._deadline - self._clock.monotonic()
-        if left <= 0:  # a peer that always has more is never waited for, and would go on for ever
-            self._stream.close()
-            raise self._too_late()
-        wait = timeout if timeout < left else left
+    def _take(self, chunk: bytes) -> None:
+        """Take in what came; the failure that it tells of is left in ``_failure``."""
+        decoder = self._decoder
         try:
-            chunk = await self._stream.read(wait)
-        except LMTimeout:
-            if wait < left:
-                raise
-            raise self._too_late() from None
-        try:
-            self._decode(chunk)
+            for event in self._events.feed(chunk):
+                if not decoder.ended:
+                    deltas = decoder.feed(event)
+                    self._ready += deltas if self._meaning is None else passed_on(deltas)
+            if decoder.ended or not chunk:
+                self._finish()
         except LMError as failure:
             self._failure = failure
 
-    def _decode(self, chunk: bytes) -> None:
-        decoder = self._decoder
-        for event in self._events.feed(chunk):
-            if not decoder.ended:
-                deltas = decoder.feed(event)
-                self._ready += deltas if self._meaning is None else passed_on(deltas)
-        if decoder.ended or not chunk:
-            response = decoder.finish()
-            if self._meaning is not None:
-                response = self._meaning(response)
-                self._ready += held_back(response)
-            self._ready.append(End(self._attempt.succeed(response)))
-            self._whole = True
-            self._stream.close()
-
-    def _too_late(self) -> DeadlineExceeded:
-        return DeadlineExceeded(f"{self._peer.name}: the deadline passed while its reply was coming")
+    def _finish(self) -> None:
+        response = self._decoder.finish()
+        if self._meaning is not None:
+            response = self._meaning(response)
+            self._ready += held_back(response)
+        self._ready.append(End(self._attempt.succeed(response)))
+        self._whole = True
+        self._stream.close()
 
     def _check(self) -> None:
         if self._failure is not None:

@@ -17,6 +17,7 @@ from pydantic import SecretStr
 from yarl import URL
 
 from repertory.errors import (
+    DeadlineExceeded,
     LMAuthError,
     LMConnectionError,
     LMError,
@@ -227,6 +228,10 @@ class HttpTransport:
         )
         return self._session
 
+    def too_late(self) -> DeadlineExceeded:
+        """The error that a deadline passed while an answer was coming."""
+        return DeadlineExceeded(f"{self._name}: the deadline passed while its reply was coming")
+
     def error_from(self, fault: Exception, timeout: float) -> LMError:
         """The error that a fault of aiohttp or the system stands for."""
         name = self._name
@@ -289,20 +294,31 @@ class Stream:
         """The answer's headers; names ignore case."""
         return self._response.headers
 
-    async def read(self, timeout: float) -> bytes:
-        """Return what has come, waiting at most ``timeout`` seconds for it; nothing at the end.
+    async def read(self, timeout: float, left: float = math.inf) -> bytes:
+        """Return what has come; nothing at the end.
 
-        Raises as ``HttpTransport.post``, and closes the connection then.
+        Args:
+            timeout: Most seconds to wait for it.
+            left: Seconds until the deadline of the call.
+
+        Raises:
+            DeadlineExceeded: ``left`` is 0 or less, or was over no later than ``timeout``.
+
+        Otherwise raises as ``HttpTransport.post``. It closes the connection then.
         """
+        if left <= 0:  # a peer that always has more is never waited for, and would go on for ever
+            self.close()
+            raise self._transport.too_late()
         try:
-            self._timer.begin(timeout)
+            self._timer.begin(timeout if timeout < left else left)
             chunk = await self._content.readany()
             self._timer.end()
             self._size += len(chunk)
             self._transport.check_size(self._size)
         except (aiohttp.ClientError, TimeoutError, OSError) as fault:
             self.close()
-            error = self._transport.error_from(fault, timeout)
+            late = left <= timeout and isinstance(fault, TimeoutError)
+            error = self._transport.too_late() if late else self._transport.error_from(fault, timeout)
         except BaseException:
             self.close()
             raise

@@ -340,7 +340,7 @@ class SilentStream:
     def __init__(self) -> None:
         self.waits: list[float] = []
 
-    async def read(self, timeout: float) -> bytes:
+    async def read(self, timeout: float, left: float) -> bytes:
         self.waits.append(timeout)
         raise LMTimeout("nothing")
 
