@@ -18,6 +18,7 @@ from repertory.errors import (
     AmountUnknown,
     BudgetExceeded,
     ConfigError,
+    DeadlineExceeded,
     LMRequestRejected,
     PriceUnknown,
     RepertoryError,
@@ -211,10 +212,16 @@ class BudgetStage:
             return request
         return replace(request, max_tokens=self.settings.max_tokens)
 
-    async def reserve(self, request: LMRequest, body: bytes) -> "Hold | None":
+    async def reserve(self, request: LMRequest, body: bytes, timeout: float | None = None) -> "Hold | None":
         """Have the request's accounts set aside what an attempt with ``body`` can cost; None if it names none.
 
+        Args:
+            request: What is asked.
+            body: The same as it goes over the wire.
+            timeout: Most seconds to wait for a ledger that is locked; None: as long as it takes.
+
         Raises:
+            DeadlineExceeded: ``timeout`` passed.
             BudgetExceeded: An account has not enough left.
             PriceUnknown: One is limited in money, and nobody knows the price.
             LMRequestRejected: One is limited, and nothing bounds what the call may cost; the hint says what would.
@@ -224,7 +231,12 @@ class BudgetStage:
         if not request.terms.accounts:
             return None
         try:
-            reservation = await self.ledger.reserve(request.terms.accounts, self.worst_case(request, body))
+            reservation = await self.ledger.reserve(
+                request.terms.accounts, self.worst_case(request, body), timeout
+            )
+        except TimeoutError:
+            locked = "the deadline passed while the budgets that pay for the call were not to be reached"
+            raise DeadlineExceeded(f"{self._endpoint}: {locked}") from None
         except AmountUnknown as unknown:
             refusal = self._unbounded(request, body, unknown)
             self._tell_refusal(request, refusal)

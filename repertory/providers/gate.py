@@ -3,10 +3,9 @@
 An attempt that was admitted holds something of each; however it ends, it gives all of it back, once.
 """
 
-import asyncio
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 from random import Random
 
@@ -84,7 +83,9 @@ class Gate:
         """
         limits, terms = self.limits, call.request.terms
         self.breaker.check()  # before anything is held: who would be refused anyway need not wait
-        hold = await self._reserve(call) if terms.accounts else None
+        hold = None
+        if terms.accounts:
+            hold = await self.budget.reserve(call.request, call.body, call.deadline - self._clock.monotonic())
         turn: Turn | None = None
         try:
             turn = limits.try_acquire(terms.caller, terms.priority, call.tokens)
@@ -105,16 +106,6 @@ class Gate:
         if self._asked is None:
             self._asked = started
         return Attempt(self, call, started, turn, permit, hold)
-
-    async def _reserve(self, call: Call) -> Hold | None:
-        """Have accounts pay; a ledger that is locked is waited for no longer than the caller waits."""
-        try:
-            async with asyncio.timeout(call.deadline - self._clock.monotonic()):
-                return await self.budget.reserve(call.request, call.body)
-        except TimeoutError:
-            raise DeadlineExceeded(
-                f"{self._name}: the deadline passed while the budgets that pay for the call were not to be reached"
-            ) from None
 
     def tell_circuit(self) -> None:
         """Tell of the circuit's state if it is another than was told last."""
@@ -222,7 +213,7 @@ class Attempt:
         if response.content and not (usage.input_tokens and usage.output_tokens):
             usage = NO_USAGE  # half a count is none: a wall must not guess low
         cost = self.end(usage)
-        return response if cost is None else replace(response, cost=cost)
+        return response if cost is None else response.priced(cost)
 
     def end(self, usage: Usage) -> Decimal | None:
         """What was asked for has come, and was counted as ``usage``; return what it cost, None if nobody knows."""

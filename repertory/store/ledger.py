@@ -126,12 +126,15 @@ class Ledger(Protocol):
         """Set or change what ``account`` may spend in all; it is created if there is none. Raises StoreError."""
         ...
 
-    async def reserve(self, accounts: Sequence[str], most: Amount | WorstCase) -> Reservation:
+    async def reserve(
+        self, accounts: Sequence[str], most: Amount | WorstCase, timeout: float | None = None
+    ) -> Reservation:
         """Have each of ``accounts`` set aside what a call costs at most.
 
-        A caller that is cancelled while it waits has reserved nothing.
+        A caller that is cancelled while it waits, for ``timeout`` seconds at most, has reserved nothing.
 
         Raises:
+            TimeoutError: It took longer.
             BudgetExceeded: One has not enough left; named are which, what is left and what was asked.
             AmountUnknown: One is limited in money or tokens, and nobody can say how much of it the call costs.
             ConfigError: One has not been given a limit.

@@ -75,7 +75,9 @@ class LedgerTable:
             _LIMIT, {"name": account, "nano_limit": limit.nano_dollars, "token_limit": limit.tokens}
         )
 
-    async def reserve(self, accounts: Sequence[str], most: Amount | WorstCase) -> Reservation:
+    async def reserve(
+        self, accounts: Sequence[str], most: Amount | WorstCase, timeout: float | None = None
+    ) -> Reservation:
         """As `Ledger.reserve`."""
         if self._task is None:
             raise StoreError("the ledger is closed", hint="Keep the Runtime open while work is under way.")
@@ -84,7 +86,8 @@ class LedgerTable:
         reservation = Reservation(number, self._holder, tuple(dict.fromkeys(accounts)), known)
         self._open[number] = reservation
         try:
-            refusal = await self._store.submit(self._enter, Start(reservation, most))
+            async with asyncio.timeout(timeout):
+                refusal = await self._store.submit(self._enter, Start(reservation, most))
         except BaseException:
             # It may be on disk all the same: the caller is gone, or the connection broke during the commit.
             self.release(reservation)

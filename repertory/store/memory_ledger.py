@@ -41,7 +41,9 @@ class MemoryLedger:
         kept = self._accounts.setdefault(account, Account(account))
         kept.nano_limit, kept.token_limit = limit.nano_dollars, limit.tokens
 
-    async def reserve(self, accounts: Sequence[str], most: Amount | WorstCase) -> Reservation:
+    async def reserve(
+        self, accounts: Sequence[str], most: Amount | WorstCase, timeout: float | None = None
+    ) -> Reservation:
         """As `Ledger.reserve`."""
         names = tuple(dict.fromkeys(accounts))
         paying = [self._account(name) for name in names]

@@ -1,8 +1,8 @@
 """Where an endpoint's stages meet: what one holds or knows while another fails."""
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import suppress
+import sqlite3
+from contextlib import closing, suppress
 from decimal import Decimal
 from pathlib import Path
 from random import Random
@@ -41,7 +41,7 @@ from repertory.providers.token_estimate import TokenEstimate
 from repertory.providers.transport import Stream
 from repertory.providers.transport_settings import TransportSettings
 from repertory.providers.wire import Quirks
-from repertory.store import AccountLimit, Amount, LedgerTable, MemoryLedger, Reservation, Store, WorstCase
+from repertory.store import AccountLimit, Amount, LedgerTable, MemoryLedger, Store
 from repertory.testing import FakeClock
 from tests.endpoint import CutConnection, Hold, Raw, Reply, ScriptedEndpoint, Status, Streamed
 
@@ -72,22 +72,23 @@ def a_gate(clock: FakeClock, limits: LimitSettings, ledger: MemoryLedger | None 
     return Gate(settings, budget, TokenEstimate(), clock, Hooks(), Random(1))
 
 
-class StuckLedger(MemoryLedger):
-    """Its store is locked by somebody else."""
-
-    async def reserve(self, accounts: Sequence[str], most: Amount | WorstCase) -> Reservation:
-        await asyncio.get_running_loop().create_future()
-        raise AssertionError
-
-
-async def test_a_locked_ledger_is_waited_for_no_longer_than_the_caller_waits() -> None:
-    async with ScriptedEndpoint([Reply()]) as server, asyncio.timeout(10):
-        endpoint = an_endpoint(server.url, ledger=StuckLedger())
-        deadline = SystemClock().monotonic() + 0.05
-        with pytest.raises(DeadlineExceeded, match="qa: the deadline passed while the budgets"):
-            await endpoint.complete(ask(max_tokens=5, terms=PAID, deadline=deadline))
+async def test_a_locked_ledger_is_waited_for_no_longer_than_the_caller_waits(tmp_path: Path) -> None:
+    store = await Store.open(tmp_path / "s.db")
+    ledger = await LedgerTable.open(store)
+    await ledger.limit("a", AccountLimit.of(dollars=Decimal(1)))
+    async with ScriptedEndpoint([]) as server:
+        endpoint = an_endpoint(server.url, ledger=ledger, budget=BudgetSettings(price=PRICE))
+        with closing(sqlite3.connect(tmp_path / "s.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            deadline = SystemClock().monotonic() + 0.05
+            with pytest.raises(DeadlineExceeded, match="qa: the deadline passed while the budgets"):
+                await endpoint.complete(ask(max_tokens=5, terms=PAID, deadline=deadline))
         await endpoint.close()
     assert server.requests == []
+    await ledger.sweep()  # behind what the lock held up
+    assert (await ledger.balance("a")).reservations == 0
+    await ledger.close()
+    await store.close()
 
 
 async def test_a_ledger_whose_store_is_gone_keeps_no_turn_and_no_reply(tmp_path: Path) -> None:
