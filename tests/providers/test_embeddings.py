@@ -161,7 +161,7 @@ def test_a_server_that_cannot_do_it_is_not_asked_again() -> None:
 
 @pytest.mark.local_model
 async def test_the_packaged_model_embeds_if_started_for_it() -> None:
-    process = LocalServerProcess(LocalModelSettings(embeddings=True))
+    process = LocalServerProcess(LocalModelSettings(threads=1, embeddings=True))
     transport = HttpTransport(f"{await process.start(timeout=60)}/v1")
     try:
         request = EmbedRequest(("The team won.", "The bank cut its rates.", "The team won."))

@@ -269,7 +269,7 @@ def test_emulation_takes_a_server_that_holds_replies_to_a_schema() -> None:
 
 @pytest.fixture
 async def endpoint() -> AsyncIterator[Endpoint]:
-    settings = LocalModelSettings()
+    settings = LocalModelSettings(threads=1)
     process = LocalServerProcess(settings)
     url = await process.start(timeout=60)
     endpoint = Endpoint(

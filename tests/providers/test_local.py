@@ -29,7 +29,7 @@ from repertory.providers.local import (
 )
 from repertory.providers.messages import LMRequest, Message
 
-SETTINGS = LocalModelSettings()
+SETTINGS = LocalModelSettings(threads=1)  # more would spin while another test computes
 START = 60  # seconds: generous, for machines busy with other tests
 
 PARENT = """
@@ -37,7 +37,7 @@ import asyncio, sys
 from repertory.providers.local import LocalModelSettings, LocalServerProcess
 
 async def main():
-    process = LocalServerProcess(LocalModelSettings())
+    process = LocalServerProcess(LocalModelSettings(threads=1))
     await process.start(timeout=60)
     print(process.pid, flush=True)
     await process.wait()

@@ -67,7 +67,7 @@ def test_a_misspelt_model_is_told_with_the_nearest(model: str, remedy: str | Non
 
 @pytest.mark.local_model
 async def test_the_packaged_models_server_lists_it() -> None:
-    process = LocalServerProcess(LocalModelSettings())
+    process = LocalServerProcess(LocalModelSettings(threads=1))
     transport = HttpTransport(f"{await process.start(timeout=60)}/v1")
     try:
         protocol = PROVIDERS["llama_cpp"].protocol

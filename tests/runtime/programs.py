@@ -11,6 +11,9 @@ from repertory.runtime.config import RuntimeConfig, make_config
 from repertory.runtime.runtime import Runtime
 from tests.endpoint import Reply, ScriptedEndpoint, Seen, Step
 
+# One thread: more would spin while another test computes.
+LOCAL = make_config("the tests", {"lm": {"default": {"model": "local", "threads": 1}}})
+
 
 class Two(rp.Module):
     """Two steps, one after the other."""

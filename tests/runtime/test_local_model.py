@@ -16,7 +16,7 @@ from repertory.runtime import local_model
 from repertory.runtime.batch import Answered, Batch, Outcome
 from repertory.runtime.rows import Reject, Row
 from repertory.runtime.runtime import Runtime
-from tests.runtime.programs import Collected
+from tests.runtime.programs import LOCAL, Collected
 
 TEXTS = ["The team won the cup.", "Shares fell on Friday.", "The striker was hurt.", "The bank cut its rates."]
 
@@ -30,7 +30,7 @@ async def test_killed_in_mid_run_it_comes_back_and_every_row_is_answered(tmp_pat
     told = Collected()
     outcomes: list[Outcome] = []
     program = rp.Predict("text -> topic: Literal['sports','business']", temperature=0, max_tokens=20)
-    async with Runtime(lm="local", store=tmp_path / "s.db", hooks=[told]) as runtime:
+    async with Runtime(LOCAL, store=tmp_path / "s.db", hooks=[told]) as runtime:
         first = told.of(LocalModelStarted)[0]
         topics = await runtime.start(program, replicas=4, concurrency=1)
         batch = asyncio.create_task(Batch(runtime, topics, outcomes.append, workers=4, timeout=120).run(rows()))
@@ -56,7 +56,7 @@ async def test_frozen_it_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(local_model, "STOP_TIMEOUT", 0.2)
     told = Collected()
     program = rp.Predict("text -> topic: Literal['sports','business']", temperature=0, max_tokens=20)
-    async with Runtime(lm="local", store=tmp_path / "s.db", hooks=[told]) as runtime:
+    async with Runtime(LOCAL, store=tmp_path / "s.db", hooks=[told]) as runtime:
         first = told.of(LocalModelStarted)[0]
         topics = await runtime.start(program)
         os.kill(first.pid, signal.SIGSTOP)

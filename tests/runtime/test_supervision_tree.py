@@ -9,6 +9,7 @@ from repertory import Predict, Runtime
 from repertory.errors import InjectedCrash, RuntimeClosed
 from repertory.events import ActorRestarted, Event, LocalModelExited, LocalModelStarted
 from repertory.testing import ScriptedLM
+from tests.runtime.programs import LOCAL
 
 ANSWER = '{"answer": "yes"}'
 
@@ -45,7 +46,7 @@ async def test_programs_come_back_with_their_supervisor(tmp_path: Path) -> None:
 @pytest.mark.local_model
 async def test_a_dead_local_model_is_an_obstacle_until_it_is_back() -> None:
     watch = Watch()
-    async with Runtime(lm="local", store=None, hooks=[watch]) as runtime:
+    async with Runtime(LOCAL, store=None, hooks=[watch]) as runtime:
         assert runtime.obstacles() == []
         runtime.actor("root/models/default").kill(InjectedCrash("on purpose"))
         await asyncio.sleep(0)

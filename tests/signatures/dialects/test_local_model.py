@@ -17,7 +17,7 @@ START = 60  # seconds: generous, for machines busy with other tests
 
 @pytest.mark.local_model
 async def test_the_packaged_models_server_takes_every_schema() -> None:
-    settings = LocalModelSettings()
+    settings = LocalModelSettings(threads=1)
     process = LocalServerProcess(settings)
     url = await process.start(timeout=START)
     endpoint = Endpoint(
