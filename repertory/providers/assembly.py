@@ -55,7 +55,12 @@ class Assembly:
 
     def text(self, piece: str) -> None:
         """More words."""
-        self._last(_Text).pieces.append(piece)
+        parts = self._parts
+        last = parts[-1] if parts else None
+        if not isinstance(last, _Text) or last.signature:
+            last = _Text()
+            parts.append(last)
+        last.pieces.append(piece)
 
     def thought(self, piece: str, *, signature: str = "") -> None:
         """More of a thought, or the signature that closes it."""

@@ -147,7 +147,9 @@ class ChatStream:
             raise self._peer.malformed("choices of an event of its stream is not a list")
         deltas: list[Delta] = []
         for choice in choices:
-            self._read_choice(choice, deltas)
+            if not isinstance(choice, dict):
+                raise self._peer.malformed("a choice in its stream is not an object")
+            self._streamed(choice).read(choice, deltas)
         if isinstance(usage := chunk.get("usage"), dict):
             self._usage = _usage(usage)
             deltas.append(UsageDelta(self._usage))
@@ -170,33 +172,33 @@ class ChatStream:
             tuple(others),
         )
 
-    def _read_choice(self, choice: object, deltas: list[Delta]) -> None:
-        if not isinstance(choice, dict):
-            raise self._peer.malformed("a choice in its stream is not an object")
+    def _streamed(self, choice: Mapping[str, Any]) -> "_StreamedChoice":
         number = choice.get("index")
         number = number if type(number) is int else 0
         streamed = self._choices.get(number)
         if streamed is None:
-            streamed = self._choices[number] = _StreamedChoice()
-        delta = choice.get("delta")
-        if isinstance(delta, dict):
-            streamed.read(delta, number, deltas)
-        if choice.get("logprobs"):
-            streamed.logprobs.extend(openai_logprobs(_listed(choice["logprobs"])))
-        if isinstance(reason := choice.get("finish_reason"), str):
-            streamed.finish_reason = reason
+            streamed = self._choices[number] = _StreamedChoice(number)
+        return streamed
 
 
 class _StreamedChoice:
     """One of the replies that a stream carries."""
 
-    def __init__(self) -> None:
+    def __init__(self, number: int) -> None:
         self.assembly = Assembly()
         self.finish_reason = ""
         self.logprobs: list[TokenLogprob] = []
+        self._number = number
         self._refused = False
 
-    def read(self, delta: Mapping[str, Any], number: int, deltas: list[Delta]) -> None:
+    def read(self, choice: Mapping[str, Any], deltas: list[Delta]) -> None:
+        if choice.get("logprobs"):
+            self.logprobs.extend(openai_logprobs(_listed(choice["logprobs"])))
+        if isinstance(reason := choice.get("finish_reason"), str):
+            self.finish_reason = reason
+        delta, number = choice.get("delta"), self._number
+        if not isinstance(delta, dict):
+            return
         text = delta.get("content")
         if text and isinstance(text, str):
             self.assembly.text(text)

@@ -58,6 +58,8 @@ class EventReader:
         """
         if not self._begun and (chunk := self._without_bom(chunk)) == b"":
             return []
+        if self._is_one_event(chunk):
+            return [ServerEvent("", chunk[6:-2])]
         if self._after_cr and chunk:
             self._after_cr = False
             chunk = chunk.removeprefix(b"\n")
@@ -77,6 +79,17 @@ class EventReader:
         if self._size + self._rest_size > self._max_event:
             raise self._too_large()
         return events
+
+    def _is_one_event(self, chunk: bytes) -> bool:
+        """Whether ``chunk`` is one whole event with a line of data: as a model's tokens come, nearly all are."""
+        return (
+            chunk.startswith(b"data: ")
+            and chunk.find(b"\n") == len(chunk) - 2
+            and chunk.endswith(b"\n")
+            and not (self._rest or self._data or self._name or self._size or self._after_cr)
+            and b"\r" not in chunk
+            and len(chunk) <= self._max_event
+        )
 
     def _without_bom(self, chunk: bytes) -> bytes:
         text = b"".join(self._rest) + chunk

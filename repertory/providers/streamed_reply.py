@@ -74,7 +74,8 @@ class StreamedReply:
             if self._whole:
                 raise StopAsyncIteration
             try:
-                self._check()
+                if self._failure is not None:
+                    raise self._failure
                 left = self._deadline - self._clock.monotonic()
                 self._take(await self._stream.read(self._next_wait, left))
             except BaseException as error:
