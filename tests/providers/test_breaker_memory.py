@@ -30,7 +30,8 @@ from tests.providers.breakers import DOWN, NoJitter, breaker, call, opened, stat
 def successor(memory: BreakerMemory, clock: FakeClock, **settings: float) -> CircuitBreaker:
     told = BreakerMemory.parse(json.loads(json.dumps(asdict(memory))))
     assert told == memory
-    return CircuitBreaker(BreakerSettings(**settings), clock, NoJitter(), "qa", told)  # type: ignore[arg-type]
+    given = BreakerSettings(**settings)  # type: ignore[arg-type]  # some of them are whole numbers
+    return CircuitBreaker(given, clock, NoJitter(), "qa", told)
 
 
 def reborn(clock: FakeClock, downtime: float = 0.0) -> FakeClock:

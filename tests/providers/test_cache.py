@@ -343,4 +343,4 @@ async def test_the_state_can_be_read(cache: ReplyCache, clock: FakeClock) -> Non
 @pytest.mark.parametrize("value", [-1, float("nan"), float("inf")])
 def test_settings_that_make_no_sense_are_refused_by_name(field: str, value: float) -> None:
     with pytest.raises(ConfigError, match=f"cache: {field} = {value}"):
-        CacheSettings(**{field: value})  # type: ignore[arg-type]
+        CacheSettings(**{field: value})  # type: ignore[arg-type]  # wrong on purpose

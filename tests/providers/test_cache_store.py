@@ -188,7 +188,7 @@ async def test_what_a_slow_store_brings_does_not_replace_a_refreshed_answer(
         await go_on.wait()
         return old
 
-    shelf.get = get  # type: ignore[method-assign]
+    shelf.get = get  # type: ignore[method-assign]  # a read that lasts until `go_on`
     slow = asyncio.ensure_future(fresh.answer("k", HELLO, nobody))
     await reading.wait()
     await fresh.answer("k", replace(HELLO, terms=Terms(cache="refresh")), saying("new"))

@@ -101,7 +101,7 @@ class LedgerMachine(RuleBasedStateMachine):
             reservation = self.runner.run(ledger.reserve(accounts, WorstCase(money, tokens)))
         except (BudgetExceeded, AmountUnknown) as refusal:
             assert not expected
-            assert refusal.account in accounts  # noqa: PT017
+            assert refusal.account in accounts  # noqa: PT017  # refused or not, as drawn
             return multiple()
         assert expected
         call = Paid(set(accounts), (money or 0, tokens), holder % len(self.ledgers), reservation)

@@ -190,4 +190,4 @@ def test_the_state_can_be_read() -> None:
 )
 def test_settings_that_make_no_sense_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=rf"limits: {next(iter(wrong))} = .*: expected"):
-        LimitSettings(**wrong)  # type: ignore[arg-type]
+        LimitSettings(**wrong)  # type: ignore[arg-type]  # wrong on purpose

@@ -177,7 +177,8 @@ class Fairness(RuleBasedStateMachine):
     @invariant()
     def who_pauses_starts_anew(self) -> None:
         for priority, one, other in list(self.turns):
-            if not (self.lanes[priority, one] and self.lanes[priority, other]):  # type: ignore[index]
+            mine, others = self.lanes[priority, one], self.lanes[priority, other]  # type: ignore[index]  # a plain str
+            if not (mine and others):
                 del self.turns[priority, one, other]
         for priority in PRIORITIES:
             if not any(items for lane, items in self.lanes.items() if lane[0] == priority):
