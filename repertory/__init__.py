@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         Module,
         NearestExamples,
         Parameters,
+        Pending,
         Predict,
         Prediction,
     )
@@ -73,6 +74,7 @@ _HOMES = {
     "NearestExamples": "repertory.modules",
     "OutputField": "repertory.signatures",
     "Parameters": "repertory.modules",
+    "Pending": "repertory.modules",
     "Predict": "repertory.modules",
     "Prediction": "repertory.modules",
     "Probability": "repertory.signatures",
@@ -116,6 +118,7 @@ __all__ = [
     "NearestExamples",
     "OutputField",
     "Parameters",
+    "Pending",
     "Predict",
     "Prediction",
     "Probability",

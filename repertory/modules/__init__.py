@@ -17,6 +17,7 @@ from repertory.modules.example import Example
 from repertory.modules.module import Module
 from repertory.modules.nearest import NearestExamples
 from repertory.modules.parameters import Parameters
+from repertory.modules.pending import Pending
 from repertory.modules.predict import Predict
 from repertory.modules.prediction import Prediction
 
@@ -33,6 +34,7 @@ __all__ = [
     "Module",
     "NearestExamples",
     "Parameters",
+    "Pending",
     "Predict",
     "Prediction",
     "ReplyStream",

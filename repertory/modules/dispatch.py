@@ -1,21 +1,25 @@
-"""Where a predictor's call goes: straight to its model, or to whoever runs the program."""
+"""Where the call of a module goes: straight on, or to whoever runs the program."""
 
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from repertory.modules.predict import Predict
-    from repertory.modules.prediction import Prediction
+    from repertory.modules.module import Module
+    from repertory.modules.pending import Pending
 
 
 class Dispatcher(Protocol):
-    """Takes over the calls that predictors make while it is the current one."""
+    """Takes over the calls of modules that are made while it is the current one."""
 
-    async def dispatch(
-        self, predictor: "Predict", inputs: dict[str, Any], demos: Sequence[Mapping[str, Any]] | None
-    ) -> "Prediction":
-        """Have ``predictor`` answer the validated ``inputs``; ``demos`` stand in for its own where given."""
+    def dispatch(
+        self, module: "Module", inputs: Mapping[str, Any], demos: Sequence[Mapping[str, Any]] | None = None
+    ) -> "Pending":
+        """Have ``module`` answer ``inputs``, as soon as those are there that they refer to.
+
+        Args:
+            demos: Stand in for a predictor's own, where given.
+        """
         ...
 
 

@@ -7,17 +7,23 @@ class Report(Module):
         self.write = Predict("facts: list[str] -> report: str")
 
     async def forward(self, document: str) -> Prediction:
-        facts = await self.facts(document=document)
+        facts = self.facts(document=document)
         return await self.write(facts=facts.facts)
 ```
+
+A call gives a `Pending` prediction. Under a runtime it is on its way at once, so that calls which do not need each
+other run side by side; elsewhere it begins when it is awaited.
 """
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from repertory.errors import ProgramError
+from repertory.modules.dispatch import current_dispatcher
+from repertory.modules.pending import Pending, arrived
 from repertory.modules.prediction import Prediction
 from repertory.signatures import Signature
 
@@ -44,12 +50,19 @@ class Module:
     """
 
     # A callable and not a method: each subclass's forward takes parameters of its own.
-    forward: Callable[..., Awaitable[Prediction]] = _no_forward
+    forward: Callable[..., Awaitable[Prediction | Pending]] = _no_forward
     _dspy: "DspyFile | None" = None  # the state it was loaded from, as far as no predictor carries it
 
-    async def __call__(self, **inputs: Any) -> Prediction:
-        """Answer ``inputs``."""
-        return await self.forward(**inputs)
+    def __call__(self, **inputs: Any) -> Pending:
+        """Answer ``inputs``, which may hold references into predictions that are still to come."""
+        if (dispatcher := current_dispatcher.get()) is not None:
+            return dispatcher.dispatch(self, inputs)
+        return Pending(type(self).__name__, partial(self._answer, inputs))
+
+    async def _answer(self, inputs: Mapping[str, Any]) -> Prediction:
+        """The answer to ``inputs``, asked directly, by nobody but the caller."""
+        answer = await self.forward(**await arrived(inputs))
+        return await answer if isinstance(answer, Pending) else answer
 
     @property
     def signature(self) -> type[Signature]:

@@ -14,6 +14,7 @@ from repertory.modules.dispatch import current_dispatcher
 from repertory.modules.judging import Accepted, judge, require_whole
 from repertory.modules.module import Module
 from repertory.modules.parameters import Parameters
+from repertory.modules.pending import Pending, arrived
 from repertory.modules.prediction import Prediction
 from repertory.modules.trace import AskedAgain, TraceEntry
 from repertory.providers.lm import LM
@@ -104,23 +105,36 @@ class Predict(Module):
             self._signature = signature
             self._made = None
 
-    async def __call__(self, *, demos: Sequence[Mapping[str, Any]] | None = None, **inputs: Any) -> Prediction:
-        """Ask for the outputs that belong to ``inputs``.
+    def __call__(self, *, demos: Sequence[Mapping[str, Any]] | None = None, **inputs: Any) -> Pending:
+        """Ask for the outputs that belong to ``inputs``, which may hold references to what is still to come.
 
         Args:
             demos: Examples to show in this call, instead of the predictor's own.
 
-        Raises:
+        Raises, when it is awaited:
             InputError: An input is missing, unknown or of the wrong type.
             ReplyError: The reply does not hold the outputs; it carries the reply.
             LMError, DeadlineExceeded: The model could not be asked.
         """
-        values = self.compiled.validate_inputs(inputs)
         if (dispatcher := current_dispatcher.get()) is not None:
-            return await dispatcher.dispatch(self, values, demos)
+            return dispatcher.dispatch(self, inputs, demos)
+        return Pending(self.label, partial(self._ask, inputs, demos), fields=self.output_names)
+
+    @property
+    def label(self) -> str:
+        """What errors call it where it has no path."""
+        return f"{type(self).__name__}({self.compiled.name})"
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """The fields of its predictions."""
+        return tuple(field.name for field in self.compiled.outputs)
+
+    async def _ask(self, inputs: Mapping[str, Any], demos: Sequence[Mapping[str, Any]] | None) -> Prediction:
+        values = self.compiled.validate_inputs(await arrived(inputs))
         if self.lm is None:
             raise ProgramError(
-                f"no language model to ask: {type(self).__name__}({self.compiled.name}) runs outside a Runtime",
+                f"no language model to ask: {self.label} runs outside a Runtime",
                 hint="Start the program on a Runtime, or pass lm= to the module.",
             )
         return await self.complete(self.lm, self.parameters, values, demos)

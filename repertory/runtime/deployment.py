@@ -16,6 +16,7 @@ from repertory.errors import DeadlineExceeded, InputError, ProgramError, Reperto
 from repertory.events import RunFinished, RunStuck
 from repertory.modules import Module, Parameters, Predict, Prediction
 from repertory.modules.dispatch import current_dispatcher
+from repertory.modules.pending import Pending
 from repertory.providers.messages import TERMS, Terms
 from repertory.runtime.confined import Overdue, Work, confined
 from repertory.runtime.journal import RecordedRun, json_hash, run_id
@@ -200,7 +201,7 @@ class Deployment:
 
     async def _execute(self, context: RunContext, values: dict[str, Any], timeout: float) -> Prediction:
         if isinstance(self.program, Predict):
-            return await context.dispatch(self.program, values, None)
+            return await context.step(self.program, values, None)
         try:
             prediction = await confined(
                 self._forward(context, values), timeout, partial(self._leave_behind, context.run)
@@ -221,7 +222,8 @@ class Deployment:
     async def _forward(self, context: RunContext, values: dict[str, Any]) -> Prediction:
         current_dispatcher.set(context)
         try:
-            return await self.program.forward(**values)
+            answer = await self.program.forward(**values)
+            return await answer if isinstance(answer, Pending) else answer
         except SystemExit as failure:
             raise self._told(failure) from failure
 

@@ -10,7 +10,8 @@ from pydantic_core import to_jsonable_python
 
 from repertory.clock import Clock
 from repertory.errors import ActorDown, DeadlineExceeded, ProgramError, RuntimeClosed
-from repertory.modules import Predict, Prediction
+from repertory.modules import Module, Predict, Prediction
+from repertory.modules.pending import Pending, arrived
 from repertory.providers.messages import Terms, Usage
 from repertory.runtime.journal import Journal, RecordedStep, StepKey, json_hash
 from repertory.runtime.predictor import Answer, VersionedParameters
@@ -74,7 +75,26 @@ class RunContext:
         self._dispatching: set[asyncio.Task[Any]] = set()  # tasks with a step under way
         self._writes: list[asyncio.Future[None]] = []
 
-    async def dispatch(
+    def dispatch(
+        self, module: Module, inputs: Mapping[str, Any], demos: Sequence[Mapping[str, Any]] | None = None
+    ) -> Pending:
+        """Begin the work of a module."""
+        work = self._step(module, inputs, demos) if isinstance(module, Predict) else self._inner(module, inputs)
+        task = asyncio.get_running_loop().create_task(work)
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        fields = module.output_names if isinstance(module, Predict) else None
+        return Pending(type(module).__name__, outcome=task, fields=fields)
+
+    async def _inner(self, module: Module, inputs: Mapping[str, Any]) -> Prediction:
+        answer = await module.forward(**await arrived(inputs))
+        return await answer if isinstance(answer, Pending) else answer
+
+    async def _step(
+        self, predictor: Predict, given: Mapping[str, Any], demos: Sequence[Mapping[str, Any]] | None
+    ) -> Prediction:
+        return await self.step(predictor, predictor.compiled.validate_inputs(await arrived(given)), demos)
+
+    async def step(
         self, predictor: Predict, inputs: dict[str, Any], demos: Sequence[Mapping[str, Any]] | None
     ) -> Prediction:
         """One step."""
