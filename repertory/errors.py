@@ -181,6 +181,12 @@ class StaleState(StoreError):
     code = "state_stale"
 
 
+class RunTakenOver(StoreError):
+    """Another process executes this run now; this one must not go on with it."""
+
+    code = "run_taken_over"
+
+
 class StoreTooNew(StoreError):
     """The store was written by a newer version of Repertory, or of the state's schema."""
 

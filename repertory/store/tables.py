@@ -112,6 +112,18 @@ run_events = Table(
     Column("at", Float, nullable=False),
 )
 
+# What is said to a run from outside, until whoever executes it has taken it into its events.
+run_messages = Table(
+    "run_messages",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("run_id", String(32), ForeignKey("runs.id", ondelete="CASCADE"), nullable=False),
+    Column("kind", String(16), nullable=False),  # signal | cancel
+    Column("data", Text, nullable=False),  # JSON
+    Column("at", Float, nullable=False),
+    Index("run_messages_by_run", "run_id", "at"),
+)
+
 # Calls of models of which nobody knows whether they were billed.
 uncertain_calls = Table(
     "uncertain_calls",
