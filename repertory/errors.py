@@ -374,3 +374,47 @@ class RuntimeClosed(RepertoryError):
 
     code = "runtime_closed"
     retryable = True
+
+
+class StepCancelled(RepertoryError):
+    """A step of a run was given up because another one failed.
+
+    Args:
+        step: Its number within the run.
+        failed: The number of the step that failed.
+        name, failed_name: What these two are called in the program, where that is known.
+    """
+
+    code = "step_cancelled"
+
+    def __init__(self, step: int, failed: int, *, name: str = "", failed_name: str = "") -> None:
+        super().__init__(
+            f"{_step(step, name)} was cancelled because {_step(failed, failed_name)} of the same run failed",
+            hint=f"Look at the error of step {failed}. To let others go on, use the failure policy tolerant.",
+        )
+        self.step = step
+        self.failed = failed
+
+
+class StepSkipped(RepertoryError):
+    """A step of a run was never begun because it depends, directly or not, on one that did not finish.
+
+    Args:
+        step: Its number within the run.
+        failed: The number of the step that failed or was cancelled.
+        name, failed_name: What these two are called in the program, where that is known.
+    """
+
+    code = "step_skipped"
+
+    def __init__(self, step: int, failed: int, *, name: str = "", failed_name: str = "") -> None:
+        super().__init__(
+            f"{_step(step, name)} was skipped: it depends on {_step(failed, failed_name)}, which did not finish",
+            hint=f"Look at the error of step {failed}; retry the run from there.",
+        )
+        self.step = step
+        self.failed = failed
+
+
+def _step(number: int, name: str) -> str:
+    return f"step {number} ({name})" if name else f"step {number}"
