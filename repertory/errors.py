@@ -416,5 +416,43 @@ class StepSkipped(RepertoryError):
         self.failed = failed
 
 
+class RunReplayIncomplete(RepertoryError):
+    """A dry replay came to a step that has no recorded outcome."""
+
+    code = "replay_incomplete"
+
+
+class RunCancelled(RepertoryError):
+    """The run was cancelled by somebody who may."""
+
+    code = "run_cancelled"
+
+
+class RunUnknown(RepertoryError):
+    """There is no run with this id."""
+
+    code = "run_unknown"
+
+
+class ProgramChanged(ProgramError):
+    """A run cannot go on, as its program is another one now than when it was accepted."""
+
+    code = "program_changed"
+
+
+class CallUncertain(RepertoryError):
+    """A process died while a call of a model was under way, and nobody knows whether it was billed.
+
+    Args:
+        held: Whether the run waits for somebody to decide; else it has failed.
+    """
+
+    code = "call_uncertain"
+
+    def __init__(self, message: str, *, held: bool, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.held = held
+
+
 def _step(number: int, name: str) -> str:
     return f"step {number} ({name})" if name else f"step {number}"

@@ -15,14 +15,15 @@ A call gives a `Pending` prediction. Under a runtime it is on its way at once, s
 other run side by side; elsewhere it begins when it is awaited.
 """
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from repertory.errors import ProgramError
 from repertory.modules.dispatch import current_dispatcher
+from repertory.modules.options import DEFAULTS, ModuleOptions, Restart
 from repertory.modules.pending import Pending, arrived
 from repertory.modules.prediction import Prediction
 from repertory.signatures import Signature
@@ -51,6 +52,7 @@ class Module:
 
     # A callable and not a method: each subclass's forward takes parameters of its own.
     forward: Callable[..., Awaitable[Prediction | Pending]] = _no_forward
+    options: ModuleOptions = DEFAULTS
     _dspy: "DspyFile | None" = None  # the state it was loaded from, as far as no predictor carries it
 
     def __call__(self, **inputs: Any) -> Pending:
@@ -71,10 +73,30 @@ class Module:
             raise _without_forward(self)
         return Signature.of_call(type(self).__name__, self.forward)
 
+    def supervised(
+        self,
+        *,
+        replicas: int | None = None,
+        concurrency: int | None = None,
+        timeout: float | None = None,
+        retries: int = 0,
+        fallback: "Module | None" = None,
+        restart: Restart = "permanent",
+    ) -> Self:
+        """This module, to be run as said; the arguments are those of `ModuleOptions`. Raises ConfigError.
+
+        ```python
+        self.facts = Predict("document -> facts: list[str]").supervised(timeout=10, retries=2)
+        ```
+        """
+        self.options = ModuleOptions(replicas, concurrency, timeout, retries, fallback, restart)
+        return self
+
     def predictors(self) -> dict[str, "Predict"]:
         """Every predictor of this program by its path, such as ``facts`` or ``steps[0].write``.
 
-        A predictor held in two places counts once, at the first; the program's own path is ``self``.
+        A predictor held in two places counts once, at the first; the program's own path is ``self``. One that
+        stands in for a module is at that one's path, and ``fallback``.
         """
         found: dict[str, Predict] = {}
         seen: set[int] = set()
@@ -121,6 +143,22 @@ class Module:
         return dump_dspy_state(self, self._dspy)
 
 
+def modules_below(value: object, seen: set[int] | None = None) -> "Iterator[Module]":
+    """``value``, if it is a module, and all modules that it holds, each once."""
+    seen = set() if seen is None else seen
+    if not isinstance(value, Module | list | tuple | dict) or id(value) in seen:
+        return
+    seen.add(id(value))
+    if isinstance(value, Module):
+        yield value
+        yield from modules_below(value.options.fallback, seen)
+        held: Iterable[object] = vars(value).values()
+    else:
+        held = value.values() if isinstance(value, dict) else value
+    for member in held:
+        yield from modules_below(member, seen)
+
+
 def predictors_below(
     path: str, value: Any, seen: set[int], key_text: Callable[[object], str] = repr
 ) -> "Iterator[tuple[str, Predict]]":
@@ -130,11 +168,14 @@ def predictors_below(
     if not isinstance(value, Module | list | tuple | dict) or id(value) in seen:
         return
     seen.add(id(value))
+    if isinstance(value, Module) and value.options.fallback is not None:
+        yield from predictors_below(f"{path or 'self'}.fallback", value.options.fallback, seen, key_text)
     if isinstance(value, Predict):
         yield path, value
     elif isinstance(value, Module):
         for name, member in vars(value).items():
-            yield from predictors_below(f"{path}.{name}" if path else name, member, seen, key_text)
+            if name != "options":
+                yield from predictors_below(f"{path}.{name}" if path else name, member, seen, key_text)
     elif isinstance(value, dict):
         for key, member in value.items():
             yield from predictors_below(f"{path}[{key_text(key)}]", member, seen, key_text)

@@ -25,11 +25,15 @@ class Pending(Coroutine[Any, Any, Prediction]):
         begin: Starts the work and returns its outcome; called when it is first awaited.
         outcome: The outcome of work that has begun already, instead of ``begin``.
         fields: Names of the outputs, where they are known beforehand.
+        place: The run that does the work, and the number of the step there.
+
+    Attributes:
+        heard: Whether anybody has asked for the outcome.
 
     A field called like a method of this class is read as an item: ``pending["close"]``.
     """
 
-    __slots__ = ("__weakref__", "_begin", "_fields", "_steps", "label", "outcome")
+    __slots__ = ("_begin", "_fields", "_steps", "heard", "label", "outcome", "place")
 
     def __init__(
         self,
@@ -38,8 +42,11 @@ class Pending(Coroutine[Any, Any, Prediction]):
         *,
         outcome: "asyncio.Future[Prediction] | None" = None,
         fields: tuple[str, ...] | None = None,
+        place: tuple[object, int] | None = None,
     ) -> None:
         self.label = label
+        self.place = place
+        self.heard = False
         self.outcome = outcome
         self._begin = begin
         self._fields = fields
@@ -50,6 +57,7 @@ class Pending(Coroutine[Any, Any, Prediction]):
 
     def begun(self) -> "asyncio.Future[Prediction]":
         """The outcome; the work is begun if it was not."""
+        self.heard = True
         if self.outcome is None:
             assert self._begin is not None
             self.outcome = asyncio.get_running_loop().create_task(self._begin(), name=self.label)

@@ -19,6 +19,7 @@ from repertory.modules.prediction import Prediction
 from repertory.modules.trace import AskedAgain, TraceEntry
 from repertory.providers.lm import LM
 from repertory.providers.messages import TERMS, LMRequest, Message, SchemaDialect, Terms, Usage
+from repertory.providers.witness import Witness
 from repertory.signatures import CompiledSignature, Signature, compile_signature
 
 
@@ -152,12 +153,14 @@ class Predict(Module):
         *,
         deadline: float | None = None,
         terms: Terms = TERMS,
+        witness: Witness | None = None,
     ) -> Prediction:
         """Ask ``lm``: validated ``inputs`` to a prediction. Raises as ``__call__``.
 
         Args:
             deadline: Point on the clock's ``monotonic()`` after which nobody waits for the answer.
             terms: On whose behalf it is asked, who pays, and whether an old answer will do.
+            witness: Who is told of every attempt before it is sent; None: nobody.
         """
         adapter = self.adapter or adapter_for(lm.schema_dialect)
         schema = adapter.response_schema(self.compiled, lm.schema_dialect)
@@ -170,6 +173,7 @@ class Predict(Module):
             max_tokens=parameters.max_tokens,
             deadline=deadline,
             terms=terms,
+            witness=witness,
         )
         if isinstance(adapter, TwoStepAdapter):
             answer = await lm.complete(ask(messages))

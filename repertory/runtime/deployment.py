@@ -2,49 +2,45 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from uuid import uuid4
 from weakref import WeakValueDictionary
 
-from pydantic_core import to_jsonable_python
-
 from repertory.actors import ActorRef
-from repertory.errors import DeadlineExceeded, InputError, ProgramError, RepertoryError, StoreError
-from repertory.events import RunFinished, RunStuck
+from repertory.errors import InputError, ProgramChanged, ProgramError
+from repertory.events import RunFinished
 from repertory.modules import Module, Parameters, Predict, Prediction
-from repertory.modules.dispatch import current_dispatcher
-from repertory.modules.pending import Pending
-from repertory.providers.messages import TERMS, Terms
-from repertory.runtime.confined import Overdue, Work, confined
-from repertory.runtime.journal import RecordedRun, json_hash, run_id
-from repertory.runtime.predictor import UpdateParameters
-from repertory.runtime.run import RunContext, Station
+from repertory.providers.messages import TERMS, Terms, Usage
+from repertory.runtime.code import code_fingerprint
+from repertory.runtime.confined import Work
+from repertory.runtime.execution import Executor, Run
+from repertory.runtime.history import RunHistory
+from repertory.runtime.journal import json_hash, run_id
+from repertory.runtime.predictor import RollBackParameters, UpdateParameters, VersionedParameters
+from repertory.runtime.run import Surroundings
+from repertory.runtime.run_info import RunInfo
+from repertory.runtime.run_log import RunLog
+from repertory.runtime.terms_json import terms_as_json
 from repertory.signatures import CompiledSignature, compile_signature
-from repertory.signatures.json_text import load_json
+from repertory.signatures.json_text import dump_json, load_json
+from repertory.store.run_rows import NewRun, StoredRun
 
 if TYPE_CHECKING:
     from repertory.runtime.runtime import Runtime
 
+ChangedPolicy: TypeAlias = Literal["refuse", "continue", "restart"]
+"""What becomes of an interrupted run whose program's code is another one now: it is refused; it goes on, as far as
+its recorded steps are still asked for; it begins anew, and what was recorded is not used."""
+
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """A finished run.
+class Interrupted:
+    """A run that was begun and has no outcome, or failed, and is to go on."""
 
-    Attributes:
-        id: Its id in the journal.
-        prediction: What the program returned. Read back from the journal, values other than those of a single
-            predictor are as JSON has them.
-        seconds: How long it took, when it was really run.
-        replayed: Whether it had been finished earlier and was only read.
-    """
-
-    id: str
-    prediction: Prediction
-    seconds: float
-    replayed: bool
+    run: StoredRun
+    log: RunLog
+    history: RunHistory
 
 
 class Deployment:
@@ -55,18 +51,24 @@ class Deployment:
         runtime: "Runtime",
         name: str,
         program: Module,
-        stations: Mapping[int, Station],
+        around: Surroundings,
         keepers: Mapping[str, ActorRef],
+        changed: ChangedPolicy = "refuse",
     ) -> None:
         self.name = name
         self.program = program
         self.compiled: CompiledSignature = compile_signature(program.signature)
         self.fingerprint = self._fingerprint(runtime)
+        self.code = code_fingerprint(program)
         self._runtime = runtime
-        self._stations = stations
+        self._around = around
         self._keepers = keepers
+        self._changed = changed
         self._stuck: set[Work[Prediction]] = set()  # left behind
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # by run key
+        self.executor = Executor(
+            *(name, program, around, runtime.journal, runtime.hooks, runtime.explained, self._leave_behind)
+        )
 
     def _fingerprint(self, runtime: "Runtime") -> str:
         """A hash of all that is declared about the program: what it is asked, how, and which models it asks.
@@ -94,6 +96,8 @@ class Deployment:
         key: str | None = None,
         timeout: float | None = None,
         terms: Terms = TERMS,
+        trace: str = "",
+        tags: Mapping[str, str] | None = None,
     ) -> Run:
         """Run the program once; what is finished under ``key`` already is read, not asked again.
 
@@ -101,6 +105,8 @@ class Deployment:
             key: What makes it this run and not another; None: a new one.
             timeout: Seconds it may take; None: the runtime's default.
             terms: On whose behalf models are asked, who pays, and whether an old answer will do.
+            trace: The caller's trace context (W3C ``traceparent``).
+            tags: What to find the run by.
 
         Raises:
             InputError: The inputs do not fit the program, or are not those that ``key`` stands for.
@@ -111,15 +117,16 @@ class Deployment:
         values = self.compiled.validate_inputs(inputs)
         journal = self._runtime.journal
         if key is None or journal is None:
-            return await self.resume(values, key or uuid4().hex, None, timeout=timeout, terms=terms)
+            made = key or uuid4().hex
+            return await self.resume(values, made, None, timeout=timeout, terms=terms, trace=trace, tags=tags)
         # Who comes second with the same key waits for the first, and then reads what came of it.
         async with self._turns.setdefault(key, asyncio.Lock()):
             recorded = (await journal.find(self.name, [key])).get(key)
             if recorded is not None:
-                self._check_same(key, values, recorded)
-            return await self.resume(values, key, recorded, timeout=timeout, terms=terms)
+                self.check_same(key, values, recorded)
+            return await self.resume(values, key, recorded, timeout=timeout, terms=terms, trace=trace, tags=tags)
 
-    async def recorded(self, keys: Iterable[str]) -> dict[str, RecordedRun]:
+    async def recorded(self, keys: Iterable[str]) -> dict[str, StoredRun]:
         """What the journal knows of runs under these keys."""
         journal = self._runtime.journal
         return await journal.find(self.name, keys) if journal is not None else {}
@@ -128,113 +135,143 @@ class Deployment:
         self,
         values: dict[str, Any],
         key: str,
-        recorded: RecordedRun | None,
+        recorded: StoredRun | None,
         *,
         timeout: float | None = None,
         terms: Terms = TERMS,
+        trace: str = "",
+        tags: Mapping[str, str] | None = None,
     ) -> Run:
         """As `run`, for validated ``values`` and what the journal has under ``key``, already looked up."""
-        if recorded is not None and recorded.outputs is not None:
-            return self._replayed(recorded)
         runtime = self._runtime
-        clock, journal = runtime.clock, runtime.journal
         timeout = runtime.timeout if timeout is None else timeout
+        deadline = runtime.clock.monotonic() + timeout
+        if recorded is not None and recorded.status == "ok":
+            return self.replayed(recorded)
         with runtime.working():
-            started = clock.monotonic()
-            id = run_id(self.name, key)
-            steps = {}
-            if journal is not None:
+            log, history = None, None
+            if runtime.journal is not None:
                 if recorded is None:
-                    await journal.accept(self.name, key, self.fingerprint, self.compiled.dump_inputs(values))
+                    log, _ = runtime.journal.accept(self.new_run(key, values, terms=terms, tags=tags))
                 else:
-                    steps = await journal.steps_of(id)
-            context = RunContext(
-                *(id, self._stations, steps, journal, clock, started + timeout),
-                closing=lambda: runtime.closing,
-                terms=runtime.charged(terms),
+                    if (ended := await runtime.runs.outcome_elsewhere(recorded, deadline)) is not None:
+                        return self.replayed(ended)
+                    interrupted = await self.take_up(recorded)
+                    log, history = interrupted.log, interrupted.history
+            info = RunInfo(
+                *(run_id(self.name, key), self.name, deadline, runtime.charged(terms), trace, tags or {}),
+                durable=log is not None,
             )
-            outcome: str | None = "cancelled"  # unless it ends in one of the ways below
-            try:
-                prediction = await self._execute(context, values, timeout)
-                seconds = clock.monotonic() - started
-                if journal is not None:
-                    finished = journal.finish(id, prediction, to_jsonable_python(prediction.outputs), seconds)
-                    await asyncio.gather(context.settle(), finished)
-                outcome = None
-                return Run(id, prediction, seconds, replayed=False)
-            except (Exception, asyncio.CancelledError, SystemExit) as failure:
-                task = asyncio.current_task()
-                if isinstance(failure, asyncio.CancelledError) and (task is None or task.cancelling()):
-                    raise  # it is us who are cancelled; else it is a mishap of the program's own
-                error = runtime.explained(self._told(failure))
-                outcome = error.code
-                if journal is not None:
-                    with suppress(StoreError):  # it is told what went wrong, not that this could not be noted
-                        await journal.fail(id, error, context.usage, context.lm_calls, clock.monotonic() - started)
-                raise error from error.__cause__
-            finally:
-                context.end()
-                if hooks := runtime.hooks:
-                    hooks.emit(RunFinished(self.name, id, clock.monotonic() - started, outcome, replayed=False))
+            return await self.executor.execute(info, values, log, history)
+
+    def new_run(
+        self,
+        key: str,
+        values: dict[str, Any],
+        *,
+        terms: Terms = TERMS,
+        tags: Mapping[str, str] | None = None,
+        submitted: bool = False,
+        deadline_at: float | None = None,
+        parent: str | None = None,
+    ) -> NewRun:
+        """What the journal is told of a run with validated ``values``."""
+        journal = self._runtime.journal
+        assert journal is not None
+        return NewRun(
+            run_id(self.name, key),
+            self.name,
+            key,
+            self.fingerprint,
+            self.code,
+            dump_json(self.compiled.dump_inputs(values)).decode(),
+            journal.owner,
+            submitted,
+            terms_as_json(terms),
+            deadline_at,
+            parent,
+            dump_json(dict(tags)).decode() if tags else None,
+            self._runtime.clock.time(),
+        )
+
+    async def take_up(self, recorded: StoredRun) -> Interrupted:
+        """Make a run that has no outcome, or failed, one that this process goes on with.
+
+        Raises RunTakenOver if another process has it; ProgramChanged by the program's policy.
+        """
+        journal = self._runtime.journal
+        assert journal is not None
+        await journal.take_over(recorded)
+        history = await journal.history(recorded.id)
+        log = journal.log(recorded.id, history)
+        if recorded.code is not None and recorded.code != self.code:
+            if self._changed == "refuse":
+                raise ProgramChanged(
+                    f"{self.name}: the run {recorded.id} was begun with other code of its program",
+                    hint='Give it another key, or start the program with changed="continue" or "restart".',
+                )
+            if self._changed == "restart":
+                history.steps.clear()
+                history.timers.clear()
+        if recorded.status != "accepted":
+            history.forget_failures()
+        return Interrupted(recorded, log, history)
+
+    # --- parameters ---
 
     def parameters(self) -> dict[str, Parameters]:
         """The present parameters of each predictor, by its path."""
-        return {station.path: station.parameters.parameters for station in self._stations.values()}
+        return {station.path: station.parameters.parameters for station in self._around.stations.values()}
+
+    def parameter_history(self, predictor: str) -> list[VersionedParameters]:
+        """The versions of a predictor's parameters that are kept, the oldest first; the last one holds.
+
+        Raises ProgramError for an unknown path.
+        """
+        self._keeper(predictor)
+        for station in self._around.stations.values():
+            if station.path == predictor:
+                return station.parameters.versions()
+        raise AssertionError("a predictor with a keeper has a station")
 
     async def update_parameters(self, predictor: str, parameters: Parameters) -> int:
         """Exchange a predictor's parameters, on disk before this returns; return their version.
 
         Runs under way go on with what each of their steps began with. Raises ProgramError for an unknown path.
         """
+        keeper = self._keeper(predictor)
+        if self.program.predictors()[predictor].lm is None:
+            self._runtime.check_lm(predictor, parameters.lm)
+        return (await keeper.ask(UpdateParameters(parameters))).version
+
+    async def roll_back_parameters(self, predictor: str, version: int) -> int:
+        """Bring back the parameters that were ``version``, as a new version; return that.
+
+        Raises ProgramError for an unknown path, or a version that is not kept.
+        """
+        return (await self._keeper(predictor).ask(RollBackParameters(version))).version
+
+    def busiest_worker(self) -> ActorRef:
+        """The actor with the most to do, among those that make predictions."""
+        return max(
+            (station.pool.busiest() for station in self._around.stations.values()), key=lambda ref: ref.load
+        )
+
+    # --- inside ---
+
+    def _keeper(self, predictor: str) -> ActorRef:
         keeper = self._keepers.get(predictor)
         if keeper is None:
             raise ProgramError(
                 f"{self.name} has no predictor {predictor!r}", hint=f"It has: {', '.join(self._keepers)}."
             )
-        if self.program.predictors()[predictor].lm is None:
-            self._runtime.check_lm(predictor, parameters.lm)
-        return (await keeper.ask(UpdateParameters(parameters))).version
+        return keeper
 
-    def busiest_worker(self) -> ActorRef:
-        """The actor with the most to do, among those that make predictions."""
-        return max((station.pool.busiest() for station in self._stations.values()), key=lambda ref: ref.load)
-
-    async def _execute(self, context: RunContext, values: dict[str, Any], timeout: float) -> Prediction:
-        if isinstance(self.program, Predict):
-            return await context.step(self.program, values, None)
-        try:
-            prediction = await confined(
-                self._forward(context, values), timeout, partial(self._leave_behind, context.run)
-            )
-        except Overdue as error:
-            raise DeadlineExceeded(f"{self.name}: not done within {timeout:g} s") from error
-        if not isinstance(prediction, Prediction):
-            raise ProgramError(
-                f"{self.name}: forward returned {type(prediction).__name__}, not a Prediction",
-                hint="Return what a predictor gave (awaited), or Prediction(name=value, ...).",
-            )
-        return Prediction(
-            prediction.outputs,
-            usage=context.usage,
-            lm_calls=context.lm_calls,
-        )
-
-    async def _forward(self, context: RunContext, values: dict[str, Any]) -> Prediction:
-        current_dispatcher.set(context)
-        try:
-            answer = await self.program.forward(**values)
-            return await answer if isinstance(answer, Pending) else answer
-        except SystemExit as failure:
-            raise self._told(failure) from failure
-
-    def _leave_behind(self, run: str, task: Work[Prediction]) -> None:
-        task.set_name(f"run {run} of {self.name}")
+    def _leave_behind(self, task: Work[Prediction]) -> None:
         self._stuck.add(task)
         task.add_done_callback(self._stuck.discard)
-        if hooks := self._runtime.hooks:
-            hooks.emit(RunStuck(self.name, run))
 
-    def _check_same(self, key: str, values: dict[str, Any], recorded: RecordedRun) -> None:
+    def check_same(self, key: str, values: dict[str, Any], recorded: StoredRun) -> None:
         """Raise unless the run recorded under ``key`` asks the same of the same program."""
         if load_json(recorded.inputs) != self.compiled.dump_inputs(values):
             reason = f"the key {key!r} stands for a run with other inputs"
@@ -245,28 +282,14 @@ class Deployment:
                 hint="Signatures, parameters or model have changed since: give the run another key.",
             )
 
-    def _told(self, failure: BaseException) -> RepertoryError:
-        """``failure``, or what the program's own code raised as an answer: its mishap ends this run, no other."""
-        if isinstance(failure, RepertoryError):
-            return failure
-        forgotten = "Put `await` before the call of a module." if "coroutine" in str(failure) else None
-        what = f"{type(failure).__name__}: {_innermost(failure)}"
-        error = ProgramError(f"{self.name}: its code raised {what}", hint=forgotten)
-        error.__cause__ = failure
-        return error
-
-    def _replayed(self, recorded: RecordedRun) -> Run:
-        outputs = recorded.outputs or {}
+    def replayed(self, recorded: StoredRun) -> Run:
+        """A run that had ended well."""
+        outputs = load_json(recorded.outputs) if recorded.outputs is not None else {}
         if isinstance(self.program, Predict):
             outputs = self.compiled.validate_outputs(outputs)
-        prediction = Prediction(outputs, usage=recorded.usage, lm_calls=recorded.lm_calls)
+        usage = Usage(recorded.input_tokens, recorded.output_tokens)
+        prediction = Prediction(outputs, usage=usage, lm_calls=recorded.lm_calls)
+        seconds = recorded.seconds or 0.0
         if hooks := self._runtime.hooks:
-            hooks.emit(RunFinished(self.name, recorded.id, recorded.seconds, None, replayed=True))
-        return Run(recorded.id, prediction, recorded.seconds, replayed=True)
-
-
-def _innermost(failure: BaseException) -> BaseException:
-    """The first error in a group of groups, which says more than that there was one."""
-    while isinstance(failure, BaseExceptionGroup):
-        failure = failure.exceptions[0]
-    return failure
+            hooks.emit(RunFinished(self.name, recorded.id, seconds, None, replayed=True))
+        return Run(recorded.id, prediction, seconds, replayed=True, durable=True)

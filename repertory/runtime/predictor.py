@@ -12,8 +12,10 @@ from repertory.events import ParametersChanged, ReplyMended, ReplyRefused
 from repertory.modules import Parameters, Predict, Prediction
 from repertory.modules.trace import AskedAgain
 from repertory.providers.lm import LM
-from repertory.providers.messages import Terms
 from repertory.runtime.journal import json_hash
+from repertory.runtime.recorded_lm import RecordedLM
+from repertory.runtime.run_info import RunInfo
+from repertory.runtime.step_witness import StepWitness
 from repertory.signatures.changes import Change
 
 
@@ -47,8 +49,9 @@ class Answer(Message[Prediction]):
     inputs: Mapping[str, Any]
     demos: Sequence[Mapping[str, Any]] | None
     parameters: VersionedParameters
-    deadline: float  # point on the clock's monotonic()
-    terms: Terms
+    run: RunInfo
+    witness: StepWitness | None  # who keeps the record of what is asked; None: nobody
+    streams: bool  # whether pieces of the answer are recorded as they come
 
 
 class ParameterKeeper(Actor[VersionedParameters]):
@@ -104,11 +107,14 @@ class Predictor(Actor[None]):
         """Ask the model."""
         versioned = message.parameters
         lm = self._predict.lm or self._models[versioned.parameters.lm]
+        if message.witness is not None:
+            lm = RecordedLM(lm, message.witness, streams=message.streams)
         try:
             prediction = await self._predict.complete(
                 *(lm, versioned.parameters, message.inputs, message.demos),
-                deadline=message.deadline,
-                terms=message.terms,
+                deadline=message.run.deadline,
+                terms=message.run.terms,
+                witness=message.witness,
             )
         except ReplyError as error:
             self._tell(error.trace)

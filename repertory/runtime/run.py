@@ -1,24 +1,49 @@
 """A run: one execution of a program, step by step, each step answered by an actor or by the journal."""
 
 import asyncio
-from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from pydantic_core import to_jsonable_python
 
 from repertory.clock import Clock
-from repertory.errors import ActorDown, DeadlineExceeded, ProgramError, RuntimeClosed
-from repertory.modules import Module, Predict, Prediction
-from repertory.modules.pending import Pending, arrived
-from repertory.providers.messages import Terms, Usage
-from repertory.runtime.journal import Journal, RecordedStep, StepKey, json_hash
+from repertory.errors import (
+    ActorDown,
+    DeadlineExceeded,
+    ProgramError,
+    RepertoryError,
+    RunReplayIncomplete,
+    RuntimeClosed,
+    StepCancelled,
+    StepSkipped,
+    StoreError,
+)
+from repertory.modules import Module, Pending, Predict, Prediction
+from repertory.modules.dispatch import current_dispatcher
+from repertory.modules.options import DEFAULTS, ModuleOptions
+from repertory.modules.pending import arrived, references_in, source_of
+from repertory.providers.messages import Usage
+from repertory.runtime.failure_policy import FailurePolicy
+from repertory.runtime.history import RecordedStep, RunHistory, StepKey
+from repertory.runtime.journal import json_hash
 from repertory.runtime.predictor import Answer, VersionedParameters
+from repertory.runtime.recorded_errors import dump_error, load_error
+from repertory.runtime.run_info import RunInfo
+from repertory.runtime.run_log import RunLog
+from repertory.runtime.scheduler import Consequences
+from repertory.runtime.stage import Stage
+from repertory.runtime.step_witness import StepWitness, UncertainPolicy
 from repertory.supervisors import PoolRef
+
+T = TypeVar("T")
 
 ATTEMPTS = 3  # times a step is given to an actor, where the life that held it ends each time
 PAUSE = 0.1  # seconds before the last of these
+SECOND_THOUGHT = 0.1  # seconds before a step that failed is asked for again, doubled each time
+NOT_THE_STEPS_OWN = (RuntimeClosed, StoreError, StepCancelled, StepSkipped, RunReplayIncomplete)
 
 
 @dataclass(slots=True)
@@ -27,6 +52,7 @@ class Station:
 
     path: str
     pool: PoolRef
+    options: ModuleOptions = DEFAULTS
     parameters: VersionedParameters = field(default_factory=VersionedParameters)
 
     def take(self, parameters: VersionedParameters) -> None:
@@ -34,153 +60,483 @@ class Station:
         self.parameters = parameters
 
 
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the runs of a program share.
+
+    Attributes:
+        stations: By the identity of the predictor.
+        options: Of modules that are no predictors and for which something is said, likewise.
+        closing: Whether the actors are being stopped for good, so that a step they dropped is not given out again.
+    """
+
+    stations: Mapping[int, Station]
+    options: Mapping[int, ModuleOptions]
+    stage: Stage
+    clock: Clock
+    policy: FailurePolicy
+    uncertain: UncertainPolicy
+    closing: Callable[[], bool]
+
+
 class RunContext:
     """Dispatches the steps of one run; implements `Dispatcher`.
 
+    Invariant: ``_steps`` are the steps begun that have no outcome yet, by their numbers, which count up in the
+    order in which the program begins them.
+
     Args:
-        run: The run's id.
-        recorded: Steps finished earlier; they are read instead of asked again.
-        journal: Where finished steps are recorded; None: nowhere.
-        deadline: Point on the clock after which nobody waits for the run.
-        closing: Whether the actors are being stopped for good, so that a step they dropped is not given out again.
-        terms: On whose behalf models are asked, and who pays.
+        log: Where what happens is recorded; None: nowhere.
+        history: What is recorded already; it is read instead of being done again.
+        dry: Whether the recorded past is all there is: nothing is asked, nothing is done.
     """
 
     def __init__(
         self,
-        run: str,
-        stations: Mapping[int, Station],
-        recorded: Mapping[StepKey, RecordedStep],
-        journal: Journal | None,
-        clock: Clock,
-        deadline: float,
-        closing: Callable[[], bool],
-        terms: Terms,
+        info: RunInfo,
+        around: Surroundings,
+        log: RunLog | None,
+        history: RunHistory | None = None,
+        *,
+        streams: bool = False,
+        dry: bool = False,
     ) -> None:
+        self.info = info
+        self.log = log
         self.usage = Usage()
         self.lm_calls = 0
-        self.run = run
-        self._stations = stations
-        self._journal = journal
-        self._clock = clock
-        self._deadline = deadline
-        self._closing = closing
-        self._terms = terms
-        self._unread: dict[tuple[str, str], deque[RecordedStep]] = {}
-        self._finished: Counter[tuple[str, str]] = Counter()  # steps recorded, by predictor and input hash
-        for key in sorted(recorded, key=lambda key: key.occurrence):
-            self._unread.setdefault((key.predictor, key.input_hash), deque()).append(recorded[key])
-            self._finished[key.predictor, key.input_hash] += 1
+        self.nano_cost = 0
+        self.failure: BaseException | None = None  # what failed the run by its policy
+        self._around = around
+        self._history = history
+        self._streams = streams
+        self._dry = dry
+        self._count = 0
+        self._steps: dict[int, asyncio.Task[Prediction]] = {}
+        self._failed: list[tuple[int, BaseException]] = []
+        self._pendings: dict[int, Pending] = {}  # of steps under way, and of those that failed
+        self._names: dict[int, str] = {}
+        self._because: dict[int, int] = {}  # steps given up, by the step that failed
+        self._begun: Counter[tuple[str, str]] = Counter()
+        self._heard: Counter[str] = Counter()
+        self._signalled = asyncio.Event()
         self._ended = False
-        self._dispatching: set[asyncio.Task[Any]] = set()  # tasks with a step under way
-        self._writes: list[asyncio.Future[None]] = []
+        around.stage.open(info.id, info.terms.priority, around.policy)
+
+    # --- steps ---
 
     def dispatch(
         self, module: Module, inputs: Mapping[str, Any], demos: Sequence[Mapping[str, Any]] | None = None
     ) -> Pending:
-        """Begin the work of a module."""
-        work = self._step(module, inputs, demos) if isinstance(module, Predict) else self._inner(module, inputs)
-        task = asyncio.get_running_loop().create_task(work)
-        task.add_done_callback(lambda done: done.cancelled() or done.exception())
-        fields = module.output_names if isinstance(module, Predict) else None
-        return Pending(type(module).__name__, outcome=task, fields=fields)
+        """Begin the work of a module, once what its inputs refer to is there."""
+        return self.begin(module, inputs, demos, None)
 
-    async def _inner(self, module: Module, inputs: Mapping[str, Any]) -> Prediction:
+    def begin(
+        self,
+        module: Module,
+        inputs: Mapping[str, Any],
+        demos: Sequence[Mapping[str, Any]] | None,
+        parent: int | None,
+    ) -> Pending:
+        """As `dispatch`, by the step with the number ``parent``."""
+        station = self._station_of(module) if isinstance(module, Predict) else None
+        name = station.path if station is not None else type(module).__name__
+        if self._ended:  # the caller is a task that `forward` left behind
+            raise RuntimeClosed(f"the run of {name} has ended", hint="Await all that forward begins.")
+        number = self._count
+        self._count += 1
+        after = self._awaited_by(inputs)
+        try:
+            turn = self._around.stage.enter(self.info.id, number, after, parent=parent, composite=station is None)
+        except (StepCancelled, StepSkipped) as refusal:
+            return self._refused(name, refusal, module)
+        work: Callable[[], Coroutine[Any, Any, Prediction]]
+        if station is not None and isinstance(module, Predict):
+            options = station.options
+            work = partial(self._predict, station, module, inputs, demos)
+        else:
+            options = self._around.options.get(id(module), DEFAULTS)
+            work = partial(self._compose, number, module, inputs)
+        if options is not DEFAULTS:
+            work = partial(self._governed, number, name, options, work, inputs)
+        task = asyncio.get_running_loop().create_task(self._perform(number, name, turn, work), name=name)
+        task.add_done_callback(_hear)
+        self._steps[number] = task
+        pending = Pending(name, outcome=task, fields=_fields_of(module), place=(self, number))
+        self._pendings[number] = pending
+        return pending
+
+    async def answer(self, predictor: Predict, inputs: dict[str, Any]) -> Prediction:
+        """The only step of a program that is one predictor; ``inputs`` are validated."""
+        station = self._station_of(predictor)
+        run, stage = self.info.id, self._around.stage
+        turn = stage.enter(run, 0)
+        if turn is not None:
+            await turn
+        work = partial(self._step, station, predictor, inputs, None, alone=True)
+        if station.options is not DEFAULTS:
+            return await self._governed(0, station.path, station.options, work, inputs)
+        return await work()
+
+    async def settle(self) -> None:
+        """Return once every step has ended that the program began.
+
+        Raises what the first one failed with whose outcome the program did not ask for.
+        """
+        while True:
+            if self.failure is not None:
+                raise self.failure
+            for number, error in self._failed:
+                if not self._pendings[number].heard:
+                    raise error
+            if not self._steps:
+                return
+            await asyncio.wait(self._steps.values(), return_when=asyncio.FIRST_COMPLETED)
+
+    def end(self) -> None:
+        """Nobody waits for the run any more: its steps are cancelled."""
+        self._ended = True
+        for task in self._steps.values():
+            if task is not asyncio.current_task():
+                task.cancel()
+        self._around.stage.close(self.info.id)
+        if self.log is not None:
+            self.log.abandon()
+
+    async def _perform(
+        self,
+        number: int,
+        name: str,
+        turn: "asyncio.Future[None] | None",
+        work: Callable[[], Coroutine[Any, Any, Prediction]],
+    ) -> Prediction:
+        """Do the work of a step when it is its turn, and tell the stage how it ended."""
+        run, stage = self.info.id, self._around.stage
+        try:
+            if turn is not None:
+                await turn
+            prediction = await work()
+        except asyncio.CancelledError:
+            error = self._given_up(number, name)
+            self._follow(stage.cancel(run, number, error), number, name, error)
+            if number in self._because:
+                raise error from None
+            raise
+        except BaseException as error:
+            self._failed.append((number, error))
+            self._follow(stage.fail(run, number, error), number, name, error)
+            raise
+        else:
+            stage.finish(run, number)
+            del self._pendings[number]
+            return prediction
+        finally:
+            del self._steps[number]
+
+    def _follow(self, consequences: Consequences, number: int, name: str, error: BaseException) -> None:
+        """Give up those steps that are not to go on, as step ``number`` has ended with ``error``."""
+        if consequences.fails_run and self.failure is None:
+            self.failure = error
+        self._names[number] = name
+        for sibling in consequences.cancelled:
+            if (task := self._steps.get(sibling)) is not None:
+                self._because[sibling] = number
+                task.cancel()
+
+    def _given_up(self, number: int, name: str) -> StepCancelled:
+        failed = self._because.get(number, number)
+        return StepCancelled(number, failed, name=name, failed_name=self._names.get(failed, ""))
+
+    def _refused(self, name: str, error: RepertoryError, module: Module) -> Pending:
+        refused: asyncio.Future[Prediction] = asyncio.get_running_loop().create_future()
+        refused.set_exception(error)
+        refused.exception()  # it may well be that nobody asks
+        return Pending(name, outcome=refused, fields=module.output_names if isinstance(module, Predict) else None)
+
+    def _station_of(self, predictor: Predict) -> Station:
+        station = self._around.stations.get(id(predictor))
+        if station is None:
+            raise ProgramError(
+                f"{predictor.label} was not there when the program started",
+                hint="Make predictors in __init__ and keep them as attributes, or in lists or dicts of these.",
+            )
+        return station
+
+    def _awaited_by(self, inputs: Mapping[str, Any]) -> set[int]:
+        """The steps under way that ``inputs`` refer to."""
+        numbers = set()
+        for value in inputs.values():
+            for reference in references_in(value):
+                source, _ = source_of(reference)
+                source.heard = True  # the step that waits for it will tell
+                if source.place is not None and source.place[0] is self and not source.done:
+                    numbers.add(source.place[1])
+        return numbers
+
+    # --- the work of a step ---
+
+    async def _compose(self, number: int, module: Module, inputs: Mapping[str, Any]) -> Prediction:
+        """The work of a module that holds others."""
+        current_dispatcher.set(_Within(self, number))
         answer = await module.forward(**await arrived(inputs))
         return await answer if isinstance(answer, Pending) else answer
 
-    async def _step(
-        self, predictor: Predict, given: Mapping[str, Any], demos: Sequence[Mapping[str, Any]] | None
-    ) -> Prediction:
-        return await self.step(predictor, predictor.compiled.validate_inputs(await arrived(given)), demos)
-
-    async def step(
-        self, predictor: Predict, inputs: dict[str, Any], demos: Sequence[Mapping[str, Any]] | None
-    ) -> Prediction:
-        """One step."""
-        station = self._stations.get(id(predictor))
-        if station is None:
-            raise ProgramError(
-                f"{type(predictor).__name__}({predictor.compiled.name}) was not there when the program started",
-                hint="Make predictors in __init__ and keep them as attributes, or in lists or dicts of these.",
-            )
-        if self._ended:  # the caller is a task that `forward` left behind
-            raise RuntimeClosed(f"the run of {station.path} has ended", hint="Await all that forward begins.")
-        task = asyncio.current_task()
-        assert task is not None
-        self._dispatching.add(task)
-        try:
-            if self._journal is None:
-                prediction = await self._ask(station, inputs, demos)
-            else:
-                prediction = await self._journaled(self._journal, station, predictor, inputs, demos)
-        finally:
-            self._dispatching.discard(task)
-        self.usage += prediction.usage
-        self.lm_calls += prediction.lm_calls
-        return prediction
-
-    async def settle(self) -> None:
-        """Return once every recorded step is on disk. Raises StoreError."""
-        for write in self._writes:
-            await write
-
-    def end(self) -> None:
-        """Nobody waits for the run any more: cancel steps still under way, let writes end by themselves.
-
-        Steps are left over where ``forward`` made tasks, as `asyncio.gather` does, and one of them failed.
-        """
-        self._ended = True
-        for task in self._dispatching:
-            if task is not asyncio.current_task():
-                task.cancel()
-        for write in self._writes:
-            write.add_done_callback(lambda done: done.cancelled() or done.exception())
-
-    async def _journaled(
+    async def _predict(
         self,
-        journal: Journal,
+        station: Station,
+        predictor: Predict,
+        inputs: Mapping[str, Any],
+        demos: Sequence[Mapping[str, Any]] | None,
+    ) -> Prediction:
+        values = predictor.compiled.validate_inputs(await arrived(inputs))
+        return await self._step(station, predictor, values, demos)
+
+    async def _governed(
+        self,
+        number: int,
+        name: str,
+        options: ModuleOptions,
+        work: Callable[[], Coroutine[Any, Any, Prediction]],
+        inputs: Mapping[str, Any],
+    ) -> Prediction:
+        """``work`` within its time, again where that may help, and by its fallback where nothing does."""
+        clock = self._around.clock
+        tried = 0
+        while True:
+            try:
+                return await _within(work, options.timeout, name)
+            except RepertoryError as error:
+                pause = max(error.retry_after or 0.0, SECOND_THOUGHT * 2**tried)
+                late = clock.monotonic() + pause >= self.info.deadline
+                again = error.retryable or isinstance(error, DeadlineExceeded)
+                if tried < options.retries and again and not late and not isinstance(error, NOT_THE_STEPS_OWN):
+                    tried += 1
+                elif options.fallback is None or isinstance(error, NOT_THE_STEPS_OWN):
+                    raise
+                else:
+                    return await self.begin(options.fallback, inputs, None, number)
+            await clock.sleep(pause)
+
+    async def _step(
+        self,
         station: Station,
         predictor: Predict,
         inputs: dict[str, Any],
         demos: Sequence[Mapping[str, Any]] | None,
+        *,
+        alone: bool = False,
     ) -> Prediction:
+        """One question to a model, read from the journal if it was asked before."""
+        if self.log is None and self._history is None:
+            prediction = await self._ask(station, inputs, demos, None)
+            self._count_in(prediction)
+            return prediction
         compiled = predictor.compiled
+        dumped = compiled.dump_inputs(inputs)
         shown = to_jsonable_python([dict(demo) for demo in demos]) if demos is not None else None
-        asked = json_hash(compiled.dump_inputs(inputs), shown)
-        if unread := self._unread.get((station.path, asked)):
-            step = unread.popleft()
-            return Prediction(
-                compiled.validate_outputs(step.outputs),
-                usage=step.usage,
-                lm_calls=1,
-                parameters_version=step.parameters_version,
+        key = self._key(station.path, json_hash(dumped, shown))
+        if (recorded := self._recorded(key)) is not None:
+            prediction = Prediction(
+                compiled.validate_outputs(recorded.outputs),
+                usage=recorded.usage,
+                lm_calls=recorded.calls,
+                parameters_version=recorded.version,
             )
-        started = self._clock.monotonic()
-        prediction = await self._ask(station, inputs, demos)
-        seconds = self._clock.monotonic() - started
-        outputs = compiled.dump_outputs(prediction)
-        # Numbered when it is finished: calls that fail and are repeated leave no gap that a resume would fill.
-        key = StepKey(station.path, asked, self._finished[station.path, asked])
-        self._finished[station.path, asked] += 1
-        # Not awaited: the step is on its way to the disk while the next one runs; `settle` waits for all.
-        self._writes.append(journal.record_step(self.run, key, outputs, prediction, seconds))
+            self._count_in(prediction, recorded.nano_cost)
+            return prediction
+        assert self.log is not None
+        witness = StepWitness(self.log, key, self._history, self._around.uncertain)
+        started = self._around.clock.monotonic()
+        told = {"step": key.step, "asked": key.asked, "occurrence": key.occurrence}
+        if not alone:  # else they are the run's
+            told["inputs"] = dumped
+        try:
+            prediction = await self._ask(station, inputs, demos, witness)
+        except (RepertoryError, asyncio.CancelledError) as error:
+            self._record_failure(told, error, witness.take_settled(), started)
+            raise
+        seconds = self._around.clock.monotonic() - started
+        nano = witness.nano_cost
+        self.log.append(
+            "step",
+            {
+                **told,
+                "outputs": compiled.dump_outputs(prediction),
+                "version": prediction.parameters_version,
+                "usage": (prediction.usage.input_tokens, prediction.usage.output_tokens),
+                "calls": prediction.lm_calls,
+                "nano": nano,
+                "settled": witness.take_settled(),
+                "seconds": seconds,
+            },
+        )
+        self._count_in(prediction, nano)
         return prediction
 
+    def _record_failure(
+        self, told: Mapping[str, Any], error: BaseException, settled: Sequence[object], started: float
+    ) -> None:
+        """Note that a step failed, or was given up; not where the fault is not the step's own."""
+        assert self.log is not None
+        if isinstance(error, asyncio.CancelledError):
+            error = StepCancelled(0, 0, name=str(told["step"]))
+        elif isinstance(error, NOT_THE_STEPS_OWN) or not isinstance(error, RepertoryError):
+            return
+        seconds = self._around.clock.monotonic() - started
+        self.log.append("step", {**told, "error": dump_error(error), "settled": settled, "seconds": seconds})
+
+    def _count_in(self, prediction: Prediction, nano: int = 0) -> None:
+        self.usage += prediction.usage
+        self.lm_calls += prediction.lm_calls
+        self.nano_cost += nano
+
+    def _key(self, step: str, asked: str) -> StepKey:
+        occurrence = self._begun[step, asked]
+        self._begun[step, asked] += 1
+        return StepKey(step, asked, occurrence)
+
+    def _recorded(self, key: StepKey) -> RecordedStep | None:
+        """The recorded outcome of a step; None where it has none. Raises the failure that is recorded."""
+        history = self._history
+        recorded = history.steps.pop(key, None) if history is not None else None
+        if recorded is not None and recorded.error is not None:
+            raise load_error(recorded.error)
+        if recorded is None and self._dry:
+            raise RunReplayIncomplete(
+                f"{key.step}: the journal has no outcome of this step", hint="Resume or retry the run to get it."
+            )
+        return recorded
+
     async def _ask(
-        self, station: Station, inputs: Mapping[str, Any], demos: Sequence[Mapping[str, Any]] | None
+        self,
+        station: Station,
+        inputs: Mapping[str, Any],
+        demos: Sequence[Mapping[str, Any]] | None,
+        witness: StepWitness | None,
     ) -> Prediction:
         """Have an actor answer; if its life ends meanwhile, another one."""
-        message = Answer(inputs, demos, station.parameters, self._deadline, self._terms)
+        clock, deadline = self._around.clock, self.info.deadline
+        message = Answer(inputs, demos, station.parameters, self.info, witness, self._streams)
         for attempt in range(1, ATTEMPTS + 1):
-            timeout = self._deadline - self._clock.monotonic()
+            timeout = deadline - clock.monotonic()
             if timeout <= 0:
                 raise DeadlineExceeded(f"{station.path}: the deadline passed before the step began")
             try:
                 return await station.pool.ask(message, timeout=timeout)
             except ActorDown:
-                if attempt == ATTEMPTS or self._closing():
+                if attempt == ATTEMPTS or self._around.closing():
                     raise
             if attempt > 1:  # not one worker then but a branch of the tree: it takes a moment to come back
-                await self._clock.sleep(PAUSE)
+                await clock.sleep(PAUSE)
         raise AssertionError("unreachable: the last attempt returns or raises")
+
+    # --- what a program does besides asking models ---
+
+    async def effect(self, name: str, arguments: Any, work: Callable[[], Awaitable[Any]]) -> Any:
+        """The outcome of ``work`` as JSON has it, recorded once; ``arguments`` tell it from others of its name."""
+        if self.log is None and self._history is None:
+            return to_jsonable_python(await work())
+        key = self._key(f"step:{name}", json_hash(to_jsonable_python(arguments)))
+        if (recorded := self._recorded(key)) is not None:
+            return recorded.outputs
+        assert self.log is not None
+        started = self._around.clock.monotonic()
+        told = {"step": key.step, "asked": key.asked, "occurrence": key.occurrence}
+        try:
+            outcome = to_jsonable_python(await work())
+        except Exception as error:
+            failure = error if isinstance(error, RepertoryError) else _told(name, error)
+            self._record_failure(told, failure, (), started)
+            if failure is error:
+                raise
+            raise failure from error
+        seconds = self._around.clock.monotonic() - started
+        # An effect must not happen twice: it is on disk before the program goes on.
+        write = self.log.append("step", {**told, "outputs": outcome, "seconds": seconds})
+        if write is not None:
+            await asyncio.shield(write)
+        return outcome
+
+    async def sleep_until(self, time: float) -> None:
+        """Return when it is ``time``, in seconds since the Unix epoch, or was when the run first came here."""
+        clock = self._around.clock
+        key = self._key("sleep", "")
+        history = self._history
+        if history is not None and key in history.timers:
+            time = history.timers.pop(key)
+        elif self.log is not None:
+            write = self.log.append(
+                "timer", {"step": key.step, "asked": "", "occurrence": key.occurrence, "until": time}
+            )
+            if write is not None:
+                await asyncio.shield(write)
+        while (left := time - clock.time()) > 0:
+            await clock.sleep(min(left, 60.0))  # the wall clock may be set meanwhile
+
+    async def wait_for_signal(self, name: str) -> Any:
+        """The value that was said to the run under ``name``, the first that was not heard yet."""
+        history = self._history
+        assert history is not None
+        while True:
+            values = [value for said, value, _ in history.signals if said == name]
+            if len(values) > self._heard[name]:
+                self._heard[name] += 1
+                return values[self._heard[name] - 1]
+            self._signalled.clear()
+            await self._signalled.wait()
+
+    def hear(self, name: str, value: Any, message: str) -> "asyncio.Future[bool] | None":
+        """Take in what was said to the run; done when that is on disk. Nothing is heard twice."""
+        history = self._history
+        assert history is not None
+        if any(message == heard for _, _, heard in history.signals):
+            return None
+        history.signals.append((name, value, message))
+        self._signalled.set()
+        if self.log is None:
+            return None
+        return self.log.append("signal", {"name": name, "value": value, "message": message})
+
+    @property
+    def unread(self) -> list[StepKey]:
+        """The recorded steps that the program did not ask for again."""
+        return list(self._history.steps) if self._history is not None else []
+
+
+class _Within:
+    """Dispatches what a composite step begins."""
+
+    def __init__(self, context: RunContext, number: int) -> None:
+        self.context = context
+        self._number = number
+
+    def dispatch(
+        self, module: Module, inputs: Mapping[str, Any], demos: Sequence[Mapping[str, Any]] | None = None
+    ) -> Pending:
+        """As `RunContext.dispatch`."""
+        return self.context.begin(module, inputs, demos, self._number)
+
+
+async def _within(work: Callable[[], Coroutine[Any, Any, T]], timeout: float | None, name: str) -> T:
+    """What ``work`` gives within ``timeout`` seconds. Raises DeadlineExceeded."""
+    if timeout is None:
+        return await work()
+    try:
+        async with asyncio.timeout(timeout):
+            return await work()
+    except TimeoutError as error:
+        raise DeadlineExceeded(f"{name}: not done within {timeout:g} s") from error
+
+
+def _fields_of(module: Module) -> tuple[str, ...] | None:
+    return module.output_names if isinstance(module, Predict) else None
+
+
+def _told(name: str, failure: Exception) -> ProgramError:
+    return ProgramError(f"step {name!r} raised {type(failure).__name__}: {failure}")
+
+
+def _hear(task: "asyncio.Task[Any]") -> None:
+    """Nobody may await it, and asyncio would log how it ended."""
+    if not task.cancelled():
+        task.exception()

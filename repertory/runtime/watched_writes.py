@@ -1,16 +1,19 @@
 """Writes to the journal, watched: whether it can be written at present, which only writing tells."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Sequence
 from math import inf
+from typing import TypeVar
 
-from sqlalchemy import Executable, delete, insert
+from sqlalchemy import delete, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from repertory.clock import Clock
 from repertory.errors import StoreError
 from repertory.store import Store
 from repertory.store.tables import runs
+
+OutcomeT = TypeVar("OutcomeT")
 
 INTERVAL = 1.0  # seconds from one probe to the next at least
 PATIENCE = 1.0  # seconds whoever asks waits for a probe's outcome
@@ -37,14 +40,15 @@ class WatchedWrites:
         self._probe: asyncio.Future[None] | None = None  # the latest
         self._probed_at = -inf
 
-    async def write(self, statement: Executable, values: Mapping[str, object]) -> None:
-        """As `Store.write`, awaited."""
+    async def watch(self, write: Awaitable[OutcomeT]) -> OutcomeT:
+        """The outcome of ``write``. Raises StoreError."""
         try:
-            await self._store.write(statement, values)
+            outcome = await write
         except StoreError as error:
             self._note(error)
             raise
         self.failure = None
+        return outcome
 
     async def probe(self) -> None:
         """If the latest write failed, try one that leaves nothing behind; ``failure`` tells what came of it.

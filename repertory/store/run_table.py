@@ -146,8 +146,9 @@ class RunTable:
 class Recording:
     """An operation of the writer: entries of many runs, of each run in the order in which they came.
 
-    A run comes before its events and these before its end, which is the order they are written in. What belongs
-    to a run that another process owns is not written: an owner that was taken for dead finds that out here.
+    A run comes before its events and these before its end, which is the order they are written in. A run that is
+    new gets its first event, that it was accepted. What belongs to a run that another process owns is not written:
+    an owner that was taken for dead finds that out here.
     """
 
     def __init__(self, dialect: str, owner: str) -> None:
@@ -165,6 +166,12 @@ class Recording:
             )
             .on_conflict_do_nothing()
             .returning(runs.c.id)
+        )
+        self._first = insert(run_events).from_select(
+            _names(NewEvent),
+            select(value[0].as_string(), literal(1), literal("accepted"), literal("{}"), runs.c.accepted_at).where(
+                run
+            ),
         )
         keep = postgresql.insert(contents).from_select(
             _names(Content), select(*_values_of(contents, Content, value)).where(true())
@@ -201,8 +208,11 @@ class Recording:
         new: set[str] = set()
         if accepted := of_kind.get(NewRun):
             new = {id for (id,) in await connection.execute(self._accept, {"given": _json(accepted)})}
+            if new:
+                await connection.execute(self._first, {"given": orjson.dumps([[id] for id in new]).decode()})
         if kept := of_kind.get(Content):
-            # A statement must not touch a row twice; one order for all, or two processes could wait for each other.
+            # A statement must not touch a row twice; in one order for all, so that no two processes wait for each
+            # other.
             once = {entry.hash: entry for entry in kept if isinstance(entry, Content)}
             await connection.execute(self._keep, {"given": _json([once[hash] for hash in sorted(once)])})
         for kind, statement in ((NewEvent, self._append), (Uncertain, self._doubt), (RunEnd, self._end)):

@@ -1,0 +1,198 @@
+"""What the log of a run tells to whoever goes on with it."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from repertory.providers.messages import Usage
+from repertory.runtime.run_log import RunEvent
+
+CANCELLED = "step_cancelled"  # code of a step that was given up because of another: no outcome of its own
+
+
+@dataclass(frozen=True, slots=True)
+class StepKey:
+    """Which step of a run: the ``occurrence``-th begun call of ``step`` with these inputs, from 0."""
+
+    step: str
+    asked: str
+    occurrence: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedStep:
+    """A step that has its outcome.
+
+    Attributes:
+        event: The number of its event.
+        outputs: JSON; None where it failed.
+        error: Code, message and whether repeating may help; None where it did not fail.
+        nano_cost: What its calls cost for certain, in nano-dollars.
+    """
+
+    event: int
+    outputs: Any
+    error: Mapping[str, Any] | None
+    version: int
+    usage: Usage
+    calls: int
+    nano_cost: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class OpenCall:
+    """A call of a model that was about to be made, and of which nothing else is known.
+
+    Attributes:
+        event: The number of its intent.
+        response_id: The provider's id of the answer, where it has told one.
+    """
+
+    event: int
+    step: StepKey
+    key: str
+    attempt: int
+    endpoint: str
+    request_hash: str
+    nano_most: int | None
+    tokens_most: int | None
+    response_id: str | None = None
+
+
+@dataclass(slots=True)
+class RecordedCalls:
+    """What is recorded of the calls of a step that has no outcome.
+
+    Attributes:
+        replies: The answers it got, each as JSON, in order.
+        open: The call that was under way, if its provider has told an id by which to ask for the answer.
+        nano_cost: What these calls cost for certain, in nano-dollars.
+    """
+
+    replies: list[str] = field(default_factory=list)
+    open: OpenCall | None = None
+    nano_cost: int = 0
+
+
+@dataclass(slots=True)
+class RunHistory:
+    """The recorded past of a run.
+
+    Attributes:
+        last: The number of the latest event.
+        open_calls: By key and attempt.
+        uncertain: Numbers of the intents that are listed as uncertain already.
+        timers: When steps that sleep wake up, by their keys.
+        signals: What was said to the run: name, value, and the message's id.
+        replies: The answers that the calls of a step got, each as JSON, by step.
+        paid: What the calls of steps without an outcome cost for certain, in nano-dollars.
+    """
+
+    last: int = 0
+    steps: dict[StepKey, RecordedStep] = field(default_factory=dict)
+    open_calls: dict[tuple[str, int], OpenCall] = field(default_factory=dict)
+    uncertain: set[int] = field(default_factory=set)
+    timers: dict[StepKey, float] = field(default_factory=dict)
+    signals: list[tuple[str, Any, str]] = field(default_factory=list)
+    replies: dict[StepKey, list[str]] = field(default_factory=dict)
+    paid: Counter[StepKey] = field(default_factory=Counter)
+    ended: bool = False
+
+    @classmethod
+    def of(cls, events: Iterable[RunEvent]) -> "RunHistory":
+        """What ``events``, in order, tell."""
+        history = cls()
+        for event in events:
+            history.take(event)
+        return history
+
+    def take(self, event: RunEvent) -> None:
+        """Go on to ``event``."""
+        self.last = event.id
+        data = event.data
+        match event.kind:
+            case "call":
+                step = _key(data)
+                self.paid[step] += self._settle(data.get("settled", ()))
+                call = OpenCall(
+                    event.id,
+                    step,
+                    data["key"],
+                    data["attempt"],
+                    data["endpoint"],
+                    data["request"],
+                    data["most"],
+                    data["tokens"],
+                )
+                self.open_calls[call.key, call.attempt] = call
+                if call.attempt == 1 and call.key.endswith("-0"):
+                    self.replies.pop(call.step, None)  # it was begun anew
+                if replies := data.get("replies"):
+                    self.replies.setdefault(call.step, []).extend(replies)
+            case "response":
+                place = (data["key"], data["attempt"])
+                if (known := self.open_calls.get(place)) is not None:
+                    self.open_calls[place] = replace(known, response_id=data["id"])
+            case "uncertain":
+                self.uncertain.add(data["call"])
+            case "step":
+                self._settle(data.get("settled", ()))
+                if (data.get("error") or {}).get("code") != CANCELLED:
+                    self.steps[_key(data)] = _step(event.id, data)
+            case "timer":
+                self.timers[_key(data)] = data["until"]
+            case "signal":
+                self.signals.append((data["name"], data["value"], data["message"]))
+            case "done":
+                self.ended = True
+
+    def forget_failures(self) -> None:
+        """Have the steps asked again whose failure was the last that was seen of them.
+
+        A failure that the program itself got over, by asking the same once more, stays what it was.
+        """
+        latest: dict[tuple[str, str], int] = {}
+        for key in self.steps:
+            place = (key.step, key.asked)
+            if self.steps[key].error is None:
+                latest[place] = max(latest.get(place, -1), key.occurrence)
+        for key in [key for key, step in self.steps.items() if step.error is not None]:
+            if key.occurrence > latest.get((key.step, key.asked), -1):
+                del self.steps[key]
+
+    def unsettled(self) -> list[OpenCall]:
+        """The calls of which nobody knows what became, in order; not those of steps that have their outcome."""
+        return [call for call in self.open_calls.values() if call.step not in self.steps]
+
+    def calls_of(self, step: StepKey) -> RecordedCalls:
+        """What is recorded of the calls of a step that has no outcome."""
+        calls = [call for call in self.open_calls.values() if call.step == step]
+        last = calls[-1] if calls and calls[-1].response_id is not None else None
+        return RecordedCalls([*self.replies.get(step, ())], last, self.paid[step])
+
+    def _settle(self, settled: Iterable[Any]) -> int:
+        """Take note of attempts that have ended; return what they cost for certain."""
+        nano = 0
+        for key, attempt, ending, _, _, cost in settled:
+            self.open_calls.pop((key, attempt), None)
+            nano += (cost or 0) if ending == "paid" else 0
+        return nano
+
+
+def _key(data: Mapping[str, Any]) -> StepKey:
+    return StepKey(data["step"], data["asked"], data["occurrence"])
+
+
+def _step(event: int, data: Mapping[str, Any]) -> RecordedStep:
+    return RecordedStep(
+        event,
+        data.get("outputs"),
+        data.get("error"),
+        data.get("version", 0),
+        Usage(*data.get("usage", (0, 0))),
+        data.get("calls", 0),
+        data.get("nano", 0),
+        data.get("seconds", 0.0),
+    )

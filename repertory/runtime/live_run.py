@@ -1,0 +1,75 @@
+"""A live run: one that was submitted, and that this process brings to its outcome, whoever listens."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from repertory.errors import RepertoryError
+from repertory.runtime.execution import Run
+from repertory.runtime.history import RunHistory
+from repertory.runtime.run import RunContext
+from repertory.runtime.run_info import RunInfo
+from repertory.runtime.run_log import RunLog
+
+if TYPE_CHECKING:
+    from repertory.runtime.deployment import Deployment
+
+
+@dataclass(slots=True, eq=False)
+class LiveRun:
+    """Invariant: ``outcome`` is done exactly when the run has ended in this process.
+
+    Attributes:
+        values: Validated inputs.
+        log: None where it goes on from the store: then it has to be taken up first.
+        streams: Whether pieces of answers go into its log.
+        cancelled: Whether somebody who may has asked it to stop.
+        take_up: Makes log and history anew, after a life in which it was begun.
+    """
+
+    info: RunInfo
+    deployment: "Deployment"
+    values: dict[str, Any]
+    take_up: "Callable[[], Awaitable[tuple[RunLog | None, RunHistory]]]"
+    log: RunLog | None = None
+    history: RunHistory | None = None
+    streams: bool = False
+    cancelled: bool = False
+    context: RunContext | None = None
+    task: "asyncio.Task[None] | None" = None
+    outcome: "asyncio.Future[Run]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+    async def perform(self) -> None:
+        """Bring it to its outcome. Raises nothing but CancelledError, where this process is to end."""
+        self.task = asyncio.current_task()
+        try:
+            if self.log is None or self.context is not None:
+                self.log, self.history = await self.take_up()
+            run = await self.deployment.executor.execute(
+                self.info,
+                self.values,
+                self.log,
+                self.history if self.history is not None else RunHistory(),
+                streams=self.streams,
+                asked_to_stop=lambda: self.cancelled,
+                context_of=self._know,
+            )
+        except RepertoryError as error:
+            if not self.outcome.done():
+                self.outcome.set_exception(error)
+                self.outcome.exception()  # it may well be that nobody asks
+        else:
+            if not self.outcome.done():
+                self.outcome.set_result(run)
+
+    def cancel(self) -> None:
+        """Have it end as cancelled."""
+        self.cancelled = True
+        if self.task is not None:
+            self.task.cancel()
+
+    def _know(self, context: RunContext) -> None:
+        self.context = context
+        if self.cancelled and self.task is not None:
+            self.task.cancel()
