@@ -4,13 +4,29 @@ Versions of the schema:
 1. actor_states, runs, steps.
 2. Adds actor_events and actor_reminders; actor_states.data may be empty. Nothing of a store of version 1 changes,
    so opening it upgrades it. Version 1 must not open it again: it would take no notice of events.
-3. Adds ledger_accounts, ledger_holders, ledger_reservations and lm_replies; opening a store of version 2 upgrades
-   it.
+3. Adds ledger_accounts, ledger_holders, ledger_reservations and lm_replies.
+4. Adds run_events, which takes the place of steps, uncertain_calls, contents and owners; runs tell who executes
+   them, what they cost, and when they must have ended.
+
+How a store comes from one version to the next is in `migrations`.
 """
 
-from sqlalchemy import BigInteger, Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    false,
+)
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 metadata = MetaData()
 
@@ -58,7 +74,7 @@ runs = Table(
     Column("key", String(255), nullable=False),
     Column("fingerprint", String(64), nullable=False),  # of what the program declared when it was accepted
     Column("inputs", Text, nullable=False),
-    Column("status", String(8), nullable=False),  # accepted | ok | failed
+    Column("status", String(16), nullable=False),  # accepted | ok | failed | cancelled
     Column("outputs", Text),
     Column("error_code", String(64)),
     Column("error_message", Text),
@@ -68,21 +84,64 @@ runs = Table(
     Column("seconds", Float),
     Column("accepted_at", Float, nullable=False),
     Column("finished_at", Float),
+    Column("code", String(64)),  # fingerprint of the program's code
+    Column("owner", String(32)),  # the process that executes it, see `owners`
+    Column(
+        "submitted", Boolean, nullable=False, server_default=false()
+    ),  # taken up by whoever finds it interrupted
+    Column("terms", Text),  # JSON
+    Column("deadline_at", Float),
+    Column("parent", String(32)),  # the run it was forked from
+    Column("nano_cost", BigInteger, nullable=False, server_default="0"),
+    Column("uncertain_calls", Integer, nullable=False, server_default="0"),
+    Column("nano_uncertain", BigInteger, nullable=False, server_default="0"),
+    Column("tags", Text),  # JSON
     Index("runs_by_program", "program", "status"),
+    Index("runs_by_owner", "status", "owner"),
+    Index("runs_by_time", "accepted_at"),
 )
 
-steps = Table(
-    "steps",
+# What happened in a run, in order. The primary key fences: of two processes that write the same number, one fails.
+run_events = Table(
+    "run_events",
     metadata,
     Column("run_id", String(32), ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
-    Column("predictor", String(255), primary_key=True),  # path within the program
-    Column("input_hash", String(64), primary_key=True),
-    Column("occurrence", Integer, primary_key=True),  # the n-th finished call with these inputs, from 0
-    Column("outputs", Text, nullable=False),
-    Column("parameters_version", Integer, nullable=False),
-    Column("input_tokens", Integer, nullable=False),
-    Column("output_tokens", Integer, nullable=False),
-    Column("seconds", Float, nullable=False),
+    Column("id", Integer, primary_key=True, autoincrement=False),  # from 1, without a gap
+    Column("kind", String(16), nullable=False),
+    Column("data", Text, nullable=False),  # JSON
+    Column("at", Float, nullable=False),
+)
+
+# Calls of models of which nobody knows whether they were billed.
+uncertain_calls = Table(
+    "uncertain_calls",
+    metadata,
+    Column("run_id", String(32), ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    Column("event_id", Integer, primary_key=True, autoincrement=False),  # of the call's intent
+    Column("endpoint", String(255), nullable=False),
+    Column("request_hash", String(64), nullable=False),
+    Column("nano_most", BigInteger),  # what it cost at most; NULL: nobody can say
+    Column("tokens_most", BigInteger),
+    Column("policy", String(8), nullable=False),  # rebuy | hold | fail
+    Column("found_at", Float, nullable=False),
+)
+
+# Large values, each once, that events refer to.
+contents = Table(
+    "contents",
+    metadata,
+    Column("hash", String(64), primary_key=True),
+    Column("data", Text, nullable=False),
+    Column("used_at", Float, nullable=False),
+    Index("contents_by_use", "used_at"),
+)
+
+# Processes that may own runs, where a lock on a file cannot tell whether they live.
+owners = Table(
+    "owners",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("expires_at", Float, nullable=False),
 )
 
 # Money is in nano-dollars. `limit` is a word of SQL, so it is nowhere alone.
