@@ -10,25 +10,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
-from sqlalchemy import Executable, Row, delete, func, insert, inspect, select
+from sqlalchemy import Executable, Row
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from repertory.clock import Clock, SystemClock
-from repertory.errors import ConfigError, RepertoryError, StoreTooNew
+from repertory.errors import ConfigError, RepertoryError
 from repertory.store.connection import connect, is_away, is_starting
 from repertory.store.failures import read_failed, reason, remedy
 from repertory.store.location import PATIENCE, engine_at, shown
 from repertory.store.opened_file import OpenedFile, file_of
-from repertory.store.tables import SCHEMA_VERSION, metadata, store_info
+from repertory.store.schema import prepare
 from repertory.store.writer import Operation, Writer
 
 Values: TypeAlias = Mapping[str, object]
 
 ItemT = TypeVar("ItemT")
 OutcomeT = TypeVar("OutcomeT")
-
-_OPENING = 0x7265706572746F72  # the advisory lock of whoever makes or upgrades the tables: "repertor" in ASCII
 
 
 class Store:
@@ -125,37 +123,9 @@ class _Statement:
 async def _prepared(engine: AsyncEngine, name: str, *, last_try: bool) -> bool:
     """Prepare the store; return whether that was done, False where it is worth another try."""
     try:
-        await _prepare(engine, name)
+        await prepare(engine, name)
     except Exception as error:
         if last_try or not is_starting(error):
             raise
         return False
     return True
-
-
-async def _prepare(engine: AsyncEngine, name: str) -> None:
-    async with engine.begin() as connection:
-        # Whoever comes first makes the tables; others that open the same new store wait for it.
-        if engine.dialect.name == "sqlite":
-            await connection.exec_driver_sql("BEGIN IMMEDIATE")
-        else:
-            await connection.execute(select(func.pg_advisory_xact_lock(_OPENING)))
-        tables = await connection.run_sync(lambda sync: inspect(sync).get_table_names())
-        if tables and store_info.name not in tables:
-            another = "file" if engine.dialect.name == "sqlite" else "database"
-            raise ConfigError(
-                f"store: {name} is a database of something else (it has the table {tables[0]!r})",
-                hint=f"Name another {another}; this one is left as it is.",
-            )
-        await connection.run_sync(store_info.create, checkfirst=True)
-        version = (await connection.execute(select(store_info.c.schema_version))).scalar()
-        if version is not None and version > SCHEMA_VERSION:
-            raise StoreTooNew(
-                f"store: {name} has schema version {version}, this Repertory knows {SCHEMA_VERSION}",
-                hint="Upgrade Repertory, or choose another store.",
-            )
-        # Anew even where it is the same: what cannot be written must not be found out by the first run. An
-        # update to the same value would not do, SQLite leaves a page alone that stays as it is.
-        await connection.execute(delete(store_info))
-        await connection.execute(insert(store_info), {"only_row": 1, "schema_version": SCHEMA_VERSION})
-        await connection.run_sync(metadata.create_all)
