@@ -36,6 +36,7 @@ class Store:
         self._engine = engine
         self._clock = clock
         self._name = name
+        self._file = file
         self._writer = Writer(engine, clock, name, file)
 
     @classmethod
@@ -72,6 +73,23 @@ class Store:
         """ "sqlite" or "postgresql"."""
         return self._engine.dialect.name
 
+    @property
+    def name(self) -> str:
+        """Its location as errors show it: without a password."""
+        return self._name
+
+    @property
+    def file(self) -> OpenedFile | None:
+        """The file of a SQLite store; None for one that a server keeps, or memory."""
+        return self._file
+
+    async def connect(self) -> AsyncConnection:
+        """A connection for the caller alone, who closes it before the store.
+
+        Waits a while for a server that is away; raises what the driver does.
+        """
+        return await connect(self._engine, self._clock)
+
     def submit(self, operation: Operation[ItemT, OutcomeT], item: ItemT) -> asyncio.Future[OutcomeT]:
         """Have ``operation`` done for ``item``, in one transaction with others that come at the same time.
 
@@ -82,7 +100,8 @@ class Store:
     def write(self, statement: Executable, values: Values) -> asyncio.Future[None]:
         """Execute ``statement`` with ``values``: at once in the queue, on disk when the future is done.
 
-        The future raises StoreError if the write failed.
+        The future raises StoreError if the write failed. Rows that several processes may write at a time want an
+        `Operation`, which puts them in order.
         """
         return self._writer.submit(_Statement(statement, frozenset(values)), values)
 
@@ -114,6 +133,11 @@ class _Statement:
 
     statement: Executable
     names: frozenset[str]
+
+    @property
+    def place(self) -> str:
+        """By kind and table: statements have no names."""
+        return f"{self.statement.__visit_name__} {getattr(self.statement, 'table', '')} {sorted(self.names)}"
 
     async def __call__(self, connection: AsyncConnection, rows: Sequence[Values], /) -> list[None]:
         await connection.execute(self.statement, rows)

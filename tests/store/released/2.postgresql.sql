@@ -67,8 +67,7 @@ INSERT INTO public.runs VALUES ('ba1573330b9b95236f710c281dd9e316', 'report', 't
 INSERT INTO public.runs VALUES ('e2918560d565abf1f4c4265fc50b6bb1', 'triage', 'first', 'cd65ea2c2ad99e94a85b1b6df72efef9cb2ed0ae933a60c32ce16317f7d7d6aa', '{"ticket":3,"big":2.5}', 'accepted', NULL, NULL, NULL, 0, 0, 0, NULL, 1790000001.5, NULL);
 INSERT INTO public.steps VALUES ('6bd3097d3704c8478005eb7f9a4c85b4', 'self.facts', '0eb5b8d6f81bc677da8a08567cc4fa9a06a57e9ec8da85ed73a7f62727996002', 0, '{"facts":["größer","a\tb"],"weight":0.00001}', 1, 120, 30, 0.25);
 INSERT INTO public.steps VALUES ('6bd3097d3704c8478005eb7f9a4c85b4', 'self.facts', '0eb5b8d6f81bc677da8a08567cc4fa9a06a57e9ec8da85ed73a7f62727996002', 1, '{"facts":[]}', 1, 120, 31, 1.5);
-INSERT INTO public.steps VALUES ('6bd3097d3704c8478005eb7f9a4c85b4', 'self.write[''x''].predict', 'a8950f05d3443e7921e7ec6fbe06c8febe40966a5db58b15f767a995d561290b', 0, '{"report":"done 
- \u0007"}', 2, 9, 8, 12);
+INSERT INTO public.steps VALUES ('6bd3097d3704c8478005eb7f9a4c85b4', 'self.write[''x''].predict', 'a8950f05d3443e7921e7ec6fbe06c8febe40966a5db58b15f767a995d561290b', 0, '{"report":"done   \u0007"}', 2, 9, 8, 12);
 INSERT INTO public.steps VALUES ('5215c744b6a410850e24b04baa989007', 'self.facts', 'fd2079a3096d5abb9bdf54cc5c80262e7b58bac10d524846455474beff760be9', 0, '{"facts":null,"n":12345678901234567890}', 0, 0, 0, 0);
 INSERT INTO public.steps VALUES ('e2918560d565abf1f4c4265fc50b6bb1', 'self', '65b1c6ea3a2d5c6e03cfd72e22ec51b938dee9a50be5384388f8f1a8cbd9ffdb', 0, '{"label":"refund","sure":true}', 4, 50, 5, 0.125);
 INSERT INTO public.store_info VALUES (1, 2);
