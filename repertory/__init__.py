@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     )
     from repertory.providers.messages import Terms
     from repertory.runtime.config import RuntimeConfig, load_config
-    from repertory.runtime.deployment import Deployment, Run
+    from repertory.runtime.deployment import Deployment
+    from repertory.runtime.execution import Run
     from repertory.runtime.runtime import Runtime
     from repertory.signatures import (
         Audio,
@@ -82,7 +83,7 @@ _HOMES = {
     "ReasoningChain": "repertory.signatures",
     "ReasoningStep": "repertory.signatures",
     "RepertoryError": "repertory.errors",
-    "Run": "repertory.runtime.deployment",
+    "Run": "repertory.runtime.execution",
     "Runtime": "repertory.runtime.runtime",
     "RuntimeConfig": "repertory.runtime.config",
     "Score": "repertory.signatures",

@@ -42,7 +42,7 @@ current_run: ContextVar[CurrentRun | None] = ContextVar("current_run", default=N
 
 
 async def step(name: str, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-    """What ``function`` returns for these arguments, recorded: a run that goes on reads it instead of calling again.
+    """What ``function`` returns for these arguments, recorded: a run that goes on reads it, and does not call.
 
     It may be called more than once where the process dies between its effect and the record of it: it should be
     idempotent, or ask whether it has been done.

@@ -15,7 +15,7 @@ A call gives a `Pending` prediction. Under a runtime it is on its way at once, s
 other run side by side; elsewhere it begins when it is awaited.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -143,20 +143,29 @@ class Module:
         return dump_dspy_state(self, self._dspy)
 
 
-def modules_below(value: object, seen: set[int] | None = None) -> "Iterator[Module]":
-    """``value``, if it is a module, and all modules that it holds, each once."""
-    seen = set() if seen is None else seen
-    if not isinstance(value, Module | list | tuple | dict) or id(value) in seen:
-        return
-    seen.add(id(value))
-    if isinstance(value, Module):
-        yield value
-        yield from modules_below(value.options.fallback, seen)
-        held: Iterable[object] = vars(value).values()
-    else:
-        held = value.values() if isinstance(value, dict) else value
-    for member in held:
-        yield from modules_below(member, seen)
+def module_paths(program: Module) -> "dict[str, Module]":
+    """Every module of ``program`` by its path; its own is ``self``. One held in two places counts at the first."""
+    found: dict[str, Module] = {}
+    seen: set[int] = set()
+
+    def look(path: str, value: object) -> None:
+        if not isinstance(value, Module | list | tuple | dict) or id(value) in seen:
+            return
+        seen.add(id(value))
+        if isinstance(value, Module):
+            found[path or "self"] = value
+            look(f"{path or 'self'}.fallback", value.options.fallback)
+            for name, member in vars(value).items():
+                look(f"{path}.{name}" if path else name, member)
+        elif isinstance(value, dict):
+            for key, member in value.items():
+                look(f"{path}[{key!r}]", member)
+        else:
+            for position, member in enumerate(value):
+                look(f"{path}[{position}]", member)
+
+    look("", program)
+    return found
 
 
 def predictors_below(

@@ -12,10 +12,12 @@ from random import Random
 from typing import TypeAlias
 
 from repertory.errors import CircuitOpen, LMAuthError, RepertoryError, RuntimeClosed, StoreError
-from repertory.runtime.deployment import Deployment, Run
-from repertory.runtime.journal import RecordedRun, json_hash, run_id
+from repertory.runtime.deployment import Deployment
+from repertory.runtime.execution import Run
+from repertory.runtime.journal import json_hash, run_id
 from repertory.runtime.rows import Reject, Row
 from repertory.runtime.runtime import Runtime
+from repertory.store.run_rows import StoredRun
 
 SLOWEST_RETRY = 10.0  # seconds between two tries of a row, at most
 
@@ -72,7 +74,7 @@ class Batch:
         # Without --resume the rows get keys that no earlier batch has used.
         self._session = "" if resume else f"{runtime.clock.time()!r}:"
         self._seen: Counter[str] = Counter()
-        self._queue: asyncio.Queue[tuple[int, Row, str, RecordedRun | None]] = asyncio.Queue(workers)
+        self._queue: asyncio.Queue[tuple[int, Row, str, StoredRun | None]] = asyncio.Queue(workers)
         self._window = asyncio.Semaphore(max(1024, 8 * workers))
         self._outcomes: dict[int, Outcome] = {}
         self._next = 0
@@ -122,7 +124,7 @@ class Batch:
             self._finish(number, await self._answer(row, key, recorded))
             self._queue.task_done()
 
-    async def _answer(self, row: Row, key: str, recorded: RecordedRun | None) -> Outcome:
+    async def _answer(self, row: Row, key: str, recorded: StoredRun | None) -> Outcome:
         """Run the program for a row; again, after a pause, while the error says that may help."""
         clock = self._runtime.clock
         deadline = clock.monotonic() + self._timeout

@@ -7,7 +7,7 @@ import textwrap
 from types import CodeType, FunctionType
 
 from repertory.modules import Module
-from repertory.modules.module import modules_below
+from repertory.modules.module import module_paths
 
 
 def code_fingerprint(program: Module) -> str:
@@ -15,7 +15,7 @@ def code_fingerprint(program: Module) -> str:
 
     Comments, docstrings and layout do not count. What the methods call elsewhere is not part of it.
     """
-    kinds = {type(module) for module in modules_below(program)}
+    kinds = {type(module) for module in module_paths(program).values()}
     digest = hashlib.blake2b(digest_size=16)
     for kind in sorted(kinds, key=lambda kind: (kind.__module__, kind.__qualname__)):
         for each in kind.__mro__:

@@ -64,6 +64,16 @@ class ServerConfig(Table):
     admin_socket: str | None = None
 
 
+class SchedulerConfig(Table):
+    """How steps of runs share the process.
+
+    Attributes:
+        steps: Steps that may be under way at a time, over all runs; the others take turns.
+    """
+
+    steps: int = Field(default=4096, ge=1)
+
+
 class LogConfig(Table):
     """What the daemon writes to standard error."""
 
@@ -99,6 +109,7 @@ class RuntimeConfig(BaseSettings):
     cache: CacheConfig = CacheConfig()
     budgets: dict[str, BudgetConfig] = Field(default_factory=dict)
     programs: dict[Name, ProgramConfig] = Field(default_factory=dict)
+    scheduler: SchedulerConfig = SchedulerConfig()
     server: ServerConfig = ServerConfig()
     log: LogConfig = LogConfig()
 

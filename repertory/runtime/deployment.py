@@ -223,16 +223,14 @@ class Deployment:
         """The present parameters of each predictor, by its path."""
         return {station.path: station.parameters.parameters for station in self._around.stations.values()}
 
-    def parameter_history(self, predictor: str) -> list[VersionedParameters]:
+    def parameter_versions(self, predictor: str) -> dict[int, Parameters]:
         """The versions of a predictor's parameters that are kept, the oldest first; the last one holds.
 
         Raises ProgramError for an unknown path.
         """
         self._keeper(predictor)
-        for station in self._around.stations.values():
-            if station.path == predictor:
-                return station.parameters.versions()
-        raise AssertionError("a predictor with a keeper has a station")
+        (station,) = (each for each in self._around.stations.values() if each.path == predictor)
+        return station.parameters.versions()
 
     async def update_parameters(self, predictor: str, parameters: Parameters) -> int:
         """Exchange a predictor's parameters, on disk before this returns; return their version.
@@ -242,14 +240,16 @@ class Deployment:
         keeper = self._keeper(predictor)
         if self.program.predictors()[predictor].lm is None:
             self._runtime.check_lm(predictor, parameters.lm)
-        return (await keeper.ask(UpdateParameters(parameters))).version
+        changed: VersionedParameters = await keeper.ask(UpdateParameters(parameters))
+        return changed.version
 
     async def roll_back_parameters(self, predictor: str, version: int) -> int:
         """Bring back the parameters that were ``version``, as a new version; return that.
 
         Raises ProgramError for an unknown path, or a version that is not kept.
         """
-        return (await self._keeper(predictor).ask(RollBackParameters(version))).version
+        changed: VersionedParameters = await self._keeper(predictor).ask(RollBackParameters(version))
+        return changed.version
 
     def busiest_worker(self) -> ActorRef:
         """The actor with the most to do, among those that make predictions."""

@@ -22,6 +22,7 @@ from repertory.errors import (
 from repertory.events import Hooks, RunFinished, RunStuck
 from repertory.modules import Module, Pending, Predict, Prediction
 from repertory.modules.dispatch import current_dispatcher
+from repertory.modules.effects import current_run
 from repertory.runtime.confined import Overdue, Work, confined
 from repertory.runtime.history import RunHistory
 from repertory.runtime.journal import Journal, run_end
@@ -167,6 +168,7 @@ class Executor:
 
     async def _forward(self, context: RunContext, values: dict[str, Any]) -> Prediction:
         current_dispatcher.set(context)
+        current_run.set(context)
         try:
             answer = await self.program.forward(**values)
             if isinstance(answer, Pending):

@@ -26,12 +26,14 @@ class RecordedStep:
 
     Attributes:
         event: The number of its event.
+        begun: The number of the latest event when it was begun.
         outputs: JSON; None where it failed.
         error: Code, message and whether repeating may help; None where it did not fail.
         nano_cost: What its calls cost for certain, in nano-dollars.
     """
 
     event: int
+    begun: int
     outputs: Any
     error: Mapping[str, Any] | None
     version: int
@@ -87,6 +89,8 @@ class RunHistory:
         timers: When steps that sleep wake up, by their keys.
         signals: What was said to the run: name, value, and the message's id.
         replies: The answers that the calls of a step got, each as JSON, by step.
+        parameters: Of predictors, by their paths, that hold for this run alone.
+        inherited: Steps of the run that this one was forked from: it need not ask for them.
         paid: What the calls of steps without an outcome cost for certain, in nano-dollars.
     """
 
@@ -98,6 +102,8 @@ class RunHistory:
     signals: list[tuple[str, Any, str]] = field(default_factory=list)
     replies: dict[StepKey, list[str]] = field(default_factory=dict)
     paid: Counter[StepKey] = field(default_factory=Counter)
+    parameters: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    inherited: set[StepKey] = field(default_factory=set)
     ended: bool = False
 
     @classmethod
@@ -141,6 +147,10 @@ class RunHistory:
                 self._settle(data.get("settled", ()))
                 if (data.get("error") or {}).get("code") != CANCELLED:
                     self.steps[_key(data)] = _step(event.id, data)
+                    if data.get("inherited"):
+                        self.inherited.add(_key(data))
+            case "parameters":
+                self.parameters.update(data)
             case "timer":
                 self.timers[_key(data)] = data["until"]
             case "signal":
@@ -153,13 +163,13 @@ class RunHistory:
 
         A failure that the program itself got over, by asking the same once more, stays what it was.
         """
-        latest: dict[tuple[str, str], int] = {}
-        for key in self.steps:
-            place = (key.step, key.asked)
-            if self.steps[key].error is None:
-                latest[place] = max(latest.get(place, -1), key.occurrence)
+        begun: dict[tuple[str, str], int] = {}  # when the latest was begun that ended well
+        for key, step in self.steps.items():
+            if step.error is None:
+                place = (key.step, key.asked)
+                begun[place] = max(begun.get(place, -1), step.begun)
         for key in [key for key, step in self.steps.items() if step.error is not None]:
-            if key.occurrence > latest.get((key.step, key.asked), -1):
+            if self.steps[key].event > begun.get((key.step, key.asked), -1):
                 del self.steps[key]
 
     def unsettled(self) -> list[OpenCall]:
@@ -188,6 +198,7 @@ def _key(data: Mapping[str, Any]) -> StepKey:
 def _step(event: int, data: Mapping[str, Any]) -> RecordedStep:
     return RecordedStep(
         event,
+        data.get("begun", 0),
         data.get("outputs"),
         data.get("error"),
         data.get("version", 0),

@@ -14,6 +14,7 @@ from repertory.runtime.run_log import PAGE, RunEvent, RunLog
 from repertory.runtime.watched_writes import WatchedWrites
 from repertory.signatures.json_text import dump_json, load_json
 from repertory.store import Store
+from repertory.store.owners import Owners
 from repertory.store.run_rows import NewRun, RunEnd, StoredRun
 from repertory.store.run_table import RunTable
 
@@ -25,14 +26,15 @@ class Journal:
     recorded of a run was written by the process that owned it then.
 
     Args:
-        owner: This process, among those that execute runs.
+        owners: This process, among those that execute runs.
 
     Attributes:
         writes: Tells whether it can be written.
     """
 
-    def __init__(self, store: Store, clock: Clock, owner: str) -> None:
-        self.table = RunTable(store, owner)
+    def __init__(self, store: Store, clock: Clock, owners: Owners) -> None:
+        self.table = RunTable(store, owners.id)
+        self._owners = owners
         self.writes = WatchedWrites(store, clock)
         self._clock = clock
 
@@ -78,7 +80,7 @@ class Journal:
 
     async def gone(self, owners: Collection[str]) -> set[str]:
         """Those of ``owners`` that execute nothing any more."""
-        return set(owners) - {self.owner}
+        return await self._owners.gone(owners)
 
 
 async def _all_of(log: RunLog, ended: "asyncio.Future[bool]") -> None:

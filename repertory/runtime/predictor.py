@@ -18,6 +18,17 @@ from repertory.runtime.run_info import RunInfo
 from repertory.runtime.step_witness import StepWitness
 from repertory.signatures.changes import Change
 
+VERSIONS_KEPT = 32  # before the present one
+
+
+class EarlierParameters(BaseModel):
+    """Parameters that held once."""
+
+    model_config = ConfigDict(frozen=True)
+
+    version: int
+    parameters: Parameters
+
 
 class VersionedParameters(BaseModel):
     """The persisted state of a predictor.
@@ -26,6 +37,7 @@ class VersionedParameters(BaseModel):
         parameters: The present snapshot.
         version: Counts changes, from 1; 0 before the first life.
         declared: Hash of what the code declared when it last changed.
+        earlier: The versions before, as far as they are kept, the oldest first.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -33,6 +45,11 @@ class VersionedParameters(BaseModel):
     parameters: Parameters = Parameters()
     version: int = 0
     declared: str = ""
+    earlier: tuple[EarlierParameters, ...] = ()
+
+    def versions(self) -> dict[int, Parameters]:
+        """The versions that are kept, the oldest first; the last one holds."""
+        return {**{each.version: each.parameters for each in self.earlier}, self.version: self.parameters}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +57,13 @@ class UpdateParameters(Message[VersionedParameters]):
     """Make these the parameters."""
 
     parameters: Parameters
+
+
+@dataclass(frozen=True, slots=True)
+class RollBackParameters(Message[VersionedParameters]):
+    """Make the parameters those that were this version."""
+
+    version: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +106,29 @@ class ParameterKeeper(Actor[VersionedParameters]):
         await self._change(message.parameters, self.state.declared)
         return self.state
 
+    @handles(RollBackParameters)
+    async def roll_back(self, message: RollBackParameters) -> VersionedParameters:
+        """Bring back an earlier version, as a new one; on disk before the reply."""
+        kept = self.state.versions()
+        if message.version not in kept:
+            raise ProgramError(
+                f"{self.path}: there is no version {message.version} of the parameters",
+                hint=f"Kept are: {', '.join(map(str, kept))}.",
+            )
+        await self._change(kept[message.version], self.state.declared)
+        return self.state
+
     async def _change(self, parameters: Parameters, declared: str) -> None:
-        version = self.state.version + 1
+        before = self.state
+        version = before.version + 1
+        earlier = before.earlier
+        if before.version:
+            earlier = (*earlier, EarlierParameters(version=before.version, parameters=before.parameters))
+        changed = VersionedParameters(
+            parameters=parameters, version=version, declared=declared, earlier=earlier[-VERSIONS_KEPT:]
+        )
         try:
-            await self.commit(VersionedParameters(parameters=parameters, version=version, declared=declared))
+            await self.commit(changed)
         finally:
             self._publish(self.state)  # also where the caller was cancelled while the commit went through
         if hooks := self.system.hooks:

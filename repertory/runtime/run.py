@@ -21,7 +21,7 @@ from repertory.errors import (
     StepSkipped,
     StoreError,
 )
-from repertory.modules import Module, Pending, Predict, Prediction
+from repertory.modules import Module, Parameters, Pending, Predict, Prediction
 from repertory.modules.dispatch import current_dispatcher
 from repertory.modules.options import DEFAULTS, ModuleOptions
 from repertory.modules.pending import arrived, references_in, source_of
@@ -347,7 +347,12 @@ class RunContext:
         assert self.log is not None
         witness = StepWitness(self.log, key, self._history, self._around.uncertain)
         started = self._around.clock.monotonic()
-        told = {"step": key.step, "asked": key.asked, "occurrence": key.occurrence}
+        told = {
+            "step": key.step,
+            "asked": key.asked,
+            "occurrence": key.occurrence,
+            "begun": self.log.last,
+        }
         if not alone:  # else they are the run's
             told["inputs"] = dumped
         try:
@@ -416,7 +421,7 @@ class RunContext:
     ) -> Prediction:
         """Have an actor answer; if its life ends meanwhile, another one."""
         clock, deadline = self._around.clock, self.info.deadline
-        message = Answer(inputs, demos, station.parameters, self.info, witness, self._streams)
+        message = Answer(inputs, demos, self._parameters_of(station), self.info, witness, self._streams)
         for attempt in range(1, ATTEMPTS + 1):
             timeout = deadline - clock.monotonic()
             if timeout <= 0:
@@ -429,6 +434,12 @@ class RunContext:
             if attempt > 1:  # not one worker then but a branch of the tree: it takes a moment to come back
                 await clock.sleep(PAUSE)
         raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def _parameters_of(self, station: Station) -> VersionedParameters:
+        history = self._history
+        if history is None or (own := history.parameters.get(station.path)) is None:
+            return station.parameters
+        return VersionedParameters(parameters=Parameters.model_validate(own))
 
     # --- what a program does besides asking models ---
 
@@ -500,7 +511,8 @@ class RunContext:
     @property
     def unread(self) -> list[StepKey]:
         """The recorded steps that the program did not ask for again."""
-        return list(self._history.steps) if self._history is not None else []
+        history = self._history
+        return [key for key in history.steps if key not in history.inherited] if history is not None else []
 
 
 class _Within:

@@ -9,7 +9,8 @@ response   the provider's id of the answer under way
 uncertain  a process died while this call was under way: nobody knows whether it was billed
 delta      a piece of an answer
 reset      the pieces so far of this answer are void
-step       a step has its outcome
+step       a step has its outcome; ``inherited`` from the run that this one was forked from
+parameters what holds for this run alone of its predictors' parameters
 timer      the run sleeps until a point in time
 signal     something was said to the run from outside
 done       the run has its outcome, for now: one that failed may be tried again

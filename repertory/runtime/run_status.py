@@ -107,7 +107,7 @@ class StepStatus:
 
 def steps_in(events: Iterable[RunEvent]) -> list[StepStatus]:
     """The steps that ``events`` tell of."""
-    steps = []
+    steps: list[StepStatus] = []
     for event in events:
         if event.kind != "step":
             continue

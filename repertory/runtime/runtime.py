@@ -7,25 +7,35 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Literal, Self
+from types import MappingProxyType
+from typing import Any, Literal, Self
 
 from repertory.actors import ActorInfo, ActorRef, ActorSystem, Exit
 from repertory.clock import Clock, SystemClock
 from repertory.errors import ActorDown, ConfigError, NameTaken, ProgramError, RepertoryError, RuntimeClosed
 from repertory.events import Hook, Hooks
 from repertory.modules import Module, Predict
+from repertory.modules.options import DEFAULTS, ModuleOptions
 from repertory.providers.cache import CacheSettings, ReplyCache
 from repertory.providers.endpoint import Endpoint, EndpointSnapshot
 from repertory.providers.lm import LM
-from repertory.providers.messages import Terms
+from repertory.providers.messages import TERMS, Terms
 from repertory.runtime.config import RuntimeConfig, load_config, make_config
-from repertory.runtime.deployment import Deployment
+from repertory.runtime.deployment import ChangedPolicy, Deployment
 from repertory.runtime.endpoint_keeper import EndpointKeeper
+from repertory.runtime.failure_policy import FailurePolicy, Tolerant, parse_failure_policy
 from repertory.runtime.journal import Journal
 from repertory.runtime.lm_config import LMConfig
 from repertory.runtime.models import Surroundings, make_endpoint, make_route
 from repertory.runtime.predictor import ParameterKeeper, Predictor
+from repertory.runtime.program_check import options_of
 from repertory.runtime.run import Station
+from repertory.runtime.run import Surroundings as StepSurroundings
+from repertory.runtime.run_handle import RunHandle
+from repertory.runtime.run_keeper import RunKeeper
+from repertory.runtime.runs import Runs
+from repertory.runtime.stage import Stage
+from repertory.runtime.step_witness import UncertainPolicy
 from repertory.signatures import Signature, compile_signature
 from repertory.store import (
     AccountLimit,
@@ -37,6 +47,7 @@ from repertory.store import (
     StateTable,
     Store,
 )
+from repertory.store.owners import Owners
 from repertory.supervisors import ChildSpec, Pool, PoolRef, StartChild, StopChild, Supervisor, tree
 
 KEEPER = "parameters"  # child id of the actor that keeps a predictor's parameters
@@ -97,6 +108,8 @@ class Runtime:
         self.journal: Journal | None = None
         self.ledger: Ledger = MemoryLedger()
         self.deployments: dict[str, Deployment] = {}
+        self.runs = Runs(self)
+        self.stage = Stage(self.config.scheduler.steps)
         self._store_path = self._where(store)
         self._rng = Random(seed)
         self._lms: dict[str, LM] = {}
@@ -123,7 +136,10 @@ class Runtime:
             if self._store_path is not None:
                 store = await Store.open(self._store_path)
                 stack.push_async_callback(store.close)
-            self.journal = Journal(store, self.clock) if store is not None else None
+            if store is not None:
+                owner = await Owners.open(store, self.clock)
+                stack.push_async_callback(owner.close)
+                self.journal = Journal(store, self.clock, owner)
             self._system = ActorSystem(
                 clock=self.clock,
                 hooks=self.hooks,
@@ -139,6 +155,7 @@ class Runtime:
                         ChildSpec(id="models", start=lambda: Supervisor(models), start_timeout=600),
                         ChildSpec(id="endpoints", start=lambda: EndpointKeeper(self._endpoints())),
                         ChildSpec(id="programs", start=self._programs_supervisor),
+                        ChildSpec(id="runs", start=lambda: RunKeeper(self.runs, lambda: self.closing)),
                     ],
                     self._root_ended,
                 ),
@@ -157,16 +174,33 @@ class Runtime:
         await self._exit_stack.aclose()
 
     async def start(
-        self, program: Module, *, name: str | None = None, replicas: int = 1, concurrency: int = 64
+        self,
+        program: Module,
+        *,
+        name: str | None = None,
+        replicas: int = 1,
+        concurrency: int = 64,
+        modules: Mapping[str, ModuleOptions] = MappingProxyType({}),
+        on_failure: FailurePolicy | str | None = None,
+        uncertain: UncertainPolicy = "rebuy",
+        changed: ChangedPolicy = "refuse",
     ) -> Deployment:
         """Start a program: each of its predictors becomes a pool of supervised actors.
+
+        Submitted runs of it that were interrupted go on.
 
         Args:
             name: The program's name in the journal and in paths; by default that of its class or signature.
             replicas: Actors per predictor.
             concurrency: Predictions each of them works on at a time.
+            modules: How its modules are run, by their paths, over what the code says (`Module.supervised`).
+            on_failure: What a failed step means for the others of its run: ``strict``, ``tolerant``,
+                ``threshold(n)`` or ``fallback``. None: its error is raised where the program asks for the outcome,
+                and the run fails if the program lets it pass.
+            uncertain: What becomes of a run whose process died while it was calling a model.
+            changed: What becomes of an interrupted run whose program's code has changed since.
 
-        Raises ProgramError (no predictor, unknown LM), NameTaken, RuntimeClosed.
+        Raises ProgramError (no predictor, unknown LM, unknown path), NameTaken, RuntimeClosed.
         """
         self._check_open()
         name = name or _name_of(program)
@@ -175,11 +209,13 @@ class Runtime:
         predictors = program.predictors()
         if not predictors:
             raise ProgramError(f"{name} holds no predictor", hint="Make one in __init__, such as Predict(...).")
+        options = options_of(program, modules)
         stations: dict[int, Station] = {}
         children: list[ChildSpec] = []
         for path, predict in predictors.items():
             self._check_lm_of(path, predict, predict.parameters.lm)
-            station = Station(path, PoolRef(self._system, f"root/programs/{name}/{path}/{POOL}"))
+            pool = PoolRef(self._system, f"root/programs/{name}/{path}/{POOL}")
+            station = Station(path, pool, options.get(id(predict), DEFAULTS))
             actors = self._actors_of(predict, station, replicas, concurrency)
             children.append(ChildSpec(id=path, start=partial(Supervisor, actors)))
             stations[id(predict)] = station
@@ -192,8 +228,67 @@ class Runtime:
             await self._stop_program(name)
             raise
         keepers = {path: self.actor(f"root/programs/{name}/{path}/{KEEPER}") for path in predictors}
-        deployment = self.deployments[name] = Deployment(self, name, program, stations, keepers)
+        policy = on_failure if on_failure is not None else getattr(program, "on_failure", Tolerant())
+        around = StepSurroundings(
+            *(stations, options, self.stage, self.clock),
+            parse_failure_policy(policy, "on_failure") if isinstance(policy, str) else policy,
+            uncertain,
+            lambda: self.closing,
+        )
+        deployment = self.deployments[name] = Deployment(self, name, program, around, keepers, changed)
+        await self.runs.recover(name)
         return deployment
+
+    async def submit(
+        self,
+        program: str | Deployment,
+        inputs: Mapping[str, Any],
+        *,
+        key: str | None = None,
+        timeout: float | None = None,
+        terms: Terms = TERMS,
+        trace: str = "",
+        tags: Mapping[str, str] = MappingProxyType({}),
+        stream: bool = False,
+        durable: bool = True,
+    ) -> RunHandle:
+        """Have a run of a started program done, whoever waits for it; return when it is on disk.
+
+        It outlives the caller, and with a store the process: another one that starts the program goes on with it.
+
+        Args:
+            key: The same key is the same run, however often it is submitted; None: a new one.
+            timeout: Seconds it may take in all, also across processes; None: no limit.
+            terms: On whose behalf models are asked, who pays, and whether an old answer will do.
+            trace: The caller's trace context (W3C ``traceparent``).
+            tags: What to find the run by.
+            stream: Whether pieces of answers are among its events.
+            durable: False lets it be lost with the process, where there is no store.
+
+        Raises InputError, ProgramError (unknown program), ConfigError (no store, and ``durable``), StoreError,
+        RuntimeClosed.
+        """
+        self._check_open()
+        name = program if isinstance(program, str) else program.name
+        deployment = self.deployments.get(name)
+        if deployment is None:
+            known = ", ".join(self.deployments) or "none"
+            raise ProgramError(f"the program {name!r} is not started", hint=f"Started are: {known}.")
+        return await self.runs.submit(
+            deployment,
+            inputs,
+            key=key,
+            timeout=timeout,
+            terms=terms,
+            trace=trace,
+            tags=tags,
+            streams=stream,
+            durable=durable,
+        )
+
+    async def find_run(self, id: str) -> RunHandle:
+        """A handle on the run with this id. Raises RunUnknown."""
+        return self.runs.handle(await self.runs.status(id))
 
     async def stop(self, deployment: Deployment) -> None:
         """Stop a program; runs of it that are under way fail with ActorDown and can be resumed."""
@@ -382,7 +477,14 @@ class Runtime:
     def _actors_of(self, predict: Predict, station: Station, replicas: int, concurrency: int) -> list[ChildSpec]:
         """The actors of one predictor: the keeper of its parameters, and the pool that makes its predictions."""
         predictor = partial(Predictor, predict, self._lms)
-        pool = partial(Pool, predictor, replicas=replicas, concurrency=concurrency)
+        said = station.options
+        pool = partial(
+            Pool,
+            predictor,
+            replicas=said.replicas or replicas,
+            concurrency=said.concurrency or concurrency,
+            restart=said.restart,
+        )
         return [
             ChildSpec(id=KEEPER, start=partial(ParameterKeeper, predict.parameters, station.take)),
             ChildSpec(id=POOL, start=pool),

@@ -12,7 +12,8 @@ from pydantic_core import to_jsonable_python
 from repertory.errors import InputError
 from repertory.modules import Predict
 from repertory.runtime.config import ServerConfig
-from repertory.runtime.deployment import Deployment, Run
+from repertory.runtime.deployment import Deployment
+from repertory.runtime.execution import Run
 from repertory.runtime.runtime import Runtime
 from repertory.server.cutoff import Cutoff
 from repertory.server.problems import Problem, input_problem, retry_after

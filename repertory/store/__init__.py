@@ -16,12 +16,14 @@ from repertory.store.states import States, StoredEvent, StoredState
 if TYPE_CHECKING:
     from repertory.store.database import Store
     from repertory.store.ledger_table import LedgerTable
+    from repertory.store.owners import Owners
     from repertory.store.reminder_table import ReminderTable
     from repertory.store.reply_table import ReplyTable
     from repertory.store.state_table import StateTable
 
 _HOMES = {
     "LedgerTable": "repertory.store.ledger_table",
+    "Owners": "repertory.store.owners",
     "ReminderTable": "repertory.store.reminder_table",
     "ReplyTable": "repertory.store.reply_table",
     "StateTable": "repertory.store.state_table",
@@ -37,6 +39,7 @@ __all__ = [
     "MemoryLedger",
     "MemoryReminders",
     "MemoryStates",
+    "Owners",
     "ReminderRow",
     "ReminderRows",
     "ReminderTable",

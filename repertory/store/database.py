@@ -10,25 +10,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
-from sqlalchemy import Executable, Row, delete, func, insert, inspect, select
+from sqlalchemy import Executable, Row
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from repertory.clock import Clock, SystemClock
-from repertory.errors import ConfigError, RepertoryError, StoreTooNew
+from repertory.errors import ConfigError, RepertoryError
 from repertory.store.connection import connect, is_away, is_starting
 from repertory.store.failures import read_failed, reason, remedy
 from repertory.store.location import PATIENCE, engine_at, shown
 from repertory.store.opened_file import OpenedFile, file_of
-from repertory.store.tables import SCHEMA_VERSION, metadata, store_info
+from repertory.store.schema import prepare
 from repertory.store.writer import Operation, Writer
 
 Values: TypeAlias = Mapping[str, object]
 
 ItemT = TypeVar("ItemT")
 OutcomeT = TypeVar("OutcomeT")
-
-_OPENING = 0x7265706572746F72  # the advisory lock of whoever makes or upgrades the tables: "repertor" in ASCII
 
 
 class Store:
@@ -38,6 +36,7 @@ class Store:
         self._engine = engine
         self._clock = clock
         self._name = name
+        self._file = file
         self._writer = Writer(engine, clock, name, file)
 
     @classmethod
@@ -74,6 +73,23 @@ class Store:
         """ "sqlite" or "postgresql"."""
         return self._engine.dialect.name
 
+    @property
+    def name(self) -> str:
+        """Its location as errors show it: without a password."""
+        return self._name
+
+    @property
+    def file(self) -> OpenedFile | None:
+        """The file of a SQLite store; None for one that a server keeps, or memory."""
+        return self._file
+
+    async def connect(self) -> AsyncConnection:
+        """A connection for the caller alone, who closes it before the store.
+
+        Waits a while for a server that is away; raises what the driver does.
+        """
+        return await connect(self._engine, self._clock)
+
     def submit(self, operation: Operation[ItemT, OutcomeT], item: ItemT) -> asyncio.Future[OutcomeT]:
         """Have ``operation`` done for ``item``, in one transaction with others that come at the same time.
 
@@ -84,7 +100,8 @@ class Store:
     def write(self, statement: Executable, values: Values) -> asyncio.Future[None]:
         """Execute ``statement`` with ``values``: at once in the queue, on disk when the future is done.
 
-        The future raises StoreError if the write failed.
+        The future raises StoreError if the write failed. Rows that several processes may write at a time want an
+        `Operation`, which puts them in order.
         """
         return self._writer.submit(_Statement(statement, frozenset(values)), values)
 
@@ -117,6 +134,11 @@ class _Statement:
     statement: Executable
     names: frozenset[str]
 
+    @property
+    def place(self) -> str:
+        """By kind and table: statements have no names."""
+        return f"{self.statement.__visit_name__} {getattr(self.statement, 'table', '')} {sorted(self.names)}"
+
     async def __call__(self, connection: AsyncConnection, rows: Sequence[Values], /) -> list[None]:
         await connection.execute(self.statement, rows)
         return [None] * len(rows)
@@ -125,37 +147,9 @@ class _Statement:
 async def _prepared(engine: AsyncEngine, name: str, *, last_try: bool) -> bool:
     """Prepare the store; return whether that was done, False where it is worth another try."""
     try:
-        await _prepare(engine, name)
+        await prepare(engine, name)
     except Exception as error:
         if last_try or not is_starting(error):
             raise
         return False
     return True
-
-
-async def _prepare(engine: AsyncEngine, name: str) -> None:
-    async with engine.begin() as connection:
-        # Whoever comes first makes the tables; others that open the same new store wait for it.
-        if engine.dialect.name == "sqlite":
-            await connection.exec_driver_sql("BEGIN IMMEDIATE")
-        else:
-            await connection.execute(select(func.pg_advisory_xact_lock(_OPENING)))
-        tables = await connection.run_sync(lambda sync: inspect(sync).get_table_names())
-        if tables and store_info.name not in tables:
-            another = "file" if engine.dialect.name == "sqlite" else "database"
-            raise ConfigError(
-                f"store: {name} is a database of something else (it has the table {tables[0]!r})",
-                hint=f"Name another {another}; this one is left as it is.",
-            )
-        await connection.run_sync(store_info.create, checkfirst=True)
-        version = (await connection.execute(select(store_info.c.schema_version))).scalar()
-        if version is not None and version > SCHEMA_VERSION:
-            raise StoreTooNew(
-                f"store: {name} has schema version {version}, this Repertory knows {SCHEMA_VERSION}",
-                hint="Upgrade Repertory, or choose another store.",
-            )
-        # Anew even where it is the same: what cannot be written must not be found out by the first run. An
-        # update to the same value would not do, SQLite leaves a page alone that stays as it is.
-        await connection.execute(delete(store_info))
-        await connection.execute(insert(store_info), {"only_row": 1, "schema_version": SCHEMA_VERSION})
-        await connection.run_sync(metadata.create_all)

@@ -34,7 +34,11 @@ class Operation(Protocol[ItemT_contra, OutcomeT_co]):
     It gets the items in the order in which they came and returns the outcome of each, in the same order; an
     outcome that is a StoreError is raised to that caller alone. What it raises undoes the whole group, which
     is then tried again in halves where one item may be the cause: it must not change anything but the database.
-    Equal operations are one.
+    Equal operations are one. Those of a group are executed in the order of their ``place``, a string, or where
+    they have none of their names.
+
+    Where two processes may write the same rows, it must take them in an order that is the same for both, such as
+    that of their keys, or each could wait for the other.
     """
 
     async def __call__(
@@ -57,7 +61,9 @@ class Writer:
     refused, so it never happens twice: where the connection breaks before the commit the group is written anew,
     where it breaks during the commit the callers are told that the outcome is unknown. Writes of one operation
     keep their order; those of different operations in one group do not: a write that needs another one's row
-    waits for that one first. A caller cancelled while it waits does not undo its write.
+    waits for that one first. The operations of a group come in an order that is the same in every process, so that
+    no two processes can each hold rows that the other one's next operation waits for.
+    A caller cancelled while it waits does not undo its write.
     """
 
     def __init__(self, engine: AsyncEngine, clock: Clock, store: str, file: OpenedFile | None) -> None:
@@ -178,11 +184,17 @@ async def _execute(connection: AsyncConnection, group: list[_Write[Any]]) -> lis
     for position, write in enumerate(group):
         positions.setdefault(write.operation, []).append(position)
     outcomes: list[object] = [None] * len(group)
-    for operation, among in positions.items():
+    for operation, among in sorted(positions.items(), key=lambda one: _place(one[0])):
         given = await operation(connection, [group[position].item for position in among])
         for position, outcome in zip(among, given, strict=True):
             outcomes[position] = outcome
     return outcomes
+
+
+def _place(operation: Operation[Any, Any]) -> str:
+    """Where an operation comes among those of its group: its ``place``, or else its own or its class's name."""
+    place: str | None = getattr(operation, "place", None)
+    return place or f"{operation.__module__}.{getattr(operation, '__qualname__', type(operation).__qualname__)}"
 
 
 def _resolve(write: _Write[Any], outcome: object) -> None:

@@ -11,7 +11,7 @@ from repertory.actors.spec import Overflow, is_count, refuse
 from repertory.errors import ActorDown, ConfigError, NameTaken, StartFailed
 from repertory.events import PoolScaled, RestartFailed
 from repertory.supervisors.backoff import Backoff
-from repertory.supervisors.child import ChildSpec, Shutdown
+from repertory.supervisors.child import ChildSpec, Restart, Shutdown
 from repertory.supervisors.messages import StartChild
 from repertory.supervisors.scaling import Autoscaler, Scaling
 from repertory.supervisors.supervisor import Supervisor
@@ -55,6 +55,7 @@ class Pool(Supervisor):
         concurrency: int = 1,
         mailbox: int = 10_000,
         overflow: Overflow = "reject",
+        restart: Restart = "permanent",
         start_timeout: float = 30.0,
         shutdown: Shutdown | None = None,
         intensity: int = 5,
@@ -75,6 +76,7 @@ class Pool(Supervisor):
             concurrency=concurrency,
             mailbox=mailbox,
             overflow=overflow,
+            restart=restart,
             start_timeout=start_timeout,
             shutdown=shutdown,
         )

@@ -158,7 +158,7 @@ async def test_steps_wait_on_the_disk_together(tmp_path: Path) -> None:
         found = await asyncio.gather(*runs)
         assert runtime.journal is not None
         for run in found:
-            assert len(await runtime.journal.steps_of(run.id)) == 2
+            assert len((await runtime.journal.history(run.id)).steps) == 2
 
 
 async def test_a_failure_is_remembered_as_such(tmp_path: Path) -> None:

@@ -119,7 +119,7 @@ async def test_what_a_failed_run_cost_is_in_the_journal(tmp_path: Path) -> None:
             await two.run({"text": "x"}, key="k")
         recorded = (await two.recorded(["k"]))["k"]
     assert (recorded.status, recorded.lm_calls) == ("failed", 1)
-    assert recorded.usage.output_tokens > 0
+    assert recorded.output_tokens > 0
 
 
 @pytest.mark.parametrize("mishap", [asyncio.CancelledError(), SystemExit(3)])

@@ -3,21 +3,19 @@
 import asyncio
 import builtins
 import socket
-import sqlite3
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select, text, update
+from sqlalchemy import select, text
 
-from repertory.errors import ConfigError, StoreError, StoreTooNew
+from repertory.errors import ConfigError, StoreError
 from repertory.store import StateTable, Store
-from repertory.store.tables import SCHEMA_VERSION, actor_states, steps, store_info
+from repertory.store.tables import actor_states, run_events
 from tests.store.postgres import PostgresServer
 
 
@@ -107,54 +105,6 @@ async def test_a_postgresql_database_that_may_only_be_read_is_refused(postgres: 
     with pytest.raises(ConfigError, match="read-only transaction") as caught:
         await Store.open(url)
     assert caught.value.hint == "Name a server and a database that take writes: a standby takes none."
-
-
-@pytest.fixture
-def diary(sqlite_file: Path) -> Iterator[Path]:
-    text = "Dear diary, " * 1000
-    sqlite_file.write_text(text)
-    yield sqlite_file
-    assert sqlite_file.read_text() == text
-
-
-async def test_a_file_that_is_not_a_database_is_a_clear_error_and_stays_as_it_was(diary: Path) -> None:
-    before = set(threading.enumerate())
-    with pytest.raises(ConfigError, match="file is not a database") as caught:
-        await Store.open(diary)
-    assert str(diary) in str(caught.value)
-    assert f"Keep '{diary}' as it is and name another file" in str(caught.value.hint)
-    assert_gone(set(threading.enumerate()) - before)
-
-
-async def test_a_store_written_by_a_newer_version_is_refused_and_stays_as_it_was(location: str) -> None:
-    store = await Store.open(location)
-    await store.write(update(store_info).values(schema_version=SCHEMA_VERSION + 1), {})
-    await store.write(text("DROP TABLE steps"), {})
-    before = set(threading.enumerate())
-    with pytest.raises(StoreTooNew, match=f"has schema version {SCHEMA_VERSION + 1}, ") as caught:
-        await Store.open(location)
-    assert caught.value.hint == "Upgrade Repertory, or choose another store."
-    assert_gone(set(threading.enumerate()) - before)
-    with pytest.raises(StoreError, match="steps"):
-        await store.read(text("SELECT * FROM steps"))
-    await store.close()
-
-
-async def test_a_store_of_version_1_is_upgraded_and_keeps_its_data(location: str) -> None:
-    store = await Store.open(location)
-    assert await StateTable(store).save("a", 0, 1, '"kept"') == 1
-    await store.write(update(store_info).values(schema_version=1), {})
-    for table in ("actor_events", "actor_reminders"):
-        await store.write(text(f"DROP TABLE {table}"), {})
-    await store.close()
-    stores = await asyncio.gather(*(Store.open(location) for _ in range(4)))
-    states = StateTable(stores[0])
-    assert await states.append("a", 1, 1, '"new"') == 2
-    stored = await states.load("a")
-    assert stored is not None
-    assert (stored.revision, stored.data, stored.events[0].data) == (2, '"kept"', '"new"')
-    assert [tuple(row) for row in await stores[0].read(select(store_info.c.schema_version))] == [(SCHEMA_VERSION,)]
-    await asyncio.gather(*(store.close() for store in stores))
 
 
 @pytest.mark.parametrize(
@@ -294,29 +244,5 @@ async def test_a_read_sees_what_was_written_before_it(store: Store) -> None:
 
 
 async def test_foreign_keys_are_kept(store: Store) -> None:
-    step = {"run_id": "none", "predictor": "p", "input_hash": "h", "occurrence": 0, "outputs": "{}"}
-    numbers = {"parameters_version": 0, "input_tokens": 0, "output_tokens": 0, "seconds": 0.0}
     with pytest.raises(StoreError, match=r"(?i)foreign key"):
-        await store.write(steps.insert(), {**step, **numbers})
-
-
-async def test_a_database_of_something_else_is_left_alone(tmp_path: Path) -> None:
-    path = tmp_path / "other.db"
-    with closing(sqlite3.connect(path)) as other:
-        other.execute("CREATE TABLE runs (a)")
-        other.commit()
-    with pytest.raises(ConfigError, match="is a database of something else"):
-        await Store.open(path)
-    with closing(sqlite3.connect(path)) as other:
-        assert other.execute("SELECT name FROM sqlite_master").fetchall() == [("runs",)]
-
-
-async def test_a_postgresql_database_of_something_else_is_left_alone(postgres: PostgresServer) -> None:
-    url = postgres.new_database()
-    database = url.split("/")[3].split("?")[0]
-    postgres.execute("CREATE TABLE invoices (a int)", database=database)
-    with pytest.raises(ConfigError, match=r"is a database of something else.*'invoices'") as caught:
-        await Store.open(url)
-    assert "another database" in str(caught.value.hint)
-    tables = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"
-    assert postgres.execute(tables, database=database) == "1"
+        await store.write(run_events.insert(), {"run_id": "none", "id": 1, "kind": "k", "data": "{}", "at": 0.0})

@@ -1,0 +1,27 @@
+"""What is looked at before a program starts: how its modules are to be run, and that it can be."""
+
+from collections.abc import Mapping
+
+from repertory.errors import ProgramError
+from repertory.modules import Module
+from repertory.modules.module import module_paths
+from repertory.modules.options import DEFAULTS, ModuleOptions
+
+
+def options_of(program: Module, said: Mapping[str, ModuleOptions]) -> dict[int, ModuleOptions]:
+    """How each module of ``program`` is run for which something is said, by its identity.
+
+    Args:
+        said: By the module's path; over what the code says.
+
+    Raises ProgramError for a path that leads to no module.
+    """
+    paths = module_paths(program)
+    if unknown := set(said) - set(paths):
+        raise ProgramError(f"there is no module at {min(unknown)!r}", hint=f"There are: {', '.join(paths)}.")
+    options = {}
+    for path, module in paths.items():
+        merged = module.options.but(said[path]) if path in said else module.options
+        if merged is not DEFAULTS:
+            options[id(module)] = merged
+    return options
