@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from os import urandom
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
-from uuid import uuid4
 from weakref import WeakValueDictionary
 
 from repertory.actors import ActorRef
@@ -117,7 +117,7 @@ class Deployment:
         values = self.compiled.validate_inputs(inputs)
         journal = self._runtime.journal
         if key is None or journal is None:
-            made = key or uuid4().hex
+            made = key or urandom(16).hex()
             return await self.resume(values, made, None, timeout=timeout, terms=terms, trace=trace, tags=tags)
         # Who comes second with the same key waits for the first, and then reads what came of it.
         async with self._turns.setdefault(key, asyncio.Lock()):

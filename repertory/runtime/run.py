@@ -1,7 +1,6 @@
 """A run: one execution of a program, step by step, each step answered by an actor or by the journal."""
 
 import asyncio
-from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -43,6 +42,7 @@ T = TypeVar("T")
 ATTEMPTS = 3  # times a step is given to an actor, where the life that held it ends each time
 PAUSE = 0.1  # seconds before the last of these
 SECOND_THOUGHT = 0.1  # seconds before a step that failed is asked for again, doubled each time
+NO_USAGE = Usage()
 NOT_THE_STEPS_OWN = (RuntimeClosed, StoreError, StepCancelled, StepSkipped, RunReplayIncomplete)
 
 
@@ -91,6 +91,12 @@ class RunContext:
         dry: Whether the recorded past is all there is: nothing is asked, nothing is done.
     """
 
+    __slots__ = (
+        *("_around", "_because", "_begun", "_count", "_dry", "_ended", "_failed", "_heard", "_history", "_names"),
+        *("_pendings", "_signalled", "_steps", "_streams"),
+        *("failure", "info", "lm_calls", "log", "nano_cost", "usage"),
+    )
+
     def __init__(
         self,
         info: RunInfo,
@@ -103,7 +109,7 @@ class RunContext:
     ) -> None:
         self.info = info
         self.log = log
-        self.usage = Usage()
+        self.usage = NO_USAGE
         self.lm_calls = 0
         self.nano_cost = 0
         self.failure: BaseException | None = None  # what failed the run by its policy
@@ -117,9 +123,10 @@ class RunContext:
         self._pendings: dict[int, Pending] = {}  # of steps under way, and of those that failed
         self._names: dict[int, str] = {}
         self._because: dict[int, int] = {}  # steps given up, by the step that failed
-        self._begun: Counter[tuple[str, str]] = Counter()
-        self._heard: Counter[str] = Counter()
-        self._signalled = asyncio.Event()
+        # Plain dicts and no event before one is needed: a run that is one step has use for none of them.
+        self._begun: dict[tuple[str, str], int] = {}
+        self._heard: dict[str, int] = {}
+        self._signalled: asyncio.Event | None = None
         self._ended = False
         around.stage.open(info.id, info.terms.priority, around.policy)
 
@@ -391,13 +398,13 @@ class RunContext:
         self.log.append("step", {**told, "error": dump_error(error), "settled": settled, "seconds": seconds})
 
     def _count_in(self, prediction: Prediction, nano: int = 0) -> None:
-        self.usage += prediction.usage
+        self.usage = self.usage + prediction.usage if self.lm_calls else prediction.usage
         self.lm_calls += prediction.lm_calls
         self.nano_cost += nano
 
     def _key(self, step: str, asked: str) -> StepKey:
-        occurrence = self._begun[step, asked]
-        self._begun[step, asked] += 1
+        occurrence = self._begun.get((step, asked), 0)
+        self._begun[step, asked] = occurrence + 1
         return StepKey(step, asked, occurrence)
 
     def _recorded(self, key: StepKey) -> RecordedStep | None:
@@ -490,10 +497,12 @@ class RunContext:
         assert history is not None
         while True:
             values = [value for said, value, _ in history.signals if said == name]
-            if len(values) > self._heard[name]:
-                self._heard[name] += 1
-                return values[self._heard[name] - 1]
-            self._signalled.clear()
+            heard = self._heard.get(name, 0)
+            if len(values) > heard:
+                self._heard[name] = heard + 1
+                return values[heard]
+            if self._signalled is None or self._signalled.is_set():
+                self._signalled = asyncio.Event()
             await self._signalled.wait()
 
     def hear(self, name: str, value: Any, message: str) -> "asyncio.Future[bool] | None":
@@ -503,7 +512,8 @@ class RunContext:
         if any(message == heard for _, _, heard in history.signals):
             return None
         history.signals.append((name, value, message))
-        self._signalled.set()
+        if self._signalled is not None:
+            self._signalled.set()
         if self.log is None:
             return None
         return self.log.append("signal", {"name": name, "value": value, "message": message})

@@ -96,9 +96,15 @@ runs = Table(
     Column("uncertain_calls", Integer, nullable=False, server_default="0"),
     Column("nano_uncertain", BigInteger, nullable=False, server_default="0"),
     Column("tags", Text),  # JSON
-    Index("runs_by_program", "program", "status"),
-    Index("runs_by_owner", "status", "owner"),
+    Index("runs_by_program", "program", "accepted_at"),
     Index("runs_by_time", "accepted_at"),
+)
+# Of those that are to be done alone: a run that ends leaves it, and no other index knows of that.
+Index(
+    "runs_open",
+    runs.c.program,
+    sqlite_where=runs.c.status == "accepted",
+    postgresql_where=runs.c.status == "accepted",
 )
 
 # What happened in a run, in order. The primary key fences: of two processes that write the same number, one fails.
