@@ -62,7 +62,13 @@ class RunTable:
         The result is whether it was new: False for a run that is there already. Raises RunTakenOver if another
         process executes the run, StoreError.
         """
-        return self._store.submit(self._record, entry)
+        try:
+            return self._store.submit(self._record, entry)
+        except StoreError as error:  # it takes no writes any more
+            refused: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+            refused.set_exception(error)
+            refused.exception()  # it may well be that nobody asks
+            return refused
 
     async def find(self, ids: Collection[str]) -> dict[str, StoredRun]:
         """The runs with these ids."""

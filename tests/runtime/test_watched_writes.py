@@ -12,6 +12,8 @@ from repertory.runtime.journal import Journal
 from repertory.runtime.watched_writes import INTERVAL
 from repertory.store import Store
 from repertory.store.location import engine_at
+from repertory.store.owners import Owners
+from repertory.store.run_rows import NewRun
 from repertory.store.tables import runs
 from repertory.testing import FakeClock
 from tests.store.conftest import location, postgres, sqlite_file
@@ -21,11 +23,19 @@ __all__ = ["location", "postgres", "sqlite_file"]
 TAKE_AWAY, BRING_BACK = "ALTER TABLE runs RENAME TO away", "ALTER TABLE away RENAME TO runs"
 
 
+async def accept(journal: Journal) -> None:
+    run = NewRun("id", "qa", "k", "print", "code", "{}", "owner", False, None, None, None, None, 0.0)
+    await journal.writes.watch(journal.table.record(run))
+
+
 class Place(NamedTuple):
     journal: Journal
     store: Store
     clock: FakeClock
     location: str
+
+    async def accept(self) -> None:
+        await accept(self.journal)
 
     async def alter(self, statement: str) -> None:
         engine = engine_at(self.location)
@@ -37,13 +47,15 @@ class Place(NamedTuple):
         """A failed write, whose cause lasts."""
         await self.alter(TAKE_AWAY)
         with pytest.raises(StoreError):
-            await self.journal.accept("qa", "k", "print", {})
+            await self.accept()
 
 
 @pytest.fixture
 async def place(location: str) -> AsyncIterator[Place]:
     store, clock = await Store.open(location), FakeClock()
-    yield Place(Journal(store, clock), store, clock, location)
+    owners = await Owners.open(store, clock)
+    yield Place(Journal(store, clock, owners), store, clock, location)
+    await owners.close()
     await store.close()
 
 
@@ -55,7 +67,7 @@ async def test_a_failed_write_is_noted_in_one_line_until_one_succeeds(place: Pla
     assert "runs" in failure
     assert "\n" not in failure
     await place.alter(BRING_BACK)
-    await place.journal.accept("qa", "k", "print", {})
+    await place.accept()
     assert place.journal.writes.failure is None
 
 
@@ -81,10 +93,12 @@ async def test_probes_are_not_made_more_often_than_once_in_an_interval(place: Pl
 
 async def test_a_store_that_takes_no_writes_is_a_failure_too(tmp_path: Path) -> None:
     store = await Store.open(tmp_path / "s.db")
-    journal = Journal(store, FakeClock())
+    owners = await Owners.open(store, FakeClock())
+    journal = Journal(store, FakeClock(), owners)
+    await owners.close()
     await store.close()
     for _ in range(2):
         with pytest.raises(StoreError):
-            await journal.accept("qa", "k", "print", {})
+            await accept(journal)
         await journal.writes.probe()
         assert str(journal.writes.failure).endswith("is closed")
