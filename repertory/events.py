@@ -327,7 +327,7 @@ class MemoryFreed(Event):
 class WorkRefused(Event):
     """New work was turned away since the last look, as memory is short."""
 
-    level: str
+    at: str  # the level
     interactive: int
     normal: int
     batch: int

@@ -1,63 +1,37 @@
-"""Worker processes for functions that compute: metrics and tools that would hold up the event loop.
-
-The processes are anyio's (https://anyio.readthedocs.io/en/stable/subprocesses.html), which end with the event loop
-that they were started on. So that they end with their owner instead, that loop is one of their own, in a thread.
-"""
+"""Worker processes for functions that compute: metrics and tools that would hold up the event loop."""
 
 import asyncio
 import os
-import pickle
 import signal
-import traceback
 from collections.abc import Callable
-from concurrent.futures import Future
-from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import Literal, Self, TypeVar, TypeVarTuple, cast
-
-from anyio import BrokenWorkerProcess, CapacityLimiter, fail_after, to_process
-from anyio.from_thread import BlockingPortal, start_blocking_portal
+from typing import Self, TypeVar, TypeVarTuple, cast
 
 from repertory.actors.spec import is_count, is_seconds, refuse
-from repertory.errors import DeadlineExceeded, Overloaded, ProgramError, RuntimeClosed, WorkerCrashed
+from repertory.errors import DeadlineExceeded, Overloaded, RuntimeClosed, WorkerCrashed
+from repertory.runtime.errand import Outcome, content_of, packed
+from repertory.runtime.worker_process import WorkerDied, WorkerProcess
 
 ResultT = TypeVar("ResultT")
 Args = TypeVarTuple("Args")
 
-IDLE_AFTER = 60.0  # seconds without any work until the workers end
+IDLE_AFTER = 60.0  # seconds without work after which a process ends
 RETRY_AFTER = 1.0  # seconds; how long functions take nobody knows
-
-
-@dataclass(frozen=True, slots=True)
-class _Outcome:
-    """What came of a call, as it travels.
-
-    Attributes:
-        kind: Whether ``content`` is what it ``returned`` or the error it ``raised``; or that it ``quit``, by what
-            is meant to end a process; or that function or arguments were ``unknown`` to the process.
-        content: A pickle; empty where it could not be made, or is not wanted.
-        told: In words, for where there is no content, or it cannot be read.
-    """
-
-    kind: Literal["returned", "raised", "quit", "unknown"]
-    content: bytes
-    told: str
 
 
 class Processes:
     """A pool of worker processes.
 
-    Invariants: there are at most ``limit`` processes, and one more is started only when all are at work; a process
-    works on one call at a time; one whose call is over its time, or cancelled, is killed. After ``close`` there is
-    no process, and no thread.
+    Invariants: at most ``limit`` calls are worked on at a time, each by a process of its own; a process is started
+    only when none is idle. ``_idle`` holds those without work, the latest used last. A process whose call was not
+    waited for to its end, in time and uncancelled, is killed. After ``close`` there is none.
 
     Functions, arguments and results travel by pickle. Nothing from outside may be handed over unchecked, and code
     that a model wrote belongs into the sandbox: a worker may do all that its owner may.
 
     Args:
-        limit: Most processes; None: as many as there are processors.
+        limit: Most processes at work; None: as many as there are processors.
         waiting: Most calls that wait for a process; more are refused.
-        idle_after: Seconds without a call after which the processes end. The next call starts one anew.
+        idle_after: Seconds without work after which a process ends.
 
     Raises ConfigError naming the argument.
     """
@@ -73,10 +47,11 @@ class Processes:
         self._limit = limit
         self._waiting = waiting
         self._idle_after = idle_after
-        self._calls: set[Future[_Outcome]] = set()
-        self._workshop: _Workshop | None = None
-        self._retiring: set[asyncio.Future[None]] = set()
-        self._retirement: asyncio.TimerHandle | None = None
+        self._turns = asyncio.Semaphore(limit)
+        self._calls = 0  # at work or waiting
+        self._workers: set[WorkerProcess] = set()
+        self._idle: dict[WorkerProcess, asyncio.TimerHandle] = {}  # with what ends their idling
+        self._ending: set[asyncio.Task[None]] = set()
         self._closed = False
 
     async def __aenter__(self) -> Self:
@@ -99,182 +74,124 @@ class Processes:
             Overloaded: Too many calls wait already.
             RuntimeClosed: The pool is closed, or was meanwhile.
         """
+        if not is_seconds(timeout, above=True):
+            refuse("Processes.run", "timeout", timeout, "seconds above 0")
         name = getattr(function, "__qualname__", repr(function))
-        job = _packed(name, function, args)
+        job = packed(name, function, args)
         self._check_open(name)
-        call = self._opened().start(job, timeout)
-        self._calls.add(call)
+        self._check_room(name)
+        self._calls += 1
         try:
-            outcome = await asyncio.wrap_future(call)
+            async with asyncio.timeout(timeout), self._turns:
+                self._check_open(name)
+                outcome = await self._have_done(job, timeout)
         except TimeoutError:
-            raise DeadlineExceeded(
-                f"{name} was not done within {timeout:g} s", hint="Its process has been killed."
-            ) from None
-        except BrokenWorkerProcess as error:
-            raise _crashed(name, error) from error
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if self._closed and task is not None and not task.cancelling():
-                raise _closed(name) from None
-            raise
+            raise DeadlineExceeded(f"{name} was not done by a worker process within {timeout:g} s") from None
+        except WorkerDied as death:
+            raise (_closed(name) if self._closed else _crashed(name, death)) from death
         finally:
-            self._calls.discard(call)
-            self._rest()
-        return cast(ResultT, _content(name, outcome))
+            self._calls -= 1
+        return cast(ResultT, content_of(name, outcome))
+
+    def shrink(self, share: float) -> None:
+        """Let all processes go that have nothing to do, whatever the ``share``: the next call starts one."""
+        while (worker := self._take_idle()) is not None:
+            self._end(worker)
 
     async def close(self) -> None:
         """Kill the processes, at work or not, and return when they are gone; calls get RuntimeClosed."""
         self._closed = True
-        for call in tuple(self._calls):
-            call.cancel()
-        self._retire()
-        if self._retiring:
-            await asyncio.wait(self._retiring)
-
-    def shrink(self, share: float) -> None:
-        """Let the processes go at once, whatever the ``share``, if none of them is at work."""
-        if not self._calls:
-            self._retire()
+        self.shrink(1.0)
+        for worker in tuple(self._workers):
+            self._end(worker)
+        for _ in range(self._limit):  # who has all turns knows that no call has one
+            await self._turns.acquire()
+        for _ in range(self._limit):
+            self._turns.release()
+        if self._ending:
+            await asyncio.wait(self._ending)
 
     def _check_open(self, name: str) -> None:
         if self._closed:
             raise _closed(name)
-        if len(self._calls) >= self._limit + self._waiting:
+
+    def _check_room(self, name: str) -> None:
+        if self._calls >= self._limit + self._waiting:
             raise Overloaded(
                 f"{name}: {self._waiting} calls wait for one of {self._limit} worker processes already",
                 hint="Send fewer at a time, or allow more processes.",
                 retry_after=RETRY_AFTER,
             )
 
-    def _opened(self) -> "_Workshop":
-        if self._retirement is not None:
-            self._retirement.cancel()
-            self._retirement = None
-        if self._workshop is None:
-            self._workshop = _Workshop(self._limit)
-        return self._workshop
+    async def _have_done(self, job: bytes, timeout: float) -> Outcome:
+        worker = self._take_idle() or await WorkerProcess.start()
+        self._workers.add(worker)
+        try:
+            if self._closed:  # while it started
+                raise WorkerDied(None)
+            outcome = await worker.do(job, timeout)
+        except BaseException:
+            await _until_done(self._end(worker))
+            raise
+        self._rest(worker)
+        return outcome
 
-    def _rest(self) -> None:
-        """If there is nothing to do, let the processes go unless that changes soon."""
-        if not self._calls and self._workshop is not None and not self._closed:
-            self._retirement = asyncio.get_running_loop().call_later(self._idle_after, self._retire)
+    def _take_idle(self) -> WorkerProcess | None:
+        while self._idle:
+            worker, timer = self._idle.popitem()
+            timer.cancel()
+            if worker.alive:
+                return worker
+            self._end(worker)
+        return None
 
-    def _retire(self) -> None:
-        if self._retirement is not None:
-            self._retirement.cancel()
-            self._retirement = None
-        if self._workshop is not None:
-            ending = asyncio.get_running_loop().run_in_executor(None, self._workshop.close)
-            self._workshop = None
-            self._retiring.add(ending)
-            ending.add_done_callback(self._retiring.discard)
+    def _rest(self, worker: WorkerProcess) -> None:
+        if self._closed:
+            self._end(worker)
+        else:
+            loop = asyncio.get_running_loop()
+            self._idle[worker] = loop.call_later(self._idle_after, self._rested_long_enough, worker)
+
+    def _rested_long_enough(self, worker: WorkerProcess) -> None:
+        del self._idle[worker]
+        self._end(worker)
+
+    def _end(self, worker: WorkerProcess) -> asyncio.Task[None]:
+        self._workers.discard(worker)
+        ending = worker.kill()
+        self._ending.add(ending)
+        ending.add_done_callback(self._ending.discard)
+        return ending
+
+
+async def _until_done(ending: asyncio.Task[None]) -> None:
+    """Wait, however often the caller is cancelled meanwhile; the process's end takes no longer than it may."""
+    interruption: asyncio.CancelledError | None = None
+    while not ending.done():
+        try:
+            await asyncio.wait({ending})
+        except asyncio.CancelledError as error:
+            interruption = error
+    if interruption is not None:
+        raise interruption
 
 
 def _closed(name: str) -> RuntimeClosed:
     return RuntimeClosed(f"{name}: the worker processes were closed")
 
 
-def _crashed(name: str, error: BrokenWorkerProcess) -> WorkerCrashed:
-    if error.args:  # a message: it has not come as far as to the function
-        return WorkerCrashed(
-            f"no process could be started to run {name}: {error.__cause__ or error}",
-            hint="It loads the program's main module too: what that is to do belongs under `if __name__ == ...`.",
-        )
-    return WorkerCrashed(
-        f"the process that ran {name} ended before it replied",
-        hint="It was killed, for lack of memory perhaps, or the function ended it: os._exit, a fault in C code.",
-    )
+def _crashed(name: str, death: WorkerDied) -> WorkerCrashed:
+    status = death.status
+    if status == -signal.SIGKILL:
+        hint = "That is what the system does to those who take too much memory."
+    else:
+        hint = "Whatever it said last is on standard error."
+    return WorkerCrashed(f"the process that ran {name} {_told(status)} before it replied", hint=hint)
 
 
-class _Workshop:
-    """An event loop in a thread, and the worker processes that were started on it, which end with it."""
-
-    __slots__ = ("_limiter", "_portal", "_stack")
-
-    def __init__(self, limit: int) -> None:
-        self._stack = ExitStack()
-        self._portal: BlockingPortal = self._stack.enter_context(
-            start_blocking_portal(name="repertory worker processes")
-        )
-        self._limiter = self._portal.call(CapacityLimiter, limit)
-
-    def start(self, job: bytes, timeout: float) -> Future[_Outcome]:
-        """Have ``job`` done; cancelling what it returns kills the process that does it."""
-        return self._portal.start_task_soon(self._do, job, timeout)
-
-    def close(self) -> None:
-        """End the processes and the thread, and return when they are gone."""
-        self._stack.close()
-
-    async def _do(self, job: bytes, timeout: float) -> _Outcome:
-        with fail_after(timeout):
-            return await to_process.run_sync(_perform, job, cancellable=True, limiter=self._limiter)
-
-
-# --- on its way ----------------------------------------------------------------------------------------------
-
-
-def _packed(name: str, function: Callable[[*Args], object], args: tuple[*Args]) -> bytes:
-    try:
-        pickle.dumps(function)
-    except Exception as error:
-        raise ProgramError(
-            f"{name} cannot be sent to a worker process: {error}",
-            hint="Define it with `def` at the top level of a module: no lambda, no function within another.",
-        ) from error
-    try:
-        return pickle.dumps((function, args), pickle.HIGHEST_PROTOCOL)
-    except Exception as error:
-        raise ProgramError(
-            f"an argument of {name} cannot be sent to a worker process: {error}",
-            hint="Hand over plain data, and let the function open files and connections itself.",
-        ) from error
-
-
-def _perform(job: bytes) -> _Outcome:
-    """In the process: do it, and see that the outcome can be sent."""
-    # Ctrl-C goes to all processes of a terminal. An idle worker would answer it, and from then on every call would
-    # get the answer of the one before.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        function, args = pickle.loads(job)
-    except Exception as error:  # noqa: BLE001  # whatever it is, the caller is told
-        return _Outcome("unknown", b"", repr(error))
-    try:
-        return _sendable("returned", function(*args))
-    except Exception as error:  # noqa: BLE001  # it is the caller's
-        error.add_note(f"In the worker process:\n{traceback.format_exc()}")
-        return _sendable("raised", error)
-    except BaseException as error:  # noqa: BLE001  # it ends the function, not the process, nor who waits for it
-        return _Outcome("quit", b"", repr(error))
-
-
-def _sendable(kind: Literal["returned", "raised"], content: object) -> _Outcome:
-    try:
-        return _Outcome(kind, pickle.dumps(content, pickle.HIGHEST_PROTOCOL), repr(type(content)))
-    except Exception as error:  # noqa: BLE001  # likewise
-        return _Outcome(kind, b"", f"{content!r:.200} ({error})")
-
-
-def _content(name: str, outcome: _Outcome) -> object:
-    """What the function returned. Raises what it raised, and as `Processes.run`."""
-    match outcome.kind:
-        case "quit":
-            raise WorkerCrashed(
-                f"{name} ended its process by {outcome.told}", hint="Let it return, or raise an error."
-            )
-        case "unknown":
-            raise ProgramError(
-                f"{name} or an argument cannot be found in a worker process: {outcome.told}",
-                hint="Put it into a module that can be imported by its name.",
-            )
-    try:
-        content = pickle.loads(outcome.content)
-    except Exception as error:  # errors whose classes want more arguments than their message, among others
-        raise ProgramError(
-            f"{name} {outcome.kind} what cannot be sent between processes: {outcome.told}",
-            hint="Let it return plain data, and raise errors that are made of one text.",
-        ) from error
-    if outcome.kind == "raised":
-        raise content
-    return content
+def _told(status: int | None) -> str:
+    if status is None:
+        return "let go of its pipes"
+    if status < 0:
+        return f"was killed by {signal.Signals(-status).name}"
+    return f"ended with status {status}"
