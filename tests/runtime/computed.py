@@ -54,9 +54,14 @@ def kill_itself() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def hang(trace: str) -> None:
-    """Leave the process's number and stay; nobody who waits for it will see it return."""
+def leave_trace(trace: str) -> None:
+    """Leave the process's number in the file ``trace``."""
     written = Path(trace + ".new")
     written.write_text(str(os.getpid()), encoding="ascii")
     written.rename(trace)
+
+
+def hang(trace: str) -> None:
+    """Leave a trace, and stay; nobody who waits for it will see it return."""
+    leave_trace(trace)
     time.sleep(600)

@@ -49,7 +49,14 @@ OWNER = """
 import asyncio, sys
 from repertory.runtime.processes import Processes
 from tests.runtime import computed
-asyncio.run(Processes(1).run(computed.hang, sys.argv[1], timeout=2))
+
+async def main():
+    processes = Processes(2)
+    hangs = asyncio.create_task(processes.run(computed.hang, sys.argv[1], timeout=3))
+    await processes.run(computed.leave_trace, sys.argv[2], timeout=60)
+    await hangs
+
+asyncio.run(main())
 """
 
 
@@ -141,6 +148,18 @@ async def test_what_a_function_prints_is_not_taken_for_its_answer(
     assert (out, sorted(err.splitlines())) == ("", ["C says hello", "Python says hello"])
 
 
+async def test_a_function_of_the_main_script_is_not_found_either(
+    processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def metric() -> int:
+        return 1
+
+    metric.__module__, metric.__qualname__ = "__main__", "metric"
+    monkeypatch.setattr(sys.modules["__main__"], "metric", metric, raising=False)
+    with pytest.raises(ProgramError, match=r"metric or an argument cannot be found .*\n  Put it into a module"):
+        await processes.run(metric, timeout=LONG)
+
+
 # --- crashes -------------------------------------------------------------------------------------------------
 
 
@@ -218,16 +237,18 @@ async def test_the_wait_for_a_process_counts(processes: Processes, tmp_path: Pat
     call.cancel()
 
 
-async def test_a_worker_whose_owner_was_killed_ends_when_its_time_is_up(tmp_path: Path) -> None:
-    owner = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", OWNER, str(tmp_path / "trace")), env={"PYTHONPATH": str(Path(__file__).parents[2])}
-    )
-    hung = await trace_of(tmp_path / "trace")
+async def test_where_the_owner_was_killed_an_idle_worker_ends_and_one_at_work_when_its_time_is_up(
+    tmp_path: Path,
+) -> None:
+    traces = tmp_path / "at work", tmp_path / "idle"
+    root = str(Path(__file__).parents[2])
+    owner = await asyncio.create_subprocess_exec(sys.executable, "-c", OWNER, *traces, env={"PYTHONPATH": root})
+    workers = [await trace_of(trace) for trace in traces]
     owner.kill()
     await owner.wait()
-    assert is_there(hung)
     async with asyncio.timeout(LONG):
-        await asyncio.to_thread(wait_gone, hung)
+        for worker in workers:
+            await asyncio.to_thread(wait_gone, worker)
 
 
 # --- bounds --------------------------------------------------------------------------------------------------
