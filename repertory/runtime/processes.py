@@ -69,7 +69,7 @@ class Processes:
 
         Raises what the function raises, with the traceback from the process as a note, and:
             ProgramError: Function, arguments, result or error cannot be sent between processes.
-            WorkerCrashed: The process ended before the function was done.
+            WorkerCrashed: The process ended before the function was done, or could not be started.
             DeadlineExceeded: It was not done in time.
             Overloaded: Too many calls wait already.
             RuntimeClosed: The pool is closed, or was meanwhile.
@@ -89,6 +89,11 @@ class Processes:
             raise DeadlineExceeded(f"{name} was not done by a worker process within {timeout:g} s") from None
         except WorkerDied as death:
             raise (_closed(name) if self._closed else _crashed(name, death)) from death
+        except OSError as error:
+            raise WorkerCrashed(
+                f"no process could be started to run {name}: {error}",
+                hint="See to memory and limits of processes.",
+            ) from error
         finally:
             self._calls -= 1
         return cast(ResultT, content_of(name, outcome))

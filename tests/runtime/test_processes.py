@@ -176,6 +176,16 @@ async def test_a_process_that_dies_is_an_error_and_the_next_call_has_another(
     assert await processes.run(os.getpid, timeout=LONG) != first
 
 
+async def test_where_no_process_can_be_started_the_caller_is_told_and_nothing_is_left(
+    processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "executable", "/nowhere/python")
+        with pytest.raises(WorkerCrashed, match=r"no process could be started to run add: .*No such file"):
+            await processes.run(computed.add, 1, 2, timeout=LONG)
+    assert await processes.run(computed.add, 1, 2, timeout=LONG) == 3
+
+
 @pytest.mark.parametrize("end", [computed.exit_politely, computed.interrupt])
 async def test_what_is_meant_to_end_a_process_does_not_end_ours(
     processes: Processes, end: Callable[[], None]
