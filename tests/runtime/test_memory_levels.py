@@ -5,7 +5,7 @@ from typing import get_args
 import pytest
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-from hypothesis.strategies import floats, integers, sampled_from
+from hypothesis.strategies import integers, sampled_from
 
 from repertory.errors import ConfigError, Overloaded
 from repertory.providers.messages import Priority
@@ -92,9 +92,9 @@ class Levels(RuleBasedStateMachine):
         self.rank = 0
         self.changed = 0.0
 
-    @rule(seconds=sampled_from([0.5, 1.0, 4.0, 5.0, 20.0]) | floats(0, 10))
-    def wait(self, seconds: float) -> None:
-        self.clock.advance(seconds)
+    @rule(quarters=integers(0, 80))  # of seconds: their sums are exact
+    def wait(self, quarters: int) -> None:
+        self.clock.advance(quarters / 4)
 
     @rule(used=integers(0, 120) | sampled_from([74, 75, 79, 80, 84, 85, 89, 90]))
     def read(self, used: int) -> None:
