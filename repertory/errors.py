@@ -369,6 +369,20 @@ class ReplyError(RepertoryError):
 # --- runs ----------------------------------------------------------------------------------------------------
 
 
+class Overloaded(RepertoryError):
+    """There is too much to do already, and this was not begun. ``retry_after`` is the soonest that it may be."""
+
+    code = "overloaded"
+    retryable = True
+
+
+class WorkerCrashed(RepertoryError):
+    """The process that ran a function ended before it replied; what the function had done until then is done."""
+
+    # What takes a process down is the function's own doing, mostly, and would take down the next one too.
+    code = "worker_crashed"
+
+
 class RuntimeClosed(RepertoryError):
     """The runtime is stopping or stopped; it takes no new work."""
 

@@ -302,6 +302,45 @@ class CircuitsNotKept(Event):
     cause: BaseException
 
 
+# --- memory and load -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryLevelChanged(Event):
+    """Memory has become short, shorter, or less short."""
+
+    before: str
+    after: str  # "normal" | "high" | "critical"
+    used: int | None  # bytes; None: it cannot be told
+    limit: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryFreed(Event):
+    """While memory was short, caches and idle actors gave up some; told once a look."""
+
+    cache_bytes: int  # of answers dropped
+    actors: int  # passivated before their time
+
+
+@dataclass(frozen=True, slots=True)
+class WorkRefused(Event):
+    """New work was turned away since the last look, as memory is short."""
+
+    at: str  # the level
+    interactive: int
+    normal: int
+    batch: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkShed(Event):
+    """Memory stayed critical, so work under way was ended."""
+
+    priority: str  # of this priority, and below it
+    ended: int
+
+
 # --- runs ----------------------------------------------------------------------------------------------------
 
 

@@ -132,6 +132,13 @@ class Residents:
         self._count -= 1
         self._resting.discard(cell, patience)
 
+    def passivate(self, share: float) -> int:
+        """Passivate ``share`` (0..1) of those that may be, the longest at rest first; return how many went.
+
+        It is one at least, if any may go: by and by a share of few comes to nothing.
+        """
+        return self._passivate(max(1, int(self._count * share))) if self._count else 0
+
     def stop(self) -> None:
         """Look no more."""
         if self._timer is not None:
@@ -151,7 +158,7 @@ class Residents:
         for cell in self._resting.due(now):
             cell.passivate()
         if self._memory_limit is not None and self._count and self._memory() > self._memory_limit:
-            self._passivate(max(1, int(self._count * SHARE)))
+            self.passivate(SHARE)
         self._relieve()  # some may have come to rest with their tasks, of which nobody is told
         if self._busy or len(self._resting):
             self._arm()
@@ -184,18 +191,20 @@ class Residents:
         if self._limit is not None and (excess := self._count - self._limit) > 0:  # it may have fallen since
             self._passivate(excess)
 
-    def _passivate(self, number: int) -> None:
-        at_rest = self._resting.longest(number)
-        for cell in at_rest:
+    def _passivate(self, number: int) -> int:
+        """Passivate ``number`` of them, as far as so many may go; return how many went."""
+        going = self._resting.longest(number)
+        for cell in going:
             cell.passivate()
-        number -= len(at_rest)
-        for runner in sorted(self._busy, key=_parked_at) if number > 0 else ():
+        gone = len(going)
+        for runner in sorted(self._busy, key=_parked_at) if gone < number else ():
             cell = runner.life.cell
             if cell.spec.passivate_after is not None and cell.dispensable:
                 cell.passivate()
-                number -= 1
-            if number <= 0:
-                return
+                gone += 1
+            if gone >= number:
+                break
+        return gone
 
 
 def _parked_at(runner: "Runner") -> float:

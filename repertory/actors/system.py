@@ -167,6 +167,13 @@ class ActorSystem:
         """Call ``work`` with the system's context, for the same reason."""
         self._context.copy().run(work)
 
+    def passivate_idle(self, share: float) -> int:
+        """Passivate ``share`` (0..1) of the actors that may be before their time, those idle longest first.
+
+        Actors with something to do stay, whatever the share. Return how many went, at least one if any may.
+        """
+        return self.residents.passivate(share)
+
     def watch(self, envelope: Envelope, timeout: float) -> set[Envelope]:
         """Expire ``envelope`` ``timeout`` seconds from now, unless it is discarded from the returned set.
 

@@ -157,6 +157,10 @@ class ReplyCache:
         self._stale += response is not None
         return response
 
+    def shrink(self, share: float) -> int:
+        """Give up ``share`` (0..1) of the memory's bytes, as `KeptReplies.shrink`; return how many bytes went."""
+        return self._kept.shrink(share)
+
     async def close(self) -> None:
         """End the calls under way, whose callers get ``RuntimeClosed``, and wait for what is being written."""
         self._closed = True

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import Field, ValidationError
+from pydantic import ByteSize, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -16,8 +16,10 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from repertory.clock import Clock
 from repertory.errors import ConfigError
 from repertory.runtime.lm_config import BudgetConfig, CacheConfig, LMConfig, RouteConfig, Table
+from repertory.runtime.memory_levels import LevelSettings, MemoryLevels
 
 DEFAULT_STORE = ".repertory/store.db"
 PREFIX = "REPERTORY_"  # of the environment variables
@@ -81,6 +83,44 @@ class LogConfig(Table):
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
+class MemoryConfig(Table):
+    """What becomes of work while memory is short.
+
+    Attributes:
+        guard: Whether memory is watched; off: nothing is refused or given up.
+        limit: Most bytes of resident memory the process is to have, as a number or as ``"2GiB"``; None: what its
+            control groups and the machine leave it.
+        high: Share of the limit at which caches shrink, idle actors go and batch work is refused.
+        critical: Share of the limit at which nothing but interactive work is begun.
+        margin: How far the share must fall below these before a level is left.
+        dwell: Seconds a level lasts at least.
+        patience: Seconds critical lasts before work under way is ended.
+    """
+
+    guard: bool = True
+    limit: ByteSize | None = Field(default=None, gt=0)
+    high: float = Field(default=0.80, gt=0, lt=1)
+    critical: float = Field(default=0.90, gt=0, lt=1)
+    margin: float = Field(default=0.05, ge=0, lt=1)
+    dwell: float = Field(default=5.0, ge=0)
+    patience: float = Field(default=5.0, gt=0)
+
+    @field_validator("critical", "margin")
+    @classmethod
+    def _fits_high(cls, value: float, info: ValidationInfo) -> float:
+        high = info.data.get("high")  # missing where it is itself wrong
+        if high is not None and info.field_name == "critical" and value <= high:
+            raise ValueError(f"it must be above memory.high = {high}")
+        if high is not None and info.field_name == "margin" and value >= high:
+            raise ValueError(f"it must be below memory.high = {high}")
+        return value
+
+    def levels(self, clock: Clock) -> MemoryLevels:
+        """The levels as configured."""
+        settings = LevelSettings(self.high, self.critical, self.margin, self.dwell, self.patience)
+        return MemoryLevels(clock, settings)
+
+
 class RuntimeConfig(BaseSettings):
     """Everything a runtime can be told.
 
@@ -92,6 +132,7 @@ class RuntimeConfig(BaseSettings):
         cache: Whether answers are given again.
         budgets: What accounts may spend, by name; ``global`` pays for every call, others where a run names them.
         programs: What ``repertory serve`` serves, by name.
+        memory: What becomes of work while memory is short.
     """
 
     model_config = SettingsConfigDict(
@@ -110,6 +151,7 @@ class RuntimeConfig(BaseSettings):
     budgets: dict[str, BudgetConfig] = Field(default_factory=dict)
     programs: dict[Name, ProgramConfig] = Field(default_factory=dict)
     scheduler: SchedulerConfig = SchedulerConfig()
+    memory: MemoryConfig = MemoryConfig()
     server: ServerConfig = ServerConfig()
     log: LogConfig = LogConfig()
 
@@ -191,4 +233,6 @@ def _config_error(source: str, error: ValidationError) -> ConfigError:
     number = str(value).partition("/")[0].strip()
     if fault["type"] in ("float_parsing", "int_parsing") and number.replace(".", "", 1).isdigit():
         hint += f" Write: {field.rpartition('.')[2]} = {number}"
+    if fault["type"].startswith("byte_size"):
+        hint += f' Write: {field.rpartition(".")[2]} = "2GiB"'
     return ConfigError(f"{source}: {field} = {value!r}", hint=hint)

@@ -41,11 +41,14 @@ LEVELS: Final[Mapping[type[Event], Level]] = MappingProxyType(
         events.CircuitsNotKept: "warning",
         events.ReplyMended: "debug",
         events.LocalModelExited: "warning",
+        events.MemoryFreed: "debug",
+        events.WorkRefused: "warning",
+        events.WorkShed: "warning",
         events.RunFinished: "debug",
         events.RunStuck: "error",
     }
 )
-"""How loud each event is; those not named are ``info``, a circuit that opens is a ``warning``."""
+"""How loud each event is; those not named are ``info``; a circuit that opens, or short memory, ``warning``."""
 
 MOST_NAMES: Final = 100  # different values a label of a metric can have
 
@@ -54,6 +57,7 @@ _WORD_START: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z]
 
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 _CIRCUIT_VALUES: Final = MappingProxyType({"closed": 0, "half_open": 1, "open": 2})
+_MEMORY_VALUES: Final = MappingProxyType({"normal": 0, "high": 1, "critical": 2})
 
 
 # --- log lines -----------------------------------------------------------------------------------------------
@@ -123,6 +127,8 @@ class StructlogHook:
     def _level(self, event: Event) -> Level:
         if isinstance(event, events.CircuitChanged) and event.after == "open":
             return "warning"
+        if isinstance(event, events.MemoryLevelChanged) and event.after != "normal":
+            return "warning"
         return self._levels.get(type(event), "info")
 
     def _shape(self, kind: type[Event]) -> tuple[str, tuple[str, ...]]:
@@ -182,6 +188,11 @@ class PrometheusHook:
             ["endpoint"],
             registry=registry,
         )
+        self._memory = Gauge(
+            "repertory_memory_level", "How short memory is: 0 normal, 1 high, 2 critical.", registry=registry
+        )
+        self._turned_away = counter("work_refused", "New work refused as memory was short.", "priority")
+        self._shed = counter("work_shed", "Work under way ended as memory stayed critical.", "priority")
         self._program = _BoundedLabel()
         self._endpoint = _BoundedLabel()
         self._route = _BoundedLabel()
@@ -209,6 +220,13 @@ class PrometheusHook:
                 self._unpaid.labels(self._endpoint(event.endpoint), event.error).inc()
             case events.BudgetCharged():
                 self._charged.labels(self._endpoint(event.endpoint), event.ending).inc(event.nano_dollars / 1e9)
+            case events.MemoryLevelChanged():
+                self._memory.set(_MEMORY_VALUES[event.after])
+            case events.WorkRefused():
+                for priority in ("interactive", "normal", "batch"):
+                    self._turned_away.labels(priority).inc(getattr(event, priority))
+            case events.WorkShed():
+                self._shed.labels(event.priority).inc(event.ended)
             case events.ActorRestarted():
                 self._restarts.labels(_branch(event.path)).inc()
             case events.ReplyMended():

@@ -88,6 +88,13 @@ class BoundedCache(Generic[K, V]):
                 if not making.waiting:
                     del self._making[key]
 
+    def shrink(self, share: float) -> None:
+        """Drop ``share`` (0..1) of the values, rounded down: those not used for the longest time."""
+        with self._lock:
+            dropped = [self._values.popitem(last=False) for _ in range(int(len(self._values) * share))]
+            self._evictions += len(dropped)
+        del dropped  # outside the lock, as in `get`
+
     def stats(self) -> CacheStats:
         """The counters."""
         with self._lock:

@@ -191,6 +191,14 @@ def compile_cache_stats() -> CacheStats:
     return _COMPILED.stats()
 
 
+def shrink_compile_cache(share: float) -> None:
+    """Drop ``share`` (0..1) of this process's compiled signatures, those not asked for the longest time.
+
+    Predictors keep those they use; one that is asked for again is compiled again, in some milliseconds.
+    """
+    _COMPILED.shrink(share)
+
+
 def _compile(signature: type[Signature]) -> CompiledSignature:
     name, instructions = signature.__name__, signature.instructions
     inputs = Record.build(name, signature.inputs, extra="forbid")

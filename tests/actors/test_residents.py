@@ -132,6 +132,28 @@ async def test_short_memory_passivates_those_at_rest_before_their_time(
 
 
 @pytest.mark.parametrize("kind", [Light, Probe])
+async def test_a_share_of_those_that_may_go_goes_when_asked_for_the_longest_idle_first(
+    make_system: MakeSystem, events: list[Event], kind: type[Light | Probe]
+) -> None:
+    system = make_system()
+    refs = [await spawn(system, number, kind) for number in range(10)]
+    gate = Gate()
+    refs[0].tell(Hold(gate))
+    for ref in refs[1:]:
+        await ref.ask(Echo(1))
+        await asyncio.sleep(10)
+    assert system.passivate_idle(0.3) == 3
+    await settle()
+    assert {event.path for event in of(ActorPassivated, events)} == {"actor-1", "actor-2", "actor-3"}
+    assert system.passivate_idle(0.01) == 1  # one at least
+    assert system.passivate_idle(1.0) == 5
+    await settle()
+    assert system.residents.count == 1  # it is at work
+    assert system.passivate_idle(1.0) == 0
+    gate.open.set()
+
+
+@pytest.mark.parametrize("kind", [Light, Probe])
 async def test_the_count_holds_through_crashes_and_stops(
     make_system: MakeSystem, kind: type[Light | Probe]
 ) -> None:

@@ -344,3 +344,16 @@ async def test_the_state_can_be_read(cache: ReplyCache, clock: FakeClock) -> Non
 def test_settings_that_make_no_sense_are_refused_by_name(field: str, value: float) -> None:
     with pytest.raises(ConfigError, match=f"cache: {field} = {value}"):
         CacheSettings(**{field: value})  # type: ignore[arg-type]  # wrong on purpose
+
+
+async def test_a_cache_that_shrinks_asks_again_for_what_it_gave_up(cache: ReplyCache, model: Model) -> None:
+    asking = asyncio.create_task(cache.answer("k", HELLO, model.ask))
+    await model.arrived.acquire()
+    model.answer(reply())
+    await asking
+    held = cache.snapshot().bytes
+    assert cache.shrink(1.0) == held > 0
+    asking = asyncio.create_task(cache.answer("k", HELLO, model.ask))
+    await model.arrived.acquire()
+    model.answer(reply("hello again"))
+    assert (await asking).text == "hello again"

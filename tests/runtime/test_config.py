@@ -7,6 +7,8 @@ import pytest
 from repertory.errors import ConfigError
 from repertory.runtime.config import RuntimeConfig, load_config, make_config
 from repertory.runtime.lm_config import LMConfig, LMLimits
+from repertory.runtime.memory_levels import Reading
+from repertory.testing import FakeClock
 
 
 @pytest.fixture(autouse=True)
@@ -43,6 +45,19 @@ def test_the_environment_alone_is_enough(monkeypatch: pytest.MonkeyPatch) -> Non
     assert (config.lm["default"].model, config.server.port, config.server.auth) == ("openai/x", 9000, True)
 
 
+def test_the_memory_is_limited_in_bytes_however_they_are_written(tmp_path: Path) -> None:
+    assert load(tmp_path, '[memory]\nlimit = "1.5GiB"').memory.limit == 3 * 2**29
+    assert load(tmp_path, "[memory]\nlimit = 500_000_000").memory.limit == 500_000_000
+    assert RuntimeConfig().memory.limit is None
+
+
+def test_what_the_configuration_takes_for_levels_the_levels_take_too(tmp_path: Path) -> None:
+    levels = load(tmp_path, "[memory]\nhigh = 0.5\ncritical = 0.6\ndwell = 0").memory.levels(FakeClock())
+    assert [levels.take(Reading(used, 100)) for used in (49, 50, 60, 54, 44)] == [
+        *("normal", "high", "critical", "high", "normal")
+    ]
+
+
 def test_the_key_list_of_the_daemon_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REPERTORY_API_KEYS", "secret")
     assert "secret" not in repr(make_config("the environment", {}))
@@ -62,6 +77,15 @@ def test_the_key_list_of_the_daemon_is_no_setting(monkeypatch: pytest.MonkeyPatc
             "c.toml: server.port = 70000\n  Input should be less than or equal to 65535; got",
         ),
         ('[log]\nformat = "xml"', "c.toml: log.format = 'xml'\n  Input should be 'json' or 'console'; got a str."),
+        (
+            '[memory]\nlimit = "lots"',
+            "c.toml: memory.limit = 'lots'\n"
+            '  could not parse value and unit from byte string; got a str. Write: limit = "2GiB"',
+        ),
+        (
+            "[memory]\nhigh = 0.9\ncritical = 0.8",
+            "c.toml: memory.critical = 0.8\n  Value error, it must be above memory.high = 0.9",
+        ),
         ("[server]\nport = 1\nport = 2", "c.toml: is not TOML: Cannot overwrite a value"),
     ],
 )

@@ -45,6 +45,10 @@ EVERY_EVENT: list[Event] = [
     events.CircuitsNotKept(OSError("disk full")),
     events.LocalModelStarted("default", 42, "http://127.0.0.1:1"),
     events.LocalModelExited("default", 42, -9),
+    events.MemoryLevelChanged("normal", "high", 850, 1000),
+    events.MemoryFreed(2**20, 3),
+    events.WorkRefused("critical", 0, 4, 9),
+    events.WorkShed("batch", 2),
     events.ParametersChanged("root/programs/mail/self/parameters", 2),
     events.RunFinished("mail", "run-1", 0.5, None, replayed=False),
     events.RunStuck("mail", "run-1"),
@@ -98,6 +102,9 @@ def test_incidents_are_louder_than_routine() -> None:
         "cache_store_failed",
         "circuits_not_kept",
         "local_model_exited",
+        "memory_level_changed",
+        "work_refused",
+        "work_shed",
     }
     assert {name for name, level in levels.items() if level == "debug"} == {
         "budget_charged",
@@ -106,6 +113,7 @@ def test_incidents_are_louder_than_routine() -> None:
         "actor_stopped",
         "actor_passivated",
         "lm_call_finished",
+        "memory_freed",
         "reply_mended",
         "run_finished",
     }
@@ -113,6 +121,11 @@ def test_incidents_are_louder_than_routine() -> None:
 
 def test_a_circuit_that_closes_is_no_incident() -> None:
     (line,) = written(events.CircuitChanged("default", "half_open", "closed"))
+    assert line["level"] == "info"
+
+
+def test_memory_that_is_short_no_more_is_no_incident() -> None:
+    (line,) = written(events.MemoryLevelChanged("high", "normal", 700, 1000))
     assert line["level"] == "info"
 
 
@@ -267,6 +280,18 @@ def test_routes_and_budgets_are_counted() -> None:
     assert metrics["budget_refusals_total", {"endpoint": "default", "error": "budget_exceeded"}] == 1
     assert metrics["budget_dollars_total", {"endpoint": "default", "ending": "settle"}] == 1.5
     assert metrics["budget_dollars_total", {"endpoint": "default", "ending": "write_off"}] == 0.25
+
+
+def test_memory_is_a_number_and_what_it_cost_is_counted() -> None:
+    metrics = Metrics(
+        events.MemoryLevelChanged("normal", "critical", 950, 1000),
+        events.WorkRefused("critical", 0, 4, 9),
+        events.WorkShed("batch", 2),
+        events.MemoryLevelChanged("critical", "high", 820, 1000),
+    )
+    assert metrics["memory_level", {}] == 1
+    assert metrics["work_refused_total", {"priority": "batch"}] == 9
+    assert metrics["work_shed_total", {"priority": "batch"}] == 2
 
 
 def test_dropped_messages_are_counted_by_reason() -> None:

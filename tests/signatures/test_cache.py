@@ -202,6 +202,16 @@ def test_the_least_recently_used_goes_first() -> None:
     assert cache.stats().misses == 3
 
 
+def test_a_cache_that_shrinks_drops_what_was_not_used_for_longest() -> None:
+    cache = BoundedCache[int, int](limit=10)
+    for number in (1, 2, 3, 4, 5, 1):
+        cache.get(number, partial(int, number))
+    cache.shrink(0.5)  # of five, two
+    held = [number for number in (1, 2, 3, 4, 5) if cache.get(number, lambda: -1) == number]
+    assert held == [1, 4, 5]
+    assert cache.stats().evictions == 2
+
+
 @pytest.mark.parametrize("limit", [0, -1])
 def test_a_cache_of_nothing_is_refused(limit: int) -> None:
     with pytest.raises(ConfigError, match=f"cache limit = {limit}"):
@@ -258,6 +268,10 @@ def test_what_destroys_an_evicted_value_may_use_the_cache() -> None:
     cache.get(2, lambda: "two")
     gc.collect()
     assert told == ["two"]
+    cache.get(1, Telling)
+    cache.shrink(1.0)
+    gc.collect()
+    assert told == ["two", "made again"]
 
 
 def all_at_once(work: Callable[[int], T], threads: int) -> list[T]:
