@@ -170,8 +170,8 @@ class Scheduler:
         """The step failed; return what follows by the run's policy.
 
         A step that fails after one that it began is taken to pass that failure on: it is not counted again. A step
-        that is to be replaced begins its fallback, as a step with it as ``parent``; if it has begun none before, it
-        may as well go on as its fallback itself. When it fails again, it has no fallback any more.
+        that is to be replaced begins its fallback, as a step with it as ``parent``; if it has begun none before,
+        it may as well go on as its fallback itself. When it fails again, it has no fallback any more.
         """
         known = self._runs.get(run)
         if known is None or (failed := known.graph.steps.get(step)) is None:
