@@ -1,6 +1,7 @@
 """The scheduler under any history of runs, held against a model that recomputes everything."""
 
 from collections import Counter
+from typing import Literal
 
 import pytest
 from hypothesis import settings
@@ -79,19 +80,18 @@ class Scheduling(RuleBasedStateMachine):
             self.finish_one(*self.draw_step(data, late))
 
     @precondition(lambda self: any(run.steps for run in self.model.runs.values()))
-    @rule(data=data(), late=booleans(), how=sampled_from(["fail", "fail", "cancel"]))
-    def fail_or_cancel(self, data: DataObject, late: bool, how: str) -> None:
+    @rule(data=data(), late=booleans(), outward=integers(0, 3))
+    def fail(self, data: DataObject, late: bool, outward: int) -> None:
+        """A step fails, and so do some of those around it as its error passes through them."""
         run, step = self.draw_step(data, late)
-        ends = step.state in LIVE
-        if how == "fail":
-            expected, said = self.model.fail(run, step), self.subject.fail(run.name, step.number)
-        else:
-            expected, said = self.model.cancel(run, step), self.subject.cancel(run.name, step.number)
-        assert said == Consequences(*expected)
-        for number in (*said.skipped, *said.cancelled):
-            self.ends[run.name, number] += 1
-        self.ends[run.name, step.number] += ends and not said.use_fallback
-        self.note_waiting()
+        for failed in (step, *list(run.around(step))[:outward]):
+            self.end_badly(run, failed, "fail")
+
+    @precondition(lambda self: any(run.steps for run in self.model.runs.values()))
+    @rule(data=data(), late=booleans())
+    def cancel(self, data: DataObject, late: bool) -> None:
+        run, step = self.draw_step(data, late)
+        self.end_badly(run, step, "cancel")
 
     @precondition(lambda self: self.model.runs)
     @rule(data=data())
@@ -177,6 +177,18 @@ class Scheduling(RuleBasedStateMachine):
         counts = self.model.finish(run, step)
         assert self.subject.finish(run.name, step.number) == counts
         self.ends[run.name, step.number] += counts
+        self.note_waiting()
+
+    def end_badly(self, run: RunModel, step: StepModel, how: Literal["fail", "cancel"]) -> None:
+        ends = step.state in LIVE
+        if how == "fail":
+            expected, said = self.model.fail(run, step), self.subject.fail(run.name, step.number)
+        else:
+            expected, said = self.model.cancel(run, step), self.subject.cancel(run.name, step.number)
+        assert said == Consequences(*expected)
+        for number in (*said.skipped, *said.cancelled):
+            self.ends[run.name, number] += 1
+        self.ends[run.name, step.number] += ends and not said.use_fallback
         self.note_waiting()
 
     def start_in_turn(self, run: RunModel, number: int) -> None:
