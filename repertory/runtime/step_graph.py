@@ -74,10 +74,10 @@ class Fallen:
 class StepGraph:
     """The steps of a run that have not ended.
 
-    A step comes after steps of lower numbers only, so there is no cycle. What it comes after and is not known here
-    has finished: it is remembered only of those that did not.
+    A step comes after steps of lower numbers only, so there is no cycle. Those that finished are forgotten: what a
+    step comes after has finished where nothing is known of it. Where a step is placed is its scheduler's to say.
 
-    Invariant: nothing in ``steps`` waits for a step that was lost.
+    Invariant: each step in ``steps`` waits only for others there, never for one that was lost.
     """
 
     __slots__ = ("_failed_by", "_failures", "_lost", "_policy", "steps")
