@@ -77,7 +77,14 @@ class Scheduler:
         self._count: dict[Place, int] = dict.fromkeys(("blocked", "ready", "released", "running", "composite"), 0)
 
     def open(self, run: str, *, priority: Priority = "normal", policy: FailurePolicy = STRICT) -> None:
-        """Begin a run."""
+        """Begin a run.
+
+        Args:
+            run: Not the name of a closed one whose steps may still report: they would be taken for this one's.
+
+        Raises:
+            ValueError: A run of this name is open.
+        """
         if run in self._runs:
             raise ValueError(f"run {run} is open already; close it first")
         self._runs[run] = _Run(run, priority, policy)

@@ -74,10 +74,10 @@ class Fallen:
 class StepGraph:
     """The steps of a run that have not ended.
 
-    A step comes after steps of lower numbers only, so there is no cycle. What it comes after and is not known here
-    has finished: it is remembered only of those that did not.
+    A step comes after steps of lower numbers only, so there is no cycle. Those that finished are forgotten: what a
+    step comes after has finished where nothing is known of it. Where a step is placed is its scheduler's to say.
 
-    Invariant: nothing in ``steps`` waits for a step that was lost.
+    Invariant: each step in ``steps`` waits only for others there, never for one that was lost.
     """
 
     __slots__ = ("_failed_by", "_failures", "_lost", "_policy", "steps")
@@ -159,12 +159,10 @@ class StepGraph:
             fallen.replaced = True
             self._cancel(_within(step), fallen)
             return fallen
-        # It passes on a failure that has been dealt with, or makes one known.
-        dealt_with = step.failed_by is not None or self._failed_by is not None
         if not step.hurt:
             self._failures += 1
         self._fall(step, fallen)
-        if not dealt_with and not self._policy.tolerates(self._failures):
+        if self._failed_by is None and not self._policy.tolerates(self._failures):
             self._give_up(step, fallen)
         return fallen
 
@@ -233,10 +231,6 @@ class StepGraph:
     def _lose(self, step: Step, loss: Loss) -> None:
         """The step ended and did not finish."""
         self._remove(step)
-        if step.missing:
-            for other in step.missing.values():
-                assert other.dependents is not None
-                del other.dependents[step.number]
         self._note_loss(step.number, step.parent, loss)
 
     def _note_loss(self, number: int, owner: Step | None, loss: Loss) -> None:
@@ -251,6 +245,10 @@ class StepGraph:
         if step.parent is not None:
             assert step.parent.children is not None
             del step.parent.children[step.number]
+        if step.missing:
+            for other in step.missing.values():
+                assert other.dependents is not None
+                del other.dependents[step.number]
 
     def _hand_over(self, child: Step, parent: Step | None) -> None:
         child.parent = parent
