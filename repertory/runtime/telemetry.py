@@ -43,6 +43,7 @@ LEVELS: Final[Mapping[type[Event], Level]] = MappingProxyType(
         events.LocalModelExited: "warning",
         events.RunFinished: "debug",
         events.RunStuck: "error",
+        events.PruningFailed: "warning",
     }
 )
 """How loud each event is; those not named are ``info``, a circuit that opens is a ``warning``."""

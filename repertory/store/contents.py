@@ -103,7 +103,7 @@ def missing(hash: str) -> StoreError:
     """The error of a content that is referred to and not there."""
     return StoreError(
         f"content {hash} is missing from the store",
-        hint="What refers to it cannot be read: restore a backup, or remove that run.",
+        hint="Restore a backup, or remove what refers to it.",
     )
 
 
