@@ -4,13 +4,14 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
-from hypothesis.strategies import floats, integers, lists, none, sampled_from, tuples
+from hypothesis.strategies import integers, lists, none, sampled_from, tuples
 from sqlalchemy import func, insert, select, update
 
 from repertory.actors import ActorSystem
@@ -31,6 +32,7 @@ from repertory.runtime.retention import (
     unused_before,
 )
 from repertory.store import ContentTable, Store
+from repertory.store.content_table import REFRESH
 from repertory.store.contents import Json, Spiller, references, restore
 from repertory.store.location import engine_at
 from repertory.store.tables import contents, run_events, runs, uncertain_calls
@@ -53,6 +55,7 @@ class House:
     clock: FakeClock = field(default_factory=FakeClock)
 
     def __post_init__(self) -> None:
+        self.numbers = count()
         self.old = OldRuns(self.store)
         self.table = ContentTable(self.store, self.clock)
 
@@ -273,7 +276,22 @@ async def test_contents_that_a_younger_run_uses_outlive_the_run_that_put_them(ho
     assert restore(spilled.data, await house.table.load(references(spilled.data))) == HISTORY[:40]
 
 
-async def test_many_contents_go(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("later", [1, REFRESH, REFRESH + 1, SLACK + 1, 2 * SLACK, DAY])
+async def test_contents_are_kept_for_a_run_whenever_another_put_them_before(house: House, later: float) -> None:
+    await house.accept("first")
+    await house.table.put(Spiller().spill(HISTORY).contents)
+    await house.end("first")
+    house.clock.advance(later)
+    await house.accept("second")
+    spilled = Spiller().spill(HISTORY)
+    await house.table.put(spilled.contents)
+    house.clock.advance(DAY)
+    await house.end("second")
+    assert (await house.prune(Retention(keep_runs=1))) == RunsPruned(1, 0, 0)
+    assert restore(spilled.data, await house.table.load(references(spilled.data))) == HISTORY
+
+
+async def test_many_contents_go(house: House) -> None:
     await house.table.put({f"{number:032}": b'["whole",1]' for number in range(2500)})
     house.clock.advance(SLACK + 1)
     assert (await house.prune(Retention())).contents == 2500
@@ -288,24 +306,24 @@ def test_a_run_that_is_about_to_be_accepted_may_use_what_is_there() -> None:
 # --- no run loses what it refers to --------------------------------------------------------------------------
 
 WHAT = sampled_from(["accept", "refer", "refer", "end", "wait", "prune"])
-STEPS = lists(tuples(WHAT, integers(0, 3), floats(0, 1)), max_size=30)
+WAITS = (60.0, 1700.0, 2 * SLACK, 1.5 * DAY)
+STEPS = lists(tuples(WHAT, integers(0, 3), sampled_from([0.2, 0.5, 0.9, 1.0])), min_size=25, max_size=40)
 
 
 async def live(house: House, steps: list[tuple[str, int, float]]) -> None:
     """Runs begin, refer to parts of one history, and end, while the store is pruned: each finds what it put."""
-    retention = Retention(keep_seconds=2 * DAY, keep_runs=2)
-    began = len(await house.runs())
+    retention = Retention(keep_seconds=2 * DAY, keep_runs=1)
     referred: dict[str, list[tuple[Json, Json]]] = {}
     spillers: dict[str, Spiller] = {}
     under_way: list[str] = []
     for what, which, share in steps:
         run = under_way[which % len(under_way)] if under_way else ""
-        if what == "accept":
-            id = f"{began + len(referred)}-{house.clock.time()}"
+        if what == "accept" or (what == "refer" and not run):
+            id = str(next(house.numbers))
             await house.accept(id)
             referred[id], spillers[id] = [], Spiller()
             under_way.append(id)
-        elif what == "refer" and run:
+        elif what == "refer":
             value: Json = HISTORY[: round(share * len(HISTORY))]
             spilled = spillers[run].spill(value)
             await house.table.put(spilled.contents)
@@ -314,7 +332,7 @@ async def live(house: House, steps: list[tuple[str, int, float]]) -> None:
             await house.end(run)
             under_way.remove(run)
         elif what == "wait":
-            house.clock.advance(share * [60.0, 1800.0, SLACK, 3 * DAY][which])
+            house.clock.advance(share * WAITS[which])
         elif what == "prune":
             await house.prune(retention)
             left = set(await house.runs())
