@@ -4,25 +4,24 @@ from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
 PIECES: Final = ("delta", "reset")  # of answers: an ended run has no readers that watch them come
-CALLS: Final = ("call", "response")  # superseded by the step's outcome
-CANCELLED: Final = "step_cancelled"  # code of a step that was given up because of another: no outcome of its own
+CALLS: Final = ("call", "response")  # superseded by the step's outputs
 
-StepKey: TypeAlias = tuple[str, str, int]
+Key: TypeAlias = tuple[str, str, int]  # of a step: its name, what was asked, and for which time
 
 
 class Compaction:
     """Collects, from the events of an ended run, those about calls that can go.
 
-    Invariant: what can go are calls of steps with an outcome, and their responses. A call that also tells the end
-    of another one goes only if that one does. So whoever reads what is left finds the same outcomes, and the same
-    calls of which nobody knows what became.
+    Invariant: what can go are calls of steps that have their outputs, and the responses to them. A call that also
+    tells the end of another one goes only if that one does. So whoever goes on from what is left finds the same:
+    all outcomes, and of a step that is to be tried again, what its calls have brought and cost.
     """
 
     __slots__ = ("_calls", "_finished", "_responses")
 
     def __init__(self) -> None:
-        self._finished: set[StepKey] = set()
-        self._calls: list[tuple[int, str, StepKey, frozenset[str]]] = []  # the last: whose ends it tells
+        self._finished: set[Key] = set()
+        self._calls: list[tuple[int, str, Key, frozenset[str]]] = []  # the last: whose ends it tells
         self._responses: list[tuple[int, str]] = []
 
     def take(self, id: int, kind: str, data: Mapping[str, Any]) -> None:
@@ -34,8 +33,10 @@ class Compaction:
             case "response":
                 self._responses.append((id, data.get("key", "")))
             case "step":
-                if (data.get("error") or {}).get("code") != CANCELLED:
+                if data.get("error") is None:
                     self._finished.add(_step(data))
+                else:
+                    self._finished.discard(_step(data))
 
     def superseded(self) -> list[int]:
         """The numbers of the events that can go."""
@@ -45,5 +46,5 @@ class Compaction:
         return calls + [id for id, key in self._responses if key in closed]
 
 
-def _step(data: Mapping[str, Any]) -> StepKey:
+def _step(data: Mapping[str, Any]) -> Key:
     return data.get("step", ""), data.get("asked", ""), data.get("occurrence", 0)

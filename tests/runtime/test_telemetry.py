@@ -48,6 +48,8 @@ EVERY_EVENT: list[Event] = [
     events.ParametersChanged("root/programs/mail/self/parameters", 2),
     events.RunFinished("mail", "run-1", 0.5, None, replayed=False),
     events.RunStuck("mail", "run-1"),
+    events.RunsPruned(3, 2, 100),
+    events.PruningFailed(OSError("disk full")),
 ]
 
 

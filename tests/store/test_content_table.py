@@ -137,12 +137,19 @@ async def test_contents_are_put_in_the_transaction_of_what_refers_to_them(store:
 async def test_a_lookup_and_a_put_do_not_read_the_whole_table(sqlite_store: Store) -> None:
     seen: list[tuple[str, tuple[object, ...]]] = []
     engine = sqlite_store._engine
-    event.listen(engine.sync_engine, "before_cursor_execute", lambda *told: seen.append((told[2], told[3])))
+
+    def see(
+        _connection: object, _cursor: object, statement: str, parameters: tuple[object, ...], *_: object
+    ) -> None:
+        seen.append((statement, parameters))
+
+    event.listen(engine.sync_engine, "before_cursor_execute", see)
     table = ContentTable(sqlite_store, FakeClock())
     new = {content_hash(content): content for content in (b'["whole",%d]' % number for number in range(300))}
     await table.put(new)
     await table.load(new)
     async with engine.connect() as connection:
+        assert len(seen) == 2
         for statement, parameters in seen[:]:
             plan = await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
-            assert not [row[3] for row in plan if row[3].startswith("SCAN contents")]
+            assert not [row.detail for row in plan if row.detail.startswith("SCAN contents")]
