@@ -98,6 +98,7 @@ def test_incidents_are_louder_than_routine() -> None:
         "cancellation_ignored",
         "circuit_changed",
         "cache_store_failed",
+        "pruning_failed",
         "circuits_not_kept",
         "local_model_exited",
     }

@@ -36,6 +36,7 @@ def upgrade(op: Operations) -> None:
             op.add_column("runs", column)
     op.create_index("runs_by_owner", "runs", ["status", "owner"])
     op.create_index("runs_by_time", "runs", ["accepted_at"])
+    op.create_index("runs_by_end", "runs", ["finished_at", "compacted_at"])
     _add_tables(op)
     _fill_events(op.get_bind())
     op.drop_table("steps")
@@ -58,6 +59,7 @@ def _added() -> list[sa.Column[Any]]:
         sa.Column("uncertain_calls", sa.Integer, nullable=False, server_default="0"),
         sa.Column("nano_uncertain", sa.BigInteger, nullable=False, server_default="0"),
         sa.Column("tags", sa.Text),
+        sa.Column("compacted_at", sa.Float),
     ]
 
 
