@@ -369,3 +369,19 @@ class RunStuck(Event):
 
     program: str
     run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunsPruned(Event):
+    """The store was cleared of what its retention does not keep; told if there was anything."""
+
+    removed: int  # ended runs, with their logs
+    compacted: int  # ended runs whose logs were shortened
+    contents: int  # pieces of large values that no run refers to any more
+
+
+@dataclass(frozen=True, slots=True)
+class PruningFailed(Event):
+    """The store could not be cleared of what its retention does not keep; it is tried again later."""
+
+    cause: BaseException

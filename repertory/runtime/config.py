@@ -76,6 +76,21 @@ class SchedulerConfig(Table):
     steps: int = Field(default=4096, ge=1)
 
 
+class RetentionConfig(Table):
+    """How long the store keeps what has ended; by default everything, for ever.
+
+    Attributes:
+        keep_days: Days after its end for which a run is kept; None: any number.
+        keep_runs: Ended runs kept at most, the latest; None: any number.
+        compact_days: Days after its end for which the whole log of a run is kept, and not its outcomes alone;
+            None: any number.
+    """
+
+    keep_days: float | None = Field(default=None, gt=0)
+    keep_runs: int | None = Field(default=None, ge=1)
+    compact_days: float | None = Field(default=None, ge=0)
+
+
 class LogConfig(Table):
     """What the daemon writes to standard error."""
 
@@ -133,6 +148,7 @@ class RuntimeConfig(BaseSettings):
         budgets: What accounts may spend, by name; ``global`` pays for every call, others where a run names them.
         programs: What ``repertory serve`` serves, by name.
         memory: What becomes of work while memory is short.
+        retention: How long the store keeps what has ended.
     """
 
     model_config = SettingsConfigDict(
@@ -152,6 +168,7 @@ class RuntimeConfig(BaseSettings):
     programs: dict[Name, ProgramConfig] = Field(default_factory=dict)
     scheduler: SchedulerConfig = SchedulerConfig()
     memory: MemoryConfig = MemoryConfig()
+    retention: RetentionConfig = RetentionConfig()
     server: ServerConfig = ServerConfig()
     log: LogConfig = LogConfig()
 

@@ -46,6 +46,7 @@ LEVELS: Final[Mapping[type[Event], Level]] = MappingProxyType(
         events.WorkShed: "warning",
         events.RunFinished: "debug",
         events.RunStuck: "error",
+        events.PruningFailed: "warning",
     }
 )
 """How loud each event is; those not named are ``info``; a circuit that opens, or short memory, ``warning``."""

@@ -14,6 +14,7 @@ from repertory.store.replies import Replies, StoredReply
 from repertory.store.states import States, StoredEvent, StoredState
 
 if TYPE_CHECKING:
+    from repertory.store.content_table import ContentTable
     from repertory.store.database import Store
     from repertory.store.ledger_table import LedgerTable
     from repertory.store.owners import Owners
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from repertory.store.state_table import StateTable
 
 _HOMES = {
+    "ContentTable": "repertory.store.content_table",
     "LedgerTable": "repertory.store.ledger_table",
     "Owners": "repertory.store.owners",
     "ReminderTable": "repertory.store.reminder_table",
@@ -34,6 +36,7 @@ __all__ = [
     "AccountLimit",
     "Amount",
     "Balance",
+    "ContentTable",
     "Ledger",
     "LedgerTable",
     "MemoryLedger",

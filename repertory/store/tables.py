@@ -96,8 +96,10 @@ runs = Table(
     Column("uncertain_calls", Integer, nullable=False, server_default="0"),
     Column("nano_uncertain", BigInteger, nullable=False, server_default="0"),
     Column("tags", Text),  # JSON
+    Column("compacted_at", Float),  # when its events that its outcomes supersede were removed
     Index("runs_by_program", "program", "accepted_at"),
     Index("runs_by_time", "accepted_at"),
+    Index("runs_by_end", "finished_at", "compacted_at"),
 )
 # Of those that are to be done alone: a run that ends leaves it, and no other index knows of that.
 Index(
@@ -112,7 +114,7 @@ run_events = Table(
     "run_events",
     metadata,
     Column("run_id", String(32), ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
-    Column("id", Integer, primary_key=True, autoincrement=False),  # from 1, without a gap
+    Column("id", Integer, primary_key=True, autoincrement=False),  # from 1, without a gap until compacted
     Column("kind", String(16), nullable=False),
     Column("data", Text, nullable=False),  # JSON
     Column("at", Float, nullable=False),
@@ -144,7 +146,7 @@ uncertain_calls = Table(
     Column("found_at", Float, nullable=False),
 )
 
-# Large values, each once, that events refer to.
+# Pieces of large values, each once, that events refer to; see `contents.py`.
 contents = Table(
     "contents",
     metadata,

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from repertory.errors import ConfigError
-from repertory.runtime.config import RuntimeConfig, load_config, make_config
+from repertory.runtime.config import RetentionConfig, RuntimeConfig, load_config, make_config
 from repertory.runtime.lm_config import LMConfig, LMLimits
 from repertory.runtime.memory_levels import Reading
 from repertory.testing import FakeClock
@@ -86,6 +86,18 @@ def test_the_key_list_of_the_daemon_is_no_setting(monkeypatch: pytest.MonkeyPatc
             "[memory]\nhigh = 0.9\ncritical = 0.8",
             "c.toml: memory.critical = 0.8\n  Value error, it must be above memory.high = 0.9",
         ),
+            "[retention]\nkeep_days = 0",
+            "c.toml: retention.keep_days = 0\n  Input should be greater than 0; got a int.",
+        ),
+        (
+            "[retention]\nkeep_runs = 0",
+            "c.toml: retention.keep_runs = 0\n  Input should be greater than or equal to 1",
+        ),
+        (
+            '[retention]\nkeep_days = "30d"',
+            "c.toml: retention.keep_days = '30d'\n  Input should be a valid number, unable to parse",
+        ),
+        ("[retention]\nkeep_hours = 1", "c.toml: retention.keep_hours is not a known setting"),
         ("[server]\nport = 1\nport = 2", "c.toml: is not TOML: Cannot overwrite a value"),
     ],
 )
@@ -146,3 +158,9 @@ def test_a_header_in_place_of_its_variables_name_is_not_shown(
     with pytest.raises(ConfigError) as error:
         load_config(path)
     assert "sk-canary" not in str(error.value)
+
+
+def test_what_has_ended_is_kept_for_ever_unless_told_otherwise(tmp_path: Path) -> None:
+    assert load(tmp_path, "").retention == RetentionConfig(keep_days=None, keep_runs=None, compact_days=None)
+    config = load(tmp_path, "[retention]\nkeep_days = 30\nkeep_runs = 100_000\ncompact_days = 0.5\n")
+    assert config.retention == RetentionConfig(keep_days=30, keep_runs=100_000, compact_days=0.5)

@@ -52,6 +52,8 @@ EVERY_EVENT: list[Event] = [
     events.ParametersChanged("root/programs/mail/self/parameters", 2),
     events.RunFinished("mail", "run-1", 0.5, None, replayed=False),
     events.RunStuck("mail", "run-1"),
+    events.RunsPruned(3, 2, 100),
+    events.PruningFailed(OSError("disk full")),
 ]
 
 
@@ -100,6 +102,7 @@ def test_incidents_are_louder_than_routine() -> None:
         "cancellation_ignored",
         "circuit_changed",
         "cache_store_failed",
+        "pruning_failed",
         "circuits_not_kept",
         "local_model_exited",
         "memory_level_changed",

@@ -34,8 +34,12 @@ def upgrade(op: Operations) -> None:
         op.alter_column("runs", "status", type_=sa.String(16))
         for column in _added():
             op.add_column("runs", column)
-    op.create_index("runs_by_owner", "runs", ["status", "owner"])
+        op.drop_index("runs_by_program", "runs")
+    op.create_index("runs_by_program", "runs", ["program", "accepted_at"])
+    is_open = sa.text("status = 'accepted'")
+    op.create_index("runs_open", "runs", ["program"], sqlite_where=is_open, postgresql_where=is_open)
     op.create_index("runs_by_time", "runs", ["accepted_at"])
+    op.create_index("runs_by_end", "runs", ["finished_at", "compacted_at"])
     _add_tables(op)
     _fill_events(op.get_bind())
     op.drop_table("steps")
@@ -58,6 +62,7 @@ def _added() -> list[sa.Column[Any]]:
         sa.Column("uncertain_calls", sa.Integer, nullable=False, server_default="0"),
         sa.Column("nano_uncertain", sa.BigInteger, nullable=False, server_default="0"),
         sa.Column("tags", sa.Text),
+        sa.Column("compacted_at", sa.Float),
     ]
 
 
@@ -90,7 +95,6 @@ def _make_runs_anew(op: Operations) -> None:
     )
     old = sa.table("runs_3", *(sa.column(name) for name in _KEPT))
     op.execute(sa.insert(_runs).from_select(_KEPT, sa.select(*old.c)))
-    op.create_index("runs_by_program", "runs", ["program", "status"])
 
 
 def _add_tables(op: Operations) -> None:
