@@ -1,5 +1,6 @@
 """Stores of both kinds, each test's its own."""
 
+import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -33,6 +34,13 @@ def new_location(kind: str, request: pytest.FixtureRequest) -> str:
     url = server.new_database()
     request.addfinalizer(lambda: server.drop(url))
     return url
+
+
+def assert_gone(threads: set[threading.Thread]) -> None:
+    """A thread left behind would hold the file, and could keep the process from ending."""
+    for thread in threads - {threading.current_thread()}:
+        thread.join(timeout=30)
+        assert not thread.is_alive()
 
 
 @pytest.fixture
