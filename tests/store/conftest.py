@@ -8,6 +8,7 @@ import pytest
 
 from repertory.store import Store
 from tests.store.postgres import PostgresServer, running_server
+from tests.store.released import RELEASED, restore_database, restore_file
 
 
 @pytest.fixture(scope="session")
@@ -73,3 +74,28 @@ async def impatient_store(sqlite_file: Path, monkeypatch: pytest.MonkeyPatch) ->
     store = await Store.open(sqlite_file)
     yield store
     await store.close()
+
+
+def restored(kind: str, release: str, request: pytest.FixtureRequest) -> str:
+    """The location of a store as ``release`` left it."""
+    location = new_location(kind, request)
+    if kind == "sqlite":
+        restore_file(release, Path(location))
+    else:
+        restore_database(release, request.getfixturevalue("postgres"), location)
+    return location
+
+
+ALL = [(kind, release) for kind, releases in RELEASED.items() for release in releases]
+
+
+@pytest.fixture(params=ALL, ids=[f"{kind}-{release}" for kind, release in ALL])
+def released(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """The name of a release, and a store of it."""
+    kind, release = request.param
+    return release, restored(kind, release, request)
+
+
+@pytest.fixture(params=RELEASED)
+def of_version_3(request: pytest.FixtureRequest) -> str:
+    return restored(request.param, "3", request)

@@ -7,19 +7,14 @@ import signal
 import subprocess
 import sys
 import tracemalloc
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection, func, inspect, select, text
-from sqlalchemy.engine.interfaces import ReflectedColumn
+from sqlalchemy import func, inspect, select, text
 
 from repertory.store import StateTable, Store
 from repertory.store.location import engine_at
-from repertory.store.migrations import upgrade
 from repertory.store.tables import (
     SCHEMA_VERSION,
     actor_reminders,
@@ -27,13 +22,10 @@ from repertory.store.tables import (
     ledger_holders,
     ledger_reservations,
     lm_replies,
-    metadata,
     run_events,
     runs,
-    store_info,
 )
-from tests.store.conftest import new_location
-from tests.store.released import RELEASED, restore_database, restore_file
+from tests.store.released import RELEASED, restore_file
 
 OK, FAILED, ACCEPTED, INTERRUPTED = (
     "6bd3097d3704c8478005eb7f9a4c85b4",
@@ -41,31 +33,6 @@ OK, FAILED, ACCEPTED, INTERRUPTED = (
     "ba1573330b9b95236f710c281dd9e316",
     "e2918560d565abf1f4c4265fc50b6bb1",
 )
-
-
-def restored(kind: str, release: str, request: pytest.FixtureRequest) -> str:
-    """The location of a store as ``release`` left it."""
-    location = new_location(kind, request)
-    if kind == "sqlite":
-        restore_file(release, Path(location))
-    else:
-        restore_database(release, request.getfixturevalue("postgres"), location)
-    return location
-
-
-ALL = [(kind, release) for kind, releases in RELEASED.items() for release in releases]
-
-
-@pytest.fixture(params=ALL, ids=[f"{kind}-{release}" for kind, release in ALL])
-def released(request: pytest.FixtureRequest) -> tuple[str, str]:
-    """The name of a release, and a store of it."""
-    kind, release = request.param
-    return release, restored(kind, release, request)
-
-
-@pytest.fixture(params=RELEASED)
-def of_version_3(request: pytest.FixtureRequest) -> str:
-    return restored(request.param, "3", request)
 
 
 # --- what was in it ------------------------------------------------------------------------------------------
@@ -243,71 +210,6 @@ async def test_many_steps_are_turned_into_events_in_bounded_memory(of_version_3:
     assert count == 100_100 + 4 + 5 + 2
     assert peak < 20_000_000
     await store.close()
-
-
-# --- what it looks like --------------------------------------------------------------------------------------
-
-
-async def test_an_upgraded_store_has_the_schema_of_a_new_one(
-    released: tuple[str, str], location_like: Callable[[str], str]
-) -> None:
-    upgraded = await schema_at(released[1])
-    assert upgraded == await schema_at(location_like(released[1]))
-
-
-async def test_all_migrations_one_after_another_make_the_schema_of_a_new_store(location: str) -> None:
-    engine = engine_at(location)
-    async with engine.begin() as connection:
-        await connection.run_sync(upgrade, 0)
-        await connection.execute(store_info.insert(), {"only_row": 1, "schema_version": SCHEMA_VERSION})
-    await engine.dispose()
-    await schema_at(location)
-
-
-@pytest.fixture
-def location_like(request: pytest.FixtureRequest) -> Callable[[str], str]:
-    """Where a new store of the same kind may be made."""
-
-    def new(location: str) -> str:
-        if "://" not in location:
-            return location + ".new"
-        return new_location("postgresql", request)
-
-    return new
-
-
-async def schema_at(location: str) -> object:
-    """The schema of the store, which is that of the tables as they are defined."""
-    await (await Store.open(location)).close()
-    engine = engine_at(location)
-    async with engine.connect() as connection:
-        assert await connection.run_sync(differences) == []
-        schema = await connection.run_sync(reflected)
-    await engine.dispose()
-    return schema
-
-
-def differences(connection: Connection) -> object:
-    context = MigrationContext.configure(connection, opts={"compare_server_default": True})
-    return compare_metadata(context, metadata)
-
-
-def reflected(connection: Connection) -> object:
-    """All that the database tells, also of the keys, which Alembic does not compare; but no order of columns."""
-
-    def described(column: ReflectedColumn) -> object:
-        return str(column["type"]), column["nullable"], column["default"]
-
-    found = inspect(connection)
-    return {
-        table: (
-            {column["name"]: described(column) for column in found.get_columns(table)},
-            found.get_pk_constraint(table),
-            found.get_foreign_keys(table),
-            sorted((index["name"], index["column_names"]) for index in found.get_indexes(table)),
-        )
-        for table in found.get_table_names()
-    }
 
 
 # --- how it is opened ----------------------------------------------------------------------------------------
