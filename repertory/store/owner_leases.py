@@ -105,14 +105,14 @@ class OwnerLeases:
         if task is None:
             return
         task.cancel()
-        await asyncio.wait({task})
         try:
+            await asyncio.wait({task})
             with suppress(Exception):
                 async with asyncio.timeout(LEAVING):
+                    # Not by its own session, which may have been stopped in the midst of something.
+                    await self._store.write(_LEAVE, {"id": self._id})
                     if self._session is not None:
-                        await self._session.execute(_LEAVE, {"id": self._id})
                         await self._session.execute(_UNLOCK, {"key": _key(self._id)})
-                        self._locked = False
         finally:
             await self._hang_up()
 
@@ -143,11 +143,11 @@ class OwnerLeases:
 
     async def _hang_up(self) -> None:
         session, self._session = self._session, None
-        locked, self._locked = self._locked, False
+        self._locked = False
         if session is not None:
             with suppress(Exception):
-                if locked:  # back in the pool it would hold the lock
-                    await session.invalidate()
+                # Not just closed: back among the store's connections it might still hold the lock.
+                await session.invalidate()
                 await session.close()
 
 

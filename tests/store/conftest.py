@@ -1,5 +1,6 @@
 """Stores of both kinds, each test's its own."""
 
+import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from repertory.store import Store
 from tests.store.postgres import PostgresServer, running_server
+from tests.store.released import RELEASED, restore_database, restore_file
 
 
 @pytest.fixture(scope="session")
@@ -33,6 +35,13 @@ def new_location(kind: str, request: pytest.FixtureRequest) -> str:
     url = server.new_database()
     request.addfinalizer(lambda: server.drop(url))
     return url
+
+
+def assert_gone(threads: set[threading.Thread]) -> None:
+    """A thread left behind would hold the file, and could keep the process from ending."""
+    for thread in threads - {threading.current_thread()}:
+        thread.join(timeout=30)
+        assert not thread.is_alive()
 
 
 @pytest.fixture
@@ -65,3 +74,28 @@ async def impatient_store(sqlite_file: Path, monkeypatch: pytest.MonkeyPatch) ->
     store = await Store.open(sqlite_file)
     yield store
     await store.close()
+
+
+def restored(kind: str, release: str, request: pytest.FixtureRequest) -> str:
+    """The location of a store as ``release`` left it."""
+    location = new_location(kind, request)
+    if kind == "sqlite":
+        restore_file(release, Path(location))
+    else:
+        restore_database(release, request.getfixturevalue("postgres"), location)
+    return location
+
+
+ALL = [(kind, release) for kind, releases in RELEASED.items() for release in releases]
+
+
+@pytest.fixture(params=ALL, ids=[f"{kind}-{release}" for kind, release in ALL])
+def released(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """The name of a release, and a store of it."""
+    kind, release = request.param
+    return release, restored(kind, release, request)
+
+
+@pytest.fixture(params=RELEASED)
+def of_version_3(request: pytest.FixtureRequest) -> str:
+    return restored(request.param, "3", request)

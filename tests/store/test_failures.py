@@ -89,18 +89,23 @@ async def test_a_file_that_may_not_be_written_is_told_as_such(sqlite_store: Stor
     )
 
 
-def overwrite_all_but_the_first_pages(sqlite_file: Path) -> None:
+def size_of(sqlite_file: Path) -> int:
+    return sqlite_file.stat().st_size
+
+
+def overwrite_all_but_the_first(size: int, sqlite_file: Path) -> None:
     with sqlite_file.open("r+b") as file:
-        after = 2 * 4096
-        file.seek(after)
-        file.write(b"\xff" * (sqlite_file.stat().st_size - after))
+        file.seek(size)
+        file.write(b"\xff" * (size_of(sqlite_file) - size))
 
 
 async def test_a_damaged_file_is_to_be_kept(sqlite_file: Path) -> None:
+    await (await Store.open(sqlite_file)).close()
+    schema = size_of(sqlite_file)
     store = await Store.open(sqlite_file)
     await asyncio.gather(*(StateTable(store).save(f"a{n}", 0, 1, "x" * 500) for n in range(100)))
     await store.close()
-    overwrite_all_but_the_first_pages(sqlite_file)
+    overwrite_all_but_the_first(schema, sqlite_file)
     store = await Store.open(sqlite_file)
     with pytest.raises(StoreError, match="database disk image is malformed") as write:
         await StateTable(store).load("a1")

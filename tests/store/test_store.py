@@ -16,6 +16,7 @@ from sqlalchemy import select, text
 from repertory.errors import ConfigError, StoreError
 from repertory.store import StateTable, Store
 from repertory.store.tables import actor_states, run_events
+from tests.store.conftest import assert_gone
 from tests.store.postgres import PostgresServer
 
 
@@ -41,13 +42,6 @@ async def test_a_store_keeps_what_it_held(location: str) -> None:
 
 def names(directory: Path) -> set[str]:
     return {path.name for path in directory.iterdir()}
-
-
-def assert_gone(threads: set[threading.Thread]) -> None:
-    """A thread left behind would hold the file, and could keep the process from ending."""
-    for thread in threads - {threading.current_thread()}:
-        thread.join(timeout=30)
-        assert not thread.is_alive()
 
 
 @pytest.mark.parametrize("name", ["what?.db", "50%25.db", "a#b.db", "two words.db", "käse.db", "a:b@c.db"])

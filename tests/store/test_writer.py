@@ -3,13 +3,13 @@
 import asyncio
 import gc
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event, insert, select, text
+from sqlalchemy import delete, event, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from repertory.errors import StoreError
@@ -191,6 +191,57 @@ async def test_a_group_waits_but_once_for_another_process(impatient_store: Store
     assert doubling.groups == [[*range(8)]]
     assert await impatient_store.submit(doubling, 8) == 16
     assert on_disk(sqlite_file) == {"a8"}
+
+
+class Noted:
+    """An operation that notes its name when it is executed."""
+
+    def __init__(self, place: str, executed: list[str]) -> None:
+        self.place = place
+        self._executed = executed
+
+    async def __call__(self, connection: AsyncConnection, items: Sequence[None], /) -> list[None]:
+        self._executed.append(self.place)
+        return [None] * len(items)
+
+
+async def noted(connection: AsyncConnection, items: Sequence[list[str]], /) -> list[None]:
+    items[0].append("noted")
+    return [None] * len(items)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+async def test_the_operations_of_a_group_come_in_one_order_however_they_are_submitted(
+    store: Store, turned: bool
+) -> None:
+    executed: list[str] = []
+    writes: list[Callable[[], asyncio.Future[None]]] = [
+        lambda: store.submit(Noted("a", executed), None),
+        lambda: store.submit(noted, executed),  # by its name, which begins with "tests."
+        lambda: store.submit(Noted("z", executed), None),
+    ]
+    await asyncio.gather(*(write() for write in (reversed(writes) if turned else writes)))
+    assert executed == ["a", "noted", "z"]
+
+
+@pytest.mark.parametrize("turned", [False, True])
+async def test_statements_come_by_kind_and_table_however_they_are_submitted(
+    store: Store, witness: Store, turned: bool
+) -> None:
+    told: list[str] = []
+
+    def tell(_c: object, _cursor: object, statement: str, *_rest: object) -> None:
+        told.append(" ".join(statement.split()[:3]))
+
+    event.listen(store._engine.sync_engine, "before_cursor_execute", tell)
+    run = {**dict.fromkeys(("program", "key", "fingerprint", "inputs", "status"), ""), "accepted_at": 0.0}
+    writes: list[Callable[[], asyncio.Future[None]]] = [
+        lambda: store.write(insert(runs), {"id": "r", **run}),
+        lambda: store.write(delete(actor_states), {}),
+        lambda: store.write(INSERT, row("a")),
+    ]
+    await asyncio.gather(*(write() for write in (reversed(writes) if turned else writes)))
+    assert told == ["DELETE FROM actor_states", "INSERT INTO actor_states", "INSERT INTO runs"]
 
 
 async def test_close_commits_what_is_pending(store: Store, witness: Store) -> None:

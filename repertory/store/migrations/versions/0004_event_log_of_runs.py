@@ -45,9 +45,9 @@ def upgrade(op: Operations) -> None:
     op.drop_table("steps")
     if op.get_bind().dialect.name == "sqlite":
         op.drop_table("runs_3")
-        # In stores that began as version 1 it is still an INTEGER.
-        with op.batch_alter_table("actor_states") as actor_states:
-            actor_states.alter_column("revision", type_=sa.BigInteger, existing_nullable=False)
+    # In a store that began as version 1 it is still an INTEGER.
+    with op.batch_alter_table("actor_states") as actor_states:
+        actor_states.alter_column("revision", type_=sa.BigInteger, existing_nullable=False)
 
 
 def _added() -> list[sa.Column[Any]]:
