@@ -86,6 +86,7 @@ def test_the_key_list_of_the_daemon_is_no_setting(monkeypatch: pytest.MonkeyPatc
             "[memory]\nhigh = 0.9\ncritical = 0.8",
             "c.toml: memory.critical = 0.8\n  Value error, it must be above memory.high = 0.9",
         ),
+        (
             "[retention]\nkeep_days = 0",
             "c.toml: retention.keep_days = 0\n  Input should be greater than 0; got a int.",
         ),
