@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from random import Random
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
-from weakref import WeakValueDictionary
 
 from pydantic_core import to_jsonable_python
 
@@ -20,6 +20,7 @@ from repertory.providers.messages import TERMS, Terms
 from repertory.runtime.confined import Overdue, Work, confined
 from repertory.runtime.journal import RecordedRun, json_hash, run_id
 from repertory.runtime.predictor import UpdateParameters
+from repertory.runtime.releases import Releases
 from repertory.runtime.run import RunContext, Station
 from repertory.signatures import CompiledSignature, compile_signature
 from repertory.signatures.json_text import load_json
@@ -47,7 +48,16 @@ class Run:
 
 
 class Deployment:
-    """A started program. Call it like the program itself; made by `Runtime.start`."""
+    """A started program. Call it like the program itself; made by `Runtime.start`.
+
+    It is one version of the program, and at the same time the way to all of them: a call goes to the version whose
+    turn it is, whichever of them it is made on.
+
+    Attributes:
+        name: The program's name in the journal, the same for every version.
+        version: What tells this version from others, such as ``news@2``; its path is below ``root/programs``.
+        releases: The versions of the program.
+    """
 
     def __init__(
         self,
@@ -56,8 +66,12 @@ class Deployment:
         program: Module,
         stations: Mapping[int, Station],
         keepers: Mapping[str, ActorRef],
+        *,
+        version: str | None = None,
+        releases: "Releases[Deployment] | None" = None,
     ) -> None:
         self.name = name
+        self.version = version or name
         self.program = program
         self.compiled: CompiledSignature = compile_signature(program.signature)
         self.fingerprint = self._fingerprint(runtime)
@@ -65,7 +79,14 @@ class Deployment:
         self._stations = stations
         self._keepers = keepers
         self._stuck: set[Work[Prediction]] = set()  # left behind
-        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # by run key
+        self.releases: Releases[Deployment] = releases or Releases(
+            name, self, clock=runtime.clock, hooks=runtime.hooks, rng=Random(self.fingerprint)
+        )
+
+    @property
+    def current(self) -> "Deployment":
+        """The version that is not on trial: the one that calls go to, but for those of a rollout."""
+        return self.releases.current
 
     def _fingerprint(self, runtime: "Runtime") -> str:
         """A hash of all that is declared about the program: what it is asked, how, and which models it asks.
@@ -107,16 +128,20 @@ class Deployment:
             DeadlineExceeded, LMError, ReplyError: A step failed.
             RuntimeClosed: The runtime is stopping, or its supervision tree has given up.
         """
-        values = self.compiled.validate_inputs(inputs)
-        journal = self._runtime.journal
+        releases, journal = self.releases, self._runtime.journal
         if key is None or journal is None:
-            return await self.resume(values, key or uuid4().hex, None, timeout=timeout, terms=terms)
+            version = releases.pick(terms.sticky)
+            values = version.compiled.validate_inputs(inputs)
+            return await version.resume(values, key or uuid4().hex, None, timeout=timeout, terms=terms)
         # Who comes second with the same key waits for the first, and then reads what came of it.
-        async with self._turns.setdefault(key, asyncio.Lock()):
+        async with releases.turns.setdefault(key, asyncio.Lock()):
             recorded = (await journal.find(self.name, [key])).get(key)
+            held_by = releases.holder(recorded.fingerprint) if recorded is not None else None
+            version = held_by or releases.pick(terms.sticky)
+            values = version.compiled.validate_inputs(inputs)
             if recorded is not None:
-                self._check_same(key, values, recorded)
-            return await self.resume(values, key, recorded, timeout=timeout, terms=terms)
+                version._check_same(key, values, recorded)
+            return await version.resume(values, key, recorded, timeout=timeout, terms=terms)
 
     async def recorded(self, keys: Iterable[str]) -> dict[str, RecordedRun]:
         """What the journal knows of runs under these keys."""
@@ -132,13 +157,19 @@ class Deployment:
         timeout: float | None = None,
         terms: Terms = TERMS,
     ) -> Run:
-        """As `run`, for validated ``values`` and what the journal has under ``key``, already looked up."""
+        """As `run`, for validated ``values`` and what the journal has under ``key``, already looked up.
+
+        The run is this version's, as long as it lives.
+        """
         if recorded is not None and recorded.outputs is not None:
             return self._replayed(recorded)
+        if not self.releases.lives(self):
+            values = self.current.compiled.validate_inputs(values)
+            return await self.current.resume(values, key, recorded, timeout=timeout, terms=terms)
         runtime = self._runtime
         clock, journal = runtime.clock, runtime.journal
         timeout = runtime.timeout if timeout is None else timeout
-        with runtime.working():
+        with runtime.working(), self.releases.on(self) as run:
             started = clock.monotonic()
             id = run_id(self.name, key)
             steps = {}
@@ -160,6 +191,7 @@ class Deployment:
                     finished = journal.finish(id, prediction, to_jsonable_python(prediction.outputs), seconds)
                     await asyncio.gather(context.settle(), finished)
                 outcome = None
+                run.answered(values, prediction)
                 return Run(id, prediction, seconds, replayed=False)
             except (Exception, asyncio.CancelledError, SystemExit) as failure:
                 task = asyncio.current_task()
@@ -177,14 +209,16 @@ class Deployment:
                     hooks.emit(RunFinished(self.name, id, clock.monotonic() - started, outcome, replayed=False))
 
     def parameters(self) -> dict[str, Parameters]:
-        """The present parameters of each predictor, by its path."""
-        return {station.path: station.parameters.parameters for station in self._stations.values()}
+        """The present parameters of each predictor of the current version, by its path."""
+        return {station.path: station.parameters.parameters for station in self.current._stations.values()}
 
     async def update_parameters(self, predictor: str, parameters: Parameters) -> int:
         """Exchange a predictor's parameters, on disk before this returns; return their version.
 
         Runs under way go on with what each of their steps began with. Raises ProgramError for an unknown path.
         """
+        if self is not self.current:
+            return await self.current.update_parameters(predictor, parameters)
         keeper = self._keepers.get(predictor)
         if keeper is None:
             raise ProgramError(
@@ -193,6 +227,10 @@ class Deployment:
         if self.program.predictors()[predictor].lm is None:
             self._runtime.check_lm(predictor, parameters.lm)
         return (await keeper.ask(UpdateParameters(parameters))).version
+
+    async def stop(self) -> None:
+        """End the actors of this version. For `Releases`; a program is stopped by `Runtime.stop`."""
+        await self._runtime.stop_version(self.version)
 
     def busiest_worker(self) -> ActorRef:
         """The actor with the most to do, among those that make predictions."""

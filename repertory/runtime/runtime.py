@@ -18,6 +18,7 @@ from repertory.providers.cache import CacheSettings, ReplyCache
 from repertory.providers.endpoint import Endpoint, EndpointSnapshot
 from repertory.providers.lm import LM
 from repertory.providers.messages import Terms
+from repertory.runtime.compatibility import check_inputs
 from repertory.runtime.config import RuntimeConfig, load_config, make_config
 from repertory.runtime.deployment import Deployment
 from repertory.runtime.endpoint_keeper import EndpointKeeper
@@ -25,6 +26,9 @@ from repertory.runtime.journal import Journal
 from repertory.runtime.lm_config import LMConfig
 from repertory.runtime.models import Surroundings, make_endpoint, make_route
 from repertory.runtime.predictor import ParameterKeeper, Predictor
+from repertory.runtime.releases import Metric, Release, Releases
+from repertory.runtime.rollout_keeper import RolloutKeeper, Watch
+from repertory.runtime.rollout_plan import RolloutPlan
 from repertory.runtime.run import Station
 from repertory.signatures import Signature, compile_signature
 from repertory.store import (
@@ -103,7 +107,8 @@ class Runtime:
         self._lm_configs = dict(self.config.lm)
         self._take_lms(lm)
         self._local: list[str] = []  # names of the models whose server is a child of ours
-        self._programs: dict[str, ChildSpec] = {}
+        self._programs: dict[str, ChildSpec] = {}  # by version
+        self._releases: dict[str, Releases[Deployment]] = {}  # by the program's name
         self._system: ActorSystem
         self.closing = False
         self._open = False
@@ -139,6 +144,7 @@ class Runtime:
                         ChildSpec(id="models", start=lambda: Supervisor(models), start_timeout=600),
                         ChildSpec(id="endpoints", start=lambda: EndpointKeeper(self._endpoints())),
                         ChildSpec(id="programs", start=self._programs_supervisor),
+                        ChildSpec(id="rollouts", start=lambda: RolloutKeeper(self._releases)),
                     ],
                     self._root_ended,
                 ),
@@ -172,6 +178,63 @@ class Runtime:
         name = name or _name_of(program)
         if name in self.deployments:
             raise NameTaken(f"a program {name!r} is running already", hint="Pass another name=.")
+        deployment = await self._start_version(program, name, name, replicas, concurrency, None)
+        self.deployments[name] = deployment
+        self._releases[name] = deployment.releases
+        return deployment
+
+    async def release(
+        self,
+        program: Module,
+        *,
+        name: str,
+        plan: RolloutPlan | None = None,
+        metric: Metric | None = None,
+        replicas: int = 1,
+        concurrency: int = 64,
+    ) -> Release:
+        """Start a new version of a running program beside it, and have it take over as ``plan`` says.
+
+        Nothing changes for callers: runs end on the version they began with, and a run key stays with the version
+        that accepted it while that lives. The new version begins with the parameters its code declares.
+
+        Args:
+            name: The running program's.
+            plan: None: that of ``[programs.NAME.rollout]``, if there is one, else `RolloutPlan()`.
+            metric: What is compared as the plan's ``min_metric_ratio`` says.
+
+        Raises ProgramError (no such program, a release under way, other inputs), and what `start` raises.
+        """
+        self._check_open()
+        first = self.deployments.get(name)
+        if first is None:
+            raise ProgramError(f"no program {name!r} is running", hint="Start it first: runtime.start(program).")
+        releases = first.releases
+        check_inputs(name, releases.current.compiled, compile_signature(program.signature))
+        if plan is None:
+            configured = self.config.programs.get(name)
+            plan = configured.rollout.plan() if configured is not None else RolloutPlan()
+        with releases.claim() as version:
+            candidate = await self._start_version(program, name, version, replicas, concurrency, releases)
+            if self.deployments.get(name) is not first:
+                await candidate.stop()
+                raise ProgramError(f"{name} was stopped while {version} started", hint="Start it as a program.")
+            release = releases.begin(candidate, plan, metric)
+        self.actor("root/rollouts").tell(Watch())
+        return release
+
+    async def _start_version(
+        self,
+        program: Module,
+        name: str,
+        version: str,
+        replicas: int,
+        concurrency: int,
+        releases: Releases[Deployment] | None,
+    ) -> Deployment:
+        """Start the actors of one version of the program ``name`` under a path of their own."""
+        if version in self._programs:
+            raise NameTaken(f"a program {version!r} is running already", hint="Pass another name=.")
         predictors = program.predictors()
         if not predictors:
             raise ProgramError(f"{name} holds no predictor", hint="Make one in __init__, such as Predict(...).")
@@ -179,26 +242,29 @@ class Runtime:
         children: list[ChildSpec] = []
         for path, predict in predictors.items():
             self._check_lm_of(path, predict, predict.parameters.lm)
-            station = Station(path, PoolRef(self._system, f"root/programs/{name}/{path}/{POOL}"))
+            station = Station(path, PoolRef(self._system, f"root/programs/{version}/{path}/{POOL}"))
             actors = self._actors_of(predict, station, replicas, concurrency)
             children.append(ChildSpec(id=path, start=partial(Supervisor, actors)))
             stations[id(predict)] = station
-        self._programs[name] = spec = ChildSpec(id=name, start=partial(Supervisor, children))
+        self._programs[version] = spec = ChildSpec(id=version, start=partial(Supervisor, children))
         try:
             await self.actor("root/programs").ask(StartChild(spec), timeout=None)
             for path, predict in predictors.items():
                 self._check_lm_of(path, predict, stations[id(predict)].parameters.parameters.lm)
         except BaseException:
-            await self._stop_program(name)
+            await self.stop_version(version)
             raise
-        keepers = {path: self.actor(f"root/programs/{name}/{path}/{KEEPER}") for path in predictors}
-        deployment = self.deployments[name] = Deployment(self, name, program, stations, keepers)
-        return deployment
+        keepers = {path: self.actor(f"root/programs/{version}/{path}/{KEEPER}") for path in predictors}
+        return Deployment(self, name, program, stations, keepers, version=version, releases=releases)
 
     async def stop(self, deployment: Deployment) -> None:
-        """Stop a program; runs of it that are under way fail with ActorDown and can be resumed."""
+        """Stop a program, all versions of it; runs under way fail with ActorDown and can be resumed."""
+        releases = deployment.releases
         self.deployments.pop(deployment.name, None)
-        await self._stop_program(deployment.name)
+        self._releases.pop(deployment.name, None)
+        releases.close()
+        for version in (releases.current, *releases.others()):
+            await version.stop()
 
     async def drain(self, timeout: float) -> bool:
         """Take no new runs and wait for those under way; return whether all ended within ``timeout`` seconds."""
@@ -274,6 +340,11 @@ class Runtime:
             self._working -= 1
             if not self._working:
                 self._idle.set()
+
+    async def stop_version(self, version: str) -> None:
+        """End the actors of one version of a program."""
+        self._programs.pop(version, None)
+        await self._system.ref("root/programs").ask(StopChild(version), timeout=None)
 
     def charged(self, terms: Terms) -> Terms:
         """``terms`` with the account that pays for every call, if there is one."""
@@ -368,10 +439,6 @@ class Runtime:
         """The supervisor of programs; one that is started anew brings back those that were running."""
         return Supervisor(tuple(self._programs.values()))
 
-    async def _stop_program(self, name: str) -> None:
-        self._programs.pop(name, None)
-        await self._system.ref("root/programs").ask(StopChild(name), timeout=None)
-
     def _is_up(self, model: str) -> bool:
         return self.actor(f"root/models/{model}").running
 
@@ -389,6 +456,8 @@ class Runtime:
         ]
 
     def _root_ended(self, exit: Exit) -> None:
+        for releases in self._releases.values():
+            releases.close()
         if not self.closing and self._failure is None:
             self._failure = exit.error or ActorDown("the root supervisor ended")
             self._failed.set()

@@ -43,6 +43,8 @@ LEVELS: Final[Mapping[type[Event], Level]] = MappingProxyType(
         events.LocalModelExited: "warning",
         events.RunFinished: "debug",
         events.RunStuck: "error",
+        events.RolloutRolledBack: "warning",
+        events.RolloutMetricFailed: "warning",
     }
 )
 """How loud each event is; those not named are ``info``, a circuit that opens is a ``warning``."""
@@ -256,7 +258,7 @@ def _program(path: str) -> str:
     """The program that the actor at ``path`` belongs to."""
     match path.split("/"):
         case ["root", "programs", name, *_]:
-            return name
+            return name.partition("@")[0]  # whichever version of it
         case _:
             return "other"
 

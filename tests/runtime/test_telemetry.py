@@ -48,6 +48,10 @@ EVERY_EVENT: list[Event] = [
     events.ParametersChanged("root/programs/mail/self/parameters", 2),
     events.RunFinished("mail", "run-1", 0.5, None, replayed=False),
     events.RunStuck("mail", "run-1"),
+    events.RolloutAdvanced("mail", "mail@2", 0.05, 0.1),
+    events.RolloutPromoted("mail", "mail@2", "mail"),
+    events.RolloutRolledBack("mail", "mail@2", "by hand"),
+    events.RolloutMetricFailed("mail", "mail@2", ValueError("no number")),
 ]
 
 
@@ -98,6 +102,8 @@ def test_incidents_are_louder_than_routine() -> None:
         "cache_store_failed",
         "circuits_not_kept",
         "local_model_exited",
+        "rollout_rolled_back",
+        "rollout_metric_failed",
     }
     assert {name for name, level in levels.items() if level == "debug"} == {
         "budget_charged",
