@@ -145,6 +145,15 @@ def test_failures_that_the_old_version_has_too_are_not_the_new_ones(rollout: Rol
     assert rollout.look().state == "advance"
 
 
+def test_where_both_fail_too_often_a_little_more_is_no_proof(rollout: Rollout, clock: FakeClock) -> None:
+    ends(rollout, "old", 200, failed=120)
+    ends(rollout, "new", 100, failed=70)
+    clock.advance(60)
+    verdict = rollout.look()
+    assert verdict.state == "stay"
+    assert verdict.reason.startswith("70.0% of its 100 runs failed, 60.0% of the old version's 200")
+
+
 def test_a_failure_all_share_is_no_time_to_go_on(rollout: Rollout, clock: FakeClock) -> None:
     ends(rollout, "old", 200, failed=200)
     ends(rollout, "new", 100, failed=100)
