@@ -62,6 +62,7 @@ class Runs:
         durable: bool,
     ) -> RunHandle:
         """See `Runtime.submit`."""
+        deployment = deployment.releases.pick(terms.sticky)
         values = deployment.compiled.validate_inputs(inputs)
         journal = self._runtime.journal
         if durable and journal is None:
@@ -165,7 +166,7 @@ class Runs:
         stored = await self._stored(id)
         if stored.status in ("accepted", "ok"):
             raise ProgramError(f"the run {id} is {stored.status}: there is nothing to retry")
-        deployment = self._deployment(stored.program)
+        deployment = self._version_of(stored)
         journal = self._journal()
         values = deployment.compiled.validate_inputs(load_json(stored.inputs))
         interrupted = await deployment.take_up(stored)
@@ -177,7 +178,7 @@ class Runs:
     async def replay(self, id: str) -> Prediction:
         """What the program makes of what is recorded, dry: nothing is asked, nothing is done."""
         stored = await self._stored(id)
-        deployment = self._deployment(stored.program)
+        deployment = self._version_of(stored)
         values = deployment.compiled.validate_inputs(load_json(stored.inputs))
         history = await self._journal().history(id)
         info = RunInfo(f"{id}:{uuid4().hex}", stored.program, inf)
@@ -193,7 +194,7 @@ class Runs:
     ) -> RunHandle:
         """A new run that has the first ``step`` steps of another one, and goes on by itself."""
         stored = await self._stored(id)
-        deployment = self._deployment(stored.program)
+        deployment = self._version_of(stored)
         journal = self._journal()
         values = deployment.compiled.validate_inputs(load_json(stored.inputs) | dict(inputs or {}))
         unknown = set(parameters) - set(deployment.parameters())
@@ -257,8 +258,9 @@ class Runs:
                 if run.id in self.live or not (run.owner is None or run.owner in gone):
                     continue
                 if await journal.take_over(run):
-                    values = deployment.compiled.validate_inputs(load_json(run.inputs))
-                    live = self.live[run.id] = self._going_on(deployment, run, values)
+                    version = self._version_of(run)
+                    values = version.compiled.validate_inputs(load_json(run.inputs))
+                    live = self.live[run.id] = self._going_on(version, run, values)
                     found.append(live)
         return found
 
@@ -371,12 +373,10 @@ class Runs:
             raise ConfigError("the runtime keeps no journal", hint="Give Runtime a store.")
         return journal
 
-    def _deployment(self, program: str) -> "Deployment":
-        deployment = self._runtime.deployments.get(program)
-        if deployment is None:
-            known = ", ".join(self._runtime.deployments) or "none"
-            raise ProgramError(f"the program {program!r} is not started", hint=f"Started are: {known}.")
-        return deployment
+    def _version_of(self, run: StoredRun) -> "Deployment":
+        """The version of the program that goes on with ``run``. Raises ProgramError if it is not started."""
+        deployment = self._runtime.programs.find(run.program)
+        return deployment.releases.holder(run.fingerprint) or deployment.current
 
     def _keeper(self) -> ActorRef:
         return self._runtime.actor("root/runs")

@@ -77,7 +77,7 @@ def commits(monkeypatch: pytest.MonkeyPatch) -> list[object]:
 async def open_by_failures(daemon: Daemon) -> None:
     """Have the endpoint, which refuses the key, called once."""
 
-    (endpoint,) = daemon.runtime._endpoints()
+    (endpoint,) = daemon.runtime.models.endpoints()
     with pytest.raises(LMAuthError):
         await endpoint.complete(LMRequest((Message("user", "Tag?"),)))
 
