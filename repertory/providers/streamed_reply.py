@@ -16,7 +16,17 @@ from repertory.providers.transport import Stream
 
 
 class Attempt(Protocol):
-    """What wants to know how the attempt ended; only the first word counts."""
+    """What wants to know how the attempt ended; only the first word counts.
+
+    Attributes:
+        witnessed: Whether it wants to know the peer's id of the reply, too.
+    """
+
+    witnessed: bool
+
+    def identify(self, response_id: str) -> None:
+        """The peer has told its id of the reply."""
+        ...
 
     def succeed(self, response: LMResponse) -> LMResponse:
         """The reply was whole; return it with what it cost."""
@@ -62,6 +72,7 @@ class StreamedReply:
         self._meaning = meaning
         self._ready: deque[Delta] = deque()
         self._failure: LMError | None = None  # to be raised when all that came before it has been passed on
+        self._nameless = attempt.witnessed  # and wanted to be named
         self._whole = False
         self.failed = False
 
@@ -119,6 +130,9 @@ class StreamedReply:
             for event in self._events.feed(chunk):
                 if not decoder.ended:
                     deltas = decoder.feed(event)
+                    if self._nameless and decoder.id:
+                        self._nameless = False
+                        self._attempt.identify(decoder.id)
                     self._ready += deltas if self._meaning is None else passed_on(deltas)
             if decoder.ended or not chunk:
                 self._finish()
