@@ -323,7 +323,7 @@ class Hold:
     it was to write down, and of that alone.
     """
 
-    __slots__ = ("_most", "_named", "_over", "_request", "_reservation", "_stage", "_witness")
+    __slots__ = ("_most", "_named", "_over", "_request", "_reservation", "_stage", "_told")
 
     def __init__(
         self, stage: BudgetStage, request: LMRequest, most: WorstCase, reservation: Reservation | None
@@ -332,7 +332,7 @@ class Hold:
         self._request = request
         self._most = most
         self._reservation = reservation
-        self._witness: Witness | None = None
+        self._told: tuple[Witness, Intent] | None = None
         self._named = False
         self._over = False
 
@@ -341,14 +341,15 @@ class Hold:
         nano = self._most.nano_dollars
         bounded = None if nano is None else min(nano, MOST)
         intent = Intent(key, attempt, endpoint, request_hash, bounded, self._most.known.tokens)
-        self._witness = witness  # from now on: nobody knows how far one comes that is cancelled
+        self._told = witness, intent  # from now on: nobody knows how far one comes that is cancelled
         await witness.intend(intent)
 
     def identify(self, response_id: str) -> None:
         """The provider has told its id of the answer."""
-        if self._witness is not None and response_id and not self._named:
+        if self._told is not None and response_id and not self._named:
             self._named = True
-            self._witness.identified(response_id)
+            witness, intent = self._told
+            witness.identified(intent, response_id)
 
     def succeed(self, usage: Usage) -> Decimal | None:
         """There was a reply. Return what it cost in dollars; None if nobody knows."""
@@ -369,9 +370,11 @@ class Hold:
         if self._reservation is not None:
             tokens = usage.input_tokens + usage.output_tokens
             self._stage.end(self._reservation, ending, Amount(min(spent or 0, MOST), tokens))
-        if self._witness is not None:
-            nano = self._most.nano_dollars if ending == "write_off" else spent
-            self._witness.settled(TOLD[ending], usage, None if nano is None else in_dollars(min(nano, MOST)))
+        if self._told is not None:
+            witness, intent = self._told
+            nano = intent.nano_most if ending == "write_off" else spent
+            cost = None if nano is None else in_dollars(min(nano, MOST))
+            witness.settled(intent, TOLD[ending], usage, cost)
 
 
 def _is_bounded(request: LMRequest) -> bool:

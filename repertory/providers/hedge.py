@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import replace
 from typing import Any, TypeAlias
 
 from repertory.errors import RepertoryError
@@ -52,14 +51,13 @@ class Hedge:
             RepertoryError: A failure that is no reason to ask another.
         """
         try:
-            early = self._start(self._first, self._ladder.asked)
+            early = self._start(self._first)
             await asyncio.wait((early,), timeout=patience)
             if not early.done():
                 self.second = self._spare()
             if self.second is None:
                 return self._taken(self._first, await early)
-            late = self._start(self.second, _beside(self._ladder.asked))
-            return await self._better(early, self.second, late)
+            return await self._better(early, self.second, self._start(self.second))
         finally:
             await self._end()
 
@@ -80,8 +78,8 @@ class Hedge:
         """The second candidate, if there is one and it may be asked."""
         return self._ladder.next() if self._ladder.has_spare() and self._spend() else None
 
-    def _start(self, candidate: Candidate, request: LMRequest) -> asyncio.Task[Result]:
-        task = asyncio.create_task(self._result(candidate, request))
+    def _start(self, candidate: Candidate) -> asyncio.Task[Result]:
+        task = asyncio.create_task(self._result(candidate, self._ladder.asked))
         self._tasks.append(task)
         return task
 
@@ -115,9 +113,3 @@ class Hedge:
                 task.exception()  # heard, or the loop would complain of it when the task is collected
         if cancelled is not None:
             raise cancelled
-
-
-def _beside(request: LMRequest) -> LMRequest:
-    """``request`` for a second candidate: a witness is told of one attempt at a time."""
-    witness = request.witness
-    return request if witness is None else replace(request, witness=witness.beside())

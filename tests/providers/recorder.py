@@ -1,7 +1,7 @@
-"""A witness that keeps all it is told, and fails when it is told in another order than it was promised."""
+"""A witness that keeps all it is told, and raises where it is told what it was promised not to be."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -33,52 +33,44 @@ class Recorder:
 
     Args:
         writes: What writing an intent down is; by default it is done at once.
-        name: What its keys begin with.
 
     Attributes:
-        entries: Of all attempts, in the order in which they were intended; those ``beside`` share the list.
+        entries: Of all attempts, in the order in which they were intended.
         keys: How many it was asked for.
+        named: Set when an answer is first identified.
     """
 
-    def __init__(self, writes: Callable[[Intent], "asyncio.Future[None]"] | None = None, name: str = "k") -> None:
+    def __init__(self, writes: Callable[[Intent], Awaitable[None]] | None = None) -> None:
         self._writes = writes
-        self._name = name
-        self._others = 0
-        self._open: Entry | None = None
+        self._under_way: dict[int, Entry] = {}
         self.entries: list[Entry] = []
         self.keys = 0
+        self.named = asyncio.Event()
 
     def key(self) -> str:
-        assert self._open is None
         self.keys += 1
-        return f"{self._name}-{self.keys}"
+        return f"k-{self.keys}"
 
     async def intend(self, intent: Intent) -> None:
-        assert self._open is None, "the attempt before has not been settled"
-        self._open = entry = Entry(intent)
+        assert (intent.key, intent.attempt) not in self.attempts
+        self._under_way[id(intent)] = entry = Entry(intent)
         self.entries.append(entry)
         if self._writes is not None:
             await self._writes(intent)
         entry.written = True
 
-    def identified(self, response_id: str) -> None:
-        assert self._open is not None
-        assert self._open.written
+    def identified(self, intent: Intent, response_id: str) -> None:
+        entry = self._under_way[id(intent)]
+        assert entry.written
         assert response_id
-        assert not self._open.ids
-        self._open.ids.append(response_id)
+        assert not entry.ids
+        entry.ids.append(response_id)
+        self.named.set()
 
-    def settled(self, ending: Told, usage: Usage, cost: Decimal | None) -> None:
-        assert self._open is not None, "settled twice, or nothing was intended"
-        assert self._open.written or ending == "unpaid"
-        self._open.ending, self._open.usage, self._open.cost = ending, usage, cost
-        self._open = None
-
-    def beside(self) -> "Recorder":
-        self._others += 1
-        other = Recorder(self._writes, f"{self._name}-beside-{self._others}")
-        other.entries = self.entries
-        return other
+    def settled(self, intent: Intent, ending: Told, usage: Usage, cost: Decimal | None) -> None:
+        entry = self._under_way.pop(id(intent))  # a second time it is not there
+        assert entry.written or ending == "unpaid"
+        entry.ending, entry.usage, entry.cost = ending, usage, cost
 
     @property
     def endings(self) -> list[Told | None]:
