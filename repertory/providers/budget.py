@@ -323,7 +323,7 @@ class Hold:
     it was to write down, and of that alone.
     """
 
-    __slots__ = ("_most", "_named", "_over", "_request", "_reservation", "_stage", "_told")
+    __slots__ = ("_most", "_over", "_request", "_reservation", "_stage", "_told")
 
     def __init__(
         self, stage: BudgetStage, request: LMRequest, most: WorstCase, reservation: Reservation | None
@@ -333,21 +333,17 @@ class Hold:
         self._most = most
         self._reservation = reservation
         self._told: tuple[Witness, Intent] | None = None
-        self._named = False
         self._over = False
 
     async def intend(self, witness: Witness, key: str, attempt: int, endpoint: str, request_hash: str) -> None:
         """Have ``witness`` write down that the attempt is about to be sent; see `Intent`. Raises as it does."""
-        nano = self._most.nano_dollars
-        bounded = None if nano is None else min(nano, MOST)
-        intent = Intent(key, attempt, endpoint, request_hash, bounded, self._most.known.tokens)
+        intent = Intent(key, attempt, endpoint, request_hash, self._nano_most(), self._most.known.tokens)
         self._told = witness, intent  # from now on: nobody knows how far one comes that is cancelled
         await witness.intend(intent)
 
     def identify(self, response_id: str) -> None:
         """The provider has told its id of the answer."""
-        if self._told is not None and response_id and not self._named:
-            self._named = True
+        if self._told is not None:
             witness, intent = self._told
             witness.identified(intent, response_id)
 
@@ -356,7 +352,7 @@ class Hold:
         # As some providers do, it is charged by the price of when it is over.
         nano = self._stage.charge(self._request, usage)
         ending = outcome_of(None, usage=usage)
-        self._end(ending, self._most.nano_dollars if nano is None else nano, usage)
+        self._end(ending, self._nano_most() if nano is None else nano, usage)
         return None if nano is None or ending != "settle" else in_dollars(nano)
 
     def fail(self, error: BaseException, *, sent: bool, status: int | None) -> None:
@@ -369,12 +365,15 @@ class Hold:
         self._over = True
         if self._reservation is not None:
             tokens = usage.input_tokens + usage.output_tokens
-            self._stage.end(self._reservation, ending, Amount(min(spent or 0, MOST), tokens))
+            self._stage.end(self._reservation, ending, Amount(spent or 0, tokens))
         if self._told is not None:
             witness, intent = self._told
             nano = intent.nano_most if ending == "write_off" else spent
-            cost = None if nano is None else in_dollars(min(nano, MOST))
-            witness.settled(intent, TOLD[ending], usage, cost)
+            witness.settled(intent, TOLD[ending], usage, None if nano is None else in_dollars(nano))
+
+    def _nano_most(self) -> int | None:
+        nano = self._most.nano_dollars
+        return None if nano is None else min(nano, MOST)
 
 
 def _is_bounded(request: LMRequest) -> bool:

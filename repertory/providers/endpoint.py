@@ -28,7 +28,7 @@ from repertory.providers.exchange import Exchange
 from repertory.providers.gate import Call, Gate
 from repertory.providers.health import Health, health_of
 from repertory.providers.limits import LimitsSnapshot
-from repertory.providers.messages import Delta, End, LMRequest, LMResponse, SchemaDialect
+from repertory.providers.messages import Delta, LMRequest, LMResponse, SchemaDialect
 from repertory.providers.preparation import Preparation
 from repertory.providers.retry import RetryPolicy
 from repertory.providers.retry_budget import RetryBudget, RetryBudgetSnapshot
@@ -176,22 +176,16 @@ class Endpoint:
     async def fetch(
         self, response_id: str, deadline: float, request: LMRequest | None = None
     ) -> LMResponse | None:
-        """Return an answer given before; None if there is none, or if it was not finished and never will be.
+        """Return an answer given before, at no cost; None if it is not there, or never will be finished.
 
-        Of an answer that is still being made the end is waited for. It is free: neither budget nor limiter are
-        asked.
+        If it is still being made, its end is waited for. Neither budget nor limiter nor breaker are asked.
 
         Args:
             response_id: What a witness was told it is ``identified`` by.
             deadline: When to give up, on the clock.
-            request: What it answers. None if that is not known: then the answer has no cost, and tools that were
-                emulated are not read out of it.
+            request: What it answers; without it, nobody knows its cost, and emulated tools are not read out of it.
 
-        Raises:
-            LMRequestRejected: Its protocol knows no such thing, or the server keeps no answers.
-            DeadlineExceeded: It is still being made.
-            LMError: It could not be asked for.
-            RuntimeClosed: The endpoint was closed.
+        Raises as ``complete``; LMRequestRejected if the endpoint keeps no answers.
         """
         ask = partial(self._exchange.fetch, keeping(self._stored, self.name), response_id, request)
         response = await finished(ask, self._clock, deadline, self.name)
@@ -372,12 +366,9 @@ class Endpoint:
         """Make one attempt at a whole reply that comes as a stream: its id is told at once, not at the end."""
         reply = await self._begin(call)
         try:
-            async for delta in reply:
-                if isinstance(delta, End):
-                    return delta.response
+            return await reply.whole()
         finally:
             reply.close()
-        raise self._exchange.peer.broken_off()
 
     async def _embed(self, request: EmbedRequest, call: Call) -> EmbedResponse:
         """Make one attempt at vectors."""

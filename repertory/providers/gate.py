@@ -210,12 +210,12 @@ class Attempt:
         answered: When the answer's headers came; None before.
         headers: These; None before.
         proven: Whether it has shown, as a probe, that the endpoint is well.
-        witnessed: Whether somebody wants to know the provider's id of the answer.
+        nameless: Whether somebody wants to know the provider's id of the answer, and has not been told.
     """
 
     __slots__ = (
         *("_gate", "_hold", "_over", "_status"),
-        *("answered", "call", "headers", "permit", "proven", "started", "turn", "witnessed"),
+        *("answered", "call", "headers", "nameless", "permit", "proven", "started", "turn"),
     )
 
     def __init__(self, gate: Gate, call: Call, started: float, turn: Turn, permit: int, hold: Hold | None) -> None:
@@ -230,7 +230,7 @@ class Attempt:
         self.answered: float | None = None
         self.headers: Mapping[str, str] | None = None
         self.proven = False
-        self.witnessed = call.request.witness is not None
+        self.nameless = call.request.witness is not None
 
     def begin(self) -> None:
         """The first output of a stream is there."""
@@ -244,12 +244,13 @@ class Attempt:
 
     def identify(self, response_id: str) -> None:
         """The provider has told its id of the answer, which is under way."""
-        if self._hold is not None and not self._over:
+        if self._hold is not None and response_id and not self._over:
+            self.nameless = False
             self._hold.identify(response_id)
 
     def succeed(self, response: LMResponse) -> LMResponse:
         """The reply was whole; return it with what it cost."""
-        if self.witnessed:
+        if self.nameless:
             self.identify(response.id)
         usage = response.usage
         if response.content and not (usage.input_tokens and usage.output_tokens):

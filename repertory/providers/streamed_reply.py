@@ -19,10 +19,10 @@ class Attempt(Protocol):
     """What wants to know how the attempt ended; only the first word counts.
 
     Attributes:
-        witnessed: Whether it wants to know the peer's id of the reply, too.
+        nameless: Whether it wants to know the peer's id of the reply, and has not been told.
     """
 
-    witnessed: bool
+    nameless: bool
 
     def identify(self, response_id: str) -> None:
         """The peer has told its id of the reply."""
@@ -72,7 +72,6 @@ class StreamedReply:
         self._meaning = meaning
         self._ready: deque[Delta] = deque()
         self._failure: LMError | None = None  # to be raised when all that came before it has been passed on
-        self._nameless = attempt.witnessed  # and wanted to be named
         self._whole = False
         self.failed = False
 
@@ -118,6 +117,13 @@ class StreamedReply:
             self._stream.close()
             raise
 
+    async def whole(self) -> LMResponse:
+        """Return the reply as a whole, nothing of it having been passed on."""
+        async for delta in self:
+            if isinstance(delta, End):
+                return delta.response
+        raise self._peer.broken_off()
+
     def close(self) -> None:
         """Give back the connection; a reply that was not whole counts as cancelled."""
         self._stream.close()
@@ -130,8 +136,7 @@ class StreamedReply:
             for event in self._events.feed(chunk):
                 if not decoder.ended:
                     deltas = decoder.feed(event)
-                    if self._nameless and decoder.id:
-                        self._nameless = False
+                    if self._attempt.nameless and decoder.id:
                         self._attempt.identify(decoder.id)
                     self._ready += deltas if self._meaning is None else passed_on(deltas)
             if decoder.ended or not chunk:
