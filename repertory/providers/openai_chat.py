@@ -48,8 +48,8 @@ LACKS: tuple[str, ...] = ()
 EMBEDDINGS: EmbeddingProtocol | None = openai_embeddings
 STORED: StoredReplies | None = None
 PROBE_PATH = "/models"
-# OpenAI documents none, and its own SDK (`_base_client.py`) makes a key but names no header for it. It is sent all
-# the same: OpenAI passes over it, and what stands before a server with this protocol may go by it.
+# OpenAI documents none for model calls, and its SDK (`_base_client.py`) makes a key but names no header for it. It
+# is sent all the same, and nothing is built on it: what stands before a server with this protocol may go by it.
 # https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header
 IDEMPOTENCY_HEADER: str | None = "Idempotency-Key"
 

@@ -1,8 +1,8 @@
 """OpenAI's stored responses on the wire: kept if that is asked for, fetched by their id.
 
 Sources: https://platform.openai.com/docs/api-reference/responses/get and, for what is still being made,
-https://developers.openai.com/api/docs/guides/background. A response that is not made in the background ends with
-its connection: only what was whole by then can be fetched.
+https://developers.openai.com/api/docs/guides/background. Only what is made in the background (``extra``:
+``background``) is promised to go on without its connection; of the rest, what was whole by then can be fetched.
 """
 
 from collections.abc import Mapping
