@@ -3,9 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import orjson
+
+if TYPE_CHECKING:  # it is told of usages, which are here
+    from repertory.providers.witness import Witness
 
 Role: TypeAlias = Literal["system", "developer", "user", "assistant", "tool"]
 
@@ -226,6 +229,7 @@ class LMRequest:
         thinking: How much to think before the answer; None leaves it to the endpoint.
         extra: Fields of the provider's own, laid over the body as they are.
         terms: On whose behalf it is asked, who pays, and whether an old answer will do.
+        witness: Who is told of every attempt before it is sent; None: nobody. It is no part of what is asked.
     """
 
     messages: tuple[Message, ...]
@@ -245,6 +249,7 @@ class LMRequest:
     thinking: Thinking | None = None
     extra: Mapping[str, object] = field(default_factory=dict)
     terms: Terms = TERMS
+    witness: "Witness | None" = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
