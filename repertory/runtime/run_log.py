@@ -75,6 +75,9 @@ class DoubtfulCall(Protocol):
 class RunLog:
     """The log of a run that this process executes.
 
+    Attributes:
+        closed: Whether nothing is added any more.
+
     Invariant: ``last`` is the number of the latest event, and all up to it have been handed to the store in order.
 
     Args:
@@ -84,12 +87,13 @@ class RunLog:
 
     __slots__ = (
         *("_clock", "_delta", "_delta_write", "_kept", "_last_write", "_many", "_table", "_unsettled", "_waiting"),
-        *("last", "run"),
+        *("closed", "last", "run"),
     )
 
     def __init__(self, run: str, clock: Clock, table: RunTable | None, last: int = 0) -> None:
         self.run = run
         self.last = last
+        self.closed = False
         self._clock = clock
         self._table = table
         self._kept: deque[RunEvent] | None = deque(maxlen=KEPT) if table is None else None
@@ -134,7 +138,8 @@ class RunLog:
                 write.add_done_callback(_hear)
 
     def abandon(self) -> None:
-        """Nobody waits for the writes under way."""
+        """Nothing is added any more, and nobody waits for the writes under way."""
+        self.closed = True
         for write in self._unsettled:
             write.add_done_callback(_hear)
         self._unsettled.clear()
