@@ -139,7 +139,9 @@ class Graph:
         needs = self.needs()
         heaviest: dict[str, tuple[float, tuple[str, ...]]] = {}
         for node in self.nodes:
-            before = max((heaviest[name] for name in needs[node.name]), key=lambda chain: chain[0], default=(0.0, ()))
+            before = max(
+                (heaviest[name] for name in needs[node.name]), key=lambda chain: chain[0], default=(0.0, ())
+            )
             weight = weights.get(node.name, weights.get(node.path or node.name, 1.0))
             heaviest[node.name] = (before[0] + weight, (*before[1], node.name))
         return max(heaviest.values(), key=lambda chain: chain[0], default=(0.0, ()))[1]
@@ -185,7 +187,9 @@ def in_order_of_need(nodes: Sequence[Node]) -> list[Node]:
     """
     number = {node.name: place for place, node in enumerate(nodes)}
     needs = {
-        node.name: {link.node for value in node.inputs.values() for link in links_in(value) if link.node is not None}
+        node.name: {
+            link.node for value in node.inputs.values() for link in links_in(value) if link.node is not None
+        }
         for node in nodes
     }
     sorter = TopologicalSorter(needs)

@@ -10,9 +10,10 @@ from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context, copy_context
 from dataclasses import dataclass
 from types import FrameType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, TypeVarTuple
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 MOST_TURNS = 1_000_000
 """Callbacks that are run before a program is taken for one that does not end."""
@@ -100,7 +101,9 @@ class StillLoop(asyncio.AbstractEventLoop):
 
     # --- what tasks, futures and timeouts use ---
 
-    def call_soon(self, callback: Callable[..., object], *args: Any, context: Context | None = None) -> asyncio.Handle:
+    def call_soon(
+        self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
+    ) -> asyncio.Handle:
         """Run ``callback`` after what is ready now."""
         context = context if context is not None else copy_context()
         handle = asyncio.Handle(callback, args, self, context)
@@ -108,13 +111,21 @@ class StillLoop(asyncio.AbstractEventLoop):
         return handle
 
     def call_at(
-        self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+        self,
+        when: float,
+        callback: Callable[[*Ts], object],
+        *args: *Ts,
+        context: Context | None = None,
     ) -> asyncio.TimerHandle:
         """A timer, which never fires."""
         return asyncio.TimerHandle(when, callback, args, self, context)
 
     def call_later(
-        self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+        self,
+        delay: float,
+        callback: Callable[[*Ts], object],
+        *args: *Ts,
+        context: Context | None = None,
     ) -> asyncio.TimerHandle:
         """A timer, which never fires."""
         return self.call_at(delay, callback, *args, context=context)

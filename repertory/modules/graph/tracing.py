@@ -18,7 +18,6 @@ from repertory.modules.graph.still_loop import StillLoop, StoodStill
 from repertory.modules.pending import Key, Pending, Reference, arrived, source_of, value_at
 from repertory.modules.predict import Predict
 from repertory.modules.prediction import Prediction
-from repertory.signatures import compile_signature
 
 if TYPE_CHECKING:
     from repertory.modules.module import Module
@@ -115,7 +114,13 @@ class Tracer:
     def nodes(self) -> list[Node]:
         """A node for each call, those first that others need: what stands inside of a module is called late."""
         nodes = [
-            Node(name, self._paths.get(id(predict)), type(predict).__name__, predict.compiled, self.linked_all(inputs))
+            Node(
+                name,
+                self._paths.get(id(predict)),
+                type(predict).__name__,
+                predict.compiled,
+                self.linked_all(inputs),
+            )
             for name, predict, inputs in self._calls.values()
         ]
         return in_order_of_need(nodes)
@@ -206,7 +211,9 @@ def _untraceable(name: str, error: Exception) -> ProgramError:
 
 def _place(frames: Sequence[FrameType], error: BaseException | None = None) -> str:
     """The innermost place in the program's own code, as ``path.py:12``."""
-    lines = [line for _, line in walk_tb(error.__traceback__)] if error is not None else [f.f_lineno for f in frames]
+    lines = (
+        [line for _, line in walk_tb(error.__traceback__)] if error is not None else [f.f_lineno for f in frames]
+    )
     asynchronous = str(Path(events.__file__).parent)
     for frame, line in reversed(list(zip(frames, lines, strict=True))):
         file = frame.f_code.co_filename
