@@ -128,8 +128,19 @@ class _Types:
             return self._several_fault(value, target)
         return _mismatch(f"{value.value!r}", type(value.value), target)
 
+    def of(self, value: Value) -> Any:
+        """The type of what ``value`` leads to. Raises NoSuchPart."""
+        if isinstance(value, Constant):
+            return type(value.value)
+        if isinstance(value, Several):
+            return value.kind
+        return type_at(self._fields(value)[value.field or ""], value.path[1:])
+
+    def _fields(self, link: Link) -> dict[str, Any]:
+        return self._inputs if link.node is None else self._outputs[link.node]
+
     def _link_fault(self, link: Link, target: Any) -> _Fault | None:
-        fields = self._inputs if link.node is None else self._outputs[link.node]
+        fields = self._fields(link)
         if link.field is None:
             remedy = f"Name the field: {' or '.join(f'{link.node}.{name}' for name in fields)}."
             return _Fault("unknown_field", f"{link} is a whole prediction", remedy)
@@ -190,3 +201,13 @@ def _unknown(link: Link, reason: str, name: str, known: Mapping[str, Any] | tupl
 def _meant(name: str, known: tuple[str, ...]) -> str:
     near = get_close_matches(name, known, n=1)
     return f"Did you mean {near[0]!r}?" if near else ""
+
+
+def output_types(graph: "Graph") -> dict[str, Any]:
+    """The types of what ``graph`` gives, by name; Any where that is not known.
+
+    Raises:
+        NoSuchPart: A link leads nowhere; `problems` names it.
+    """
+    types = _Types(graph)
+    return {name: types.of(value) for name, value in graph.outputs.items()}

@@ -34,7 +34,12 @@ class Vertex:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """Values that go from one vertex to another. ``label`` names the fields, cut; ``told`` in full."""
+    """Values that go from one vertex to another.
+
+    Attributes:
+        label: Names the fields, cut; "" where the vertex at one end is called the same.
+        told: Names them in full.
+    """
 
     source: str
     target: str
@@ -88,6 +93,7 @@ def _told(node: Node) -> str:
 
 def _lines(edges: list[Edge], ids: dict[tuple[VertexKind, str], str]) -> Iterator[Line]:
     """One line for all edges between the same two."""
+    names = {identity: name if kind != "node" else None for (kind, name), identity in ids.items()}
     between: dict[tuple[str, str], dict[str, None]] = {}
     for edge in edges:
         link = edge.source
@@ -97,4 +103,5 @@ def _lines(edges: list[Edge], ids: dict[tuple[VertexKind, str], str]) -> Iterato
         between.setdefault((source, target), {})[text if text == edge.input else f"{text} as {edge.input}"] = None
     for (source, target), texts in between.items():
         told = ", ".join(texts)
-        yield Line(source, target, cut(told), told)
+        is_said = told in (names[source], names[target])
+        yield Line(source, target, "" if is_said else cut(told), told)

@@ -1,6 +1,6 @@
 """Graphs as Mermaid flowcharts (https://mermaid.js.org/syntax/flowchart.html)."""
 
-from repertory.modules.graph.drawing import Drawing, Vertex
+from repertory.modules.graph.drawing import Drawing, Line, Vertex
 from repertory.modules.graph.graph import Graph
 
 _SPECIAL = '#&<>"`\\'
@@ -12,7 +12,7 @@ def mermaid(graph: Graph) -> str:
     drawing = Drawing.of(graph)
     lines = ["flowchart TD"]
     lines += (f"    {vertex.id}{_shape(vertex)}" for vertex in drawing.vertices)
-    lines += (f"    {line.source} -->|{_quoted(line.label)}| {line.target}" for line in drawing.lines)
+    lines += (f"    {line.source} {_arrow(line)} {line.target}" for line in drawing.lines)
     return "\n".join(lines) + "\n"
 
 
@@ -20,6 +20,10 @@ def _shape(vertex: Vertex) -> str:
     if vertex.kind != "node":
         return f"([{_quoted(vertex.title)}])"
     return f'["{_escaped(vertex.title)}<br/>{_escaped(vertex.subtitle)}"]'
+
+
+def _arrow(line: Line) -> str:
+    return f"-->|{_quoted(line.label)}|" if line.label else "-->"
 
 
 def _quoted(text: str) -> str:

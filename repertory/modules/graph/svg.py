@@ -14,6 +14,7 @@ HEIGHT: Final = 44.0  # of a box
 STEP: Final = 108.0  # from one layer to the next
 CHARACTER: Final = 7.4  # the width to reckon with at this size, in most fonts
 PADDING: Final = 28.0  # left and right of the text in a box, together
+ROW: Final = 12.0  # between the heights of labels
 
 _STYLE: Final = (
     "text{font:13px sans-serif;fill:#1a2733;text-anchor:middle}"
@@ -47,7 +48,7 @@ def svg(graph: Graph) -> str:
         '<rect width="100%" height="100%" fill="#fff"/>',
         *(_line(number, line, vertices, layout) for number, line in enumerate(drawing.lines)),
         *(_box(vertex, layout) for vertex in drawing.vertices),
-        *(_label(number, line, vertices, layout) for number, line in enumerate(drawing.lines)),
+        *(_label(number, line, vertices, layout) for number, line in enumerate(drawing.lines) if line.label),
         "</svg>",
     ]
     return "\n".join(parts) + "\n"
@@ -59,7 +60,7 @@ def _described(graph: Graph) -> str:
 
 
 def _width(vertex: Vertex) -> float:
-    return max(len(vertex.title), len(vertex.subtitle)) * CHARACTER + PADDING
+    return max(len(vertex.title), len(vertex.subtitle), 5) * CHARACTER + PADDING
 
 
 def _box(vertex: Vertex, layout: Layout) -> str:
@@ -90,9 +91,12 @@ def _line(number: int, line: Line, vertices: dict[str, Vertex], layout: Layout) 
 
 
 def _label(number: int, line: Line, vertices: dict[str, Vertex], layout: Layout) -> str:
-    """The line's label, in the middle of its last part, where it has parted from others of its source."""
+    """The line's label, in the middle of its last part, where it has parted from others of its source.
+
+    Labels of lines beside each other are on different heights, so that long ones do not cover each other.
+    """
     (x, y), (to_x, to_y) = list(_points(number, line, vertices, layout))[-2:]
-    return _line_of_text(line.label, "label", (x + to_x) / 2, (y + to_y) / 2 + 4)
+    return _line_of_text(line.label, "label", (x + to_x) / 2, (y + to_y) / 2 + 4 + ROW * (number % 3 - 1))
 
 
 def _points(number: int, line: Line, vertices: dict[str, Vertex], layout: Layout) -> Iterator[tuple[float, float]]:
