@@ -12,6 +12,8 @@ from repertory.cli.exit_codes import ExitCode
 from repertory.cli.printable import printable
 from repertory.cli.whole_file import write_whole
 from repertory.modules import Graph
+from repertory.modules.graph.drawing import cut
+from repertory.modules.graph.links import value_text
 from repertory.runtime.loading import load_program
 
 GraphFormat: TypeAlias = Literal["text", "mermaid", "svg", "json"]
@@ -52,7 +54,7 @@ def _lines(graph: Graph) -> list[str]:
         lines.append(f"level {number}")
         for name in level:
             node = graph[name]
-            given = ", ".join(f"{edge.input}={edge.source}" for edge in graph.edges() if edge.target == name)
+            given = ", ".join(f"{each}={cut(value_text(value))}" for each, value in node.inputs.items())
             lines.append(f"  {name}: {node.module}({given})")
     lines.append(f"critical path: {' -> '.join(graph.critical_path()) or 'none'}")
     problems = graph.check()

@@ -25,7 +25,7 @@ def load_program(address: str) -> Module:
     if not (place and colon and name):
         raise ProgramError(
             f"{address!r} is not the address of a program",
-            hint="Write path.py:name or package.module:name, such as examples/news.py:classify, or name a graph.toml.",
+            hint="Write path.py:name or package.module:name, such as examples/news.py:classify, or GRAPH.toml.",
         )
     namespace = _load_file(Path(place)) if place.endswith(".py") else _import(place)
     found = getattr(namespace, name, None)

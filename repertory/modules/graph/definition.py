@@ -165,8 +165,10 @@ class _Building:
 
     def _check(self, graph: Graph) -> None:
         if problems := graph.check():
-            lines = [f"{self._source}: {self._where(problem)}{problem.reason}" for problem in problems]
-            raise ConfigError("\n".join(lines), hint=problems[0].remedy)
+            told = [(f"{self._source}: {self._where(each)}{each.reason}", each.remedy) for each in problems]
+            *others, (last, remedy) = told
+            lines = [f"{problem}\n  {remedy}" for problem, remedy in others]
+            raise ConfigError("\n".join((*lines, last)), hint=remedy)
         needed = {link.node for value in graph.outputs.values() for link in links_in(value)}
         for name, nodes in reversed(graph.needs().items()):
             if name not in needed:

@@ -67,3 +67,15 @@ def links_in(value: Value) -> Iterator[Link]:
     elif isinstance(value, Several):
         for _, part in value.parts:
             yield from links_in(part)
+
+
+def value_text(value: Value) -> str:
+    """``value`` as Python would write it."""
+    if isinstance(value, Constant):
+        return repr(value.value)
+    if isinstance(value, Link):
+        return str(value)
+    if value.kind is dict:
+        return f"{{{', '.join(f'{key!r}: {value_text(part)}' for key, part in value.parts)}}}"
+    listed = ", ".join(value_text(part) for _, part in value.parts)
+    return f"[{listed}]" if value.kind is list else f"({listed},)"

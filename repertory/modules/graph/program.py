@@ -7,7 +7,7 @@ from typing import Any, Final
 from repertory.modules.concurrent import gather
 from repertory.modules.graph.checks import output_types
 from repertory.modules.graph.graph import Graph
-from repertory.modules.graph.links import Constant, Link, Several, Value
+from repertory.modules.graph.links import Constant, Link, Value, value_text
 from repertory.modules.module import Module
 from repertory.modules.pending import Pending, Reference, resolved, value_at
 from repertory.modules.predict import Predict
@@ -75,12 +75,4 @@ def _told(graph: Graph) -> str:
 
 
 def _arguments(values: Mapping[str, Value]) -> str:
-    return ", ".join(f"{name}={_text(value)}" for name, value in values.items())
-
-
-def _text(value: Value) -> str:
-    if isinstance(value, Constant):
-        return repr(value.value)
-    if isinstance(value, Several):
-        return f"{value.kind.__name__}({', '.join(f'{key!r}: {_text(part)}' for key, part in value.parts)})"
-    return str(value)
+    return ", ".join(f"{name}={value_text(value)}" for name, value in values.items())

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context, copy_context
 from dataclasses import dataclass
-from types import FrameType
+from types import CoroutineType, FrameType
 from typing import Any, TypeVar, TypeVarTuple
 
 T = TypeVar("T")
@@ -23,7 +23,7 @@ class StoodStill(Exception):
     """What runs waits for something that cannot come in here.
 
     Attributes:
-        frames: Where it waits, outermost first.
+        frames: Where it waits; what waits for another comes before it.
     """
 
     def __init__(self, frames: list[FrameType]) -> None:
@@ -81,13 +81,13 @@ class StillLoop(asyncio.AbstractEventLoop):
                 turn.context.run(turn.callback, *turn.arguments)
 
     def _where_it_waits(self) -> list[FrameType]:
-        """The frames of the task that was begun last: the others wait for it, or for the like."""
-        waiting = [task.get_coro() for task in self._tasks if not task.done()]
+        """The frames of all tasks, those that were begun last at the end: the others wait for them."""
         frames: list[FrameType] = []
-        step: Any = waiting[-1]
-        while (frame := getattr(step, "cr_frame", None)) is not None:
-            frames.append(frame)
-            step = step.cr_await
+        for task in self._tasks:
+            step: Any = task.get_coro()
+            while isinstance(step, CoroutineType) and step.cr_frame is not None:
+                frames.append(step.cr_frame)
+                step = step.cr_await
         return frames
 
     def _cancel_all(self) -> None:

@@ -1,6 +1,7 @@
 """Tracing: running a program's own code with references in place of values, to see what it would ask."""
 
 import asyncio
+import os
 from asyncio import events
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,14 +26,15 @@ if TYPE_CHECKING:
 MOST_NODES = 10_000
 """Calls that are noted before a program is taken for one that does not end."""
 
+_ASYNCIO = f"{Path(events.__file__).parent}{os.sep}"
 _DYNAMIC = "A program that decides by values has no graph before it runs; it runs as it is."
-_OWN = str(Path(__file__).parents[2])  # where this package lies: places in it are none of the program's
+_OWN = f"{Path(__file__).parents[2]}{os.sep}"  # where this package lies: places in it are none of the program's
 
 
 def traced(program: "Module", examples: Mapping[str, Any]) -> Graph:
     """The graph of ``program``. Raises as `Graph.trace`."""
-    name = program.label if isinstance(program, Predict) else type(program).__name__
     signature = program.signature
+    name = program.label if isinstance(program, Predict) else signature.__name__
     known = [each.name for each in signature.inputs]
     if unknown := [each for each in examples if each not in known]:
         raise ProgramError(f"{name} has no input {unknown[0]!r}", hint=f"It takes: {', '.join(known)}.")
@@ -214,9 +216,8 @@ def _place(frames: Sequence[FrameType], error: BaseException | None = None) -> s
     lines = (
         [line for _, line in walk_tb(error.__traceback__)] if error is not None else [f.f_lineno for f in frames]
     )
-    asynchronous = str(Path(events.__file__).parent)
     for frame, line in reversed(list(zip(frames, lines, strict=True))):
         file = frame.f_code.co_filename
-        if not file.startswith((_OWN, asynchronous)):
+        if not file.startswith((_OWN, _ASYNCIO)):
             return f"{file}:{line}"
     return "its code"
