@@ -58,7 +58,7 @@ def _lines(graph: Graph) -> list[str]:
             lines.append(f"  {name}: {node.module}({given})")
     lines.append(f"critical path: {' -> '.join(graph.critical_path()) or 'none'}")
     problems = graph.check()
-    lines.append(f"check: {f'{len(problems)} problems' if problems else 'nothing wrong was found'}")
+    lines.append(f"check: {_counted(len(problems))}")
     for problem in problems:
         lines += (f"! {problem}", f"    {problem.remedy}")
     return lines
@@ -87,3 +87,13 @@ def _data(graph: Graph) -> dict[str, Any]:
         "critical_path": graph.critical_path(),
         "problems": [asdict(problem) for problem in graph.check()],
     }
+
+
+def _counted(problems: int) -> str:
+    match problems:
+        case 0:
+            return "nothing wrong was found"
+        case 1:
+            return "1 problem"
+        case _:
+            return f"{problems} problems"

@@ -166,15 +166,15 @@ async def _mapped(
     module: Callable[..., Awaitable[Prediction]], source: "_Source", window: "Window", failures: Failures
 ) -> AsyncGenerator[tuple[Row, Any], None]:
     news = asyncio.Event()
-    begun: set[asyncio.Task[Prediction]] = set()
+    begun: dict[asyncio.Task[Prediction], None] = {}  # in order
 
     def begin(row: Row) -> None:
         task = asyncio.get_running_loop().create_task(_answer(module, row))
         place = window.begin(row, task)
-        begun.add(task)
+        begun[task] = None
 
         def ended(_: asyncio.Task[Prediction]) -> None:
-            begun.discard(task)
+            del begun[task]
             failed = _failed(task)
             window.end(place, failed=failed and failures == "raise")
             news.set()

@@ -91,7 +91,7 @@ def _input_fault(value: Value, spec: FieldSpec, types: "_Types") -> "_Fault | No
         return _Fault(
             *(
                 "type_mismatch",
-                f"{value.value!r}: {first_fault(error, given).reason}",
+                first_fault(error, given).reason,
                 f"It takes: {spec.type_hint}.",
             ),
             *(annotation_text(type(value.value)), wanted),

@@ -12,11 +12,11 @@ from decimal import Decimal
 from enum import Enum
 from functools import reduce
 from operator import or_
-from typing import Annotated, Any, Final, Literal, NewType, TypeAlias, Union, get_args, get_origin, is_typeddict
+from typing import Annotated, Any, Final, Literal, NewType, TypeAlias, Union, get_args, get_origin
 from uuid import UUID
 
 from pydantic import BaseModel, RootModel
-from typing_extensions import TypeAliasType
+from typing_extensions import TypeAliasType, is_typeddict
 
 Kind: TypeAlias = Literal["none", "scalar", "enum", "sequence", "mapping", "object", "unknown"]
 

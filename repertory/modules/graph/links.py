@@ -1,12 +1,13 @@
 """What goes into a node of a graph: constants, and links to where a value comes from."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from repertory.modules.pending import Attribute, Key
 
 Step: TypeAlias = Key | Attribute | int
+Kind: TypeAlias = type[list[Any]] | type[tuple[Any, ...]] | type[dict[Any, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class Several:
         parts: What is in it; keys are positions in a list and in a tuple.
     """
 
-    kind: type[list[object]] | type[tuple[object, ...]] | type[dict[object, object]]
+    kind: Kind
     parts: tuple[tuple[object, "Value"], ...]
 
 
@@ -67,6 +68,14 @@ def links_in(value: Value) -> Iterator[Link]:
     elif isinstance(value, Several):
         for _, part in value.parts:
             yield from links_in(part)
+
+
+def several(kind: Kind, parts: Sequence[tuple[object, Value]]) -> Constant | Several:
+    """What ``parts`` make together: a constant where nothing in it comes from elsewhere."""
+    known: list[tuple[Any, Any]] = [(key, part.value) for key, part in parts if isinstance(part, Constant)]
+    if len(known) < len(parts):
+        return Several(kind, tuple(parts))
+    return Constant(dict(known) if kind is dict else kind([value for _, value in known]))
 
 
 def value_text(value: Value) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from repertory.errors import ProgramError, RepertoryError
 from repertory.modules.dispatch import current_dispatcher
 from repertory.modules.graph.graph import Graph, Node, in_order_of_need
-from repertory.modules.graph.links import Constant, Link, Several, Value, links_in
+from repertory.modules.graph.links import Constant, Link, Value, several
 from repertory.modules.graph.still_loop import StillLoop, StoodStill
 from repertory.modules.pending import Key, Pending, Reference, arrived, source_of, value_at
 from repertory.modules.predict import Predict
@@ -136,17 +136,12 @@ class Tracer:
             return self._followed(value)
         if isinstance(value, Pending):
             return Link(self._node_of(value), ()) if value in self._calls else Constant(value)
-        parts: list[tuple[object, Any]]
-        if isinstance(value, dict):
-            parts = list(value.items())
-        elif isinstance(value, list | tuple):
-            parts = list(enumerate(value))
-        else:
-            return Constant(value)
-        linked = tuple((key, self._linked(part)) for key, part in parts)
-        if not any(True for _, part in linked for _ in links_in(part)):
-            return Constant(value)
-        return Several(dict if isinstance(value, dict) else list if isinstance(value, list) else tuple, linked)
+        if isinstance(value, dict | Prediction):
+            return several(dict, [(key, self._linked(part)) for key, part in value.items()])
+        if isinstance(value, list | tuple):
+            kind = list if isinstance(value, list) else tuple
+            return several(kind, [(key, self._linked(part)) for key, part in enumerate(value)])
+        return Constant(value)
 
     def _followed(self, reference: Reference) -> Value:
         """Where ``reference`` leads, through the modules that only hand on what others gave."""

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from difflib import get_close_matches
 
 from repertory.errors import ConfigError
-from repertory.modules.graph.links import Constant, Link, Several, Step, Value
+from repertory.modules.graph.links import Constant, Link, Step, Value, several
 from repertory.modules.pending import Attribute, Key
 
 VALUE = "value"
@@ -28,9 +28,9 @@ def read_value(written: object, nodes: Collection[str], inputs: Collection[str])
     if isinstance(written, dict) and list(written) == [VALUE]:
         return Constant(written[VALUE])
     if isinstance(written, dict):
-        return Several(dict, tuple((key, read_value(part, nodes, inputs)) for key, part in written.items()))
+        return several(dict, [(key, read_value(part, nodes, inputs)) for key, part in written.items()])
     if isinstance(written, list):
-        return Several(list, tuple((key, read_value(part, nodes, inputs)) for key, part in enumerate(written)))
+        return several(list, [(key, read_value(part, nodes, inputs)) for key, part in enumerate(written)])
     return Constant(written)
 
 

@@ -147,9 +147,7 @@ def test_lists_of_modules_and_of_references() -> None:
     join = rp.Predict("texts: list[str], how: dict -> answer")
     graph = Graph.trace(program(forward, steps=steps, join=join))
     assert graph["join"].inputs == {
-        "texts": Several(
-            list, ((0, Link("steps[0]", (Key("answer"),))), (1, Link("steps[1]", (Key("answer"),))))
-        ),
+        "texts": Several(list, ((0, Link("steps[0]", (Key("answer"),))), (1, Link("steps[1]", (Key("answer"),))))),
         "how": Several(dict, (("by", Link(None, (Key("text"),))), ("n", Constant(3)))),
     }
 
@@ -242,7 +240,7 @@ async def never_ends(self: Any, text: str) -> Any:
 
 async def never_ends_quietly(self: Any, text: str) -> Any:
     while True:
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # the mistake in question
 
 
 @pytest.mark.parametrize("forward", [never_ends, never_ends_quietly])
