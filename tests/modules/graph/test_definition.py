@@ -96,6 +96,13 @@ async def test_it_runs_on_a_runtime(tmp_path: Path) -> None:
     assert prediction.lm_calls == 2
 
 
+def test_the_definition_in_the_documentation_is_one(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs/graphs.md").read_text()
+    (text,) = re.findall(r"^```toml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    program = load_graph_program(written(tmp_path, text))
+    assert program.graph.levels() == (("facts",), ("write",))
+
+
 async def test_it_runs_outside_of_one() -> None:
     definition = {
         "inputs": "question",
