@@ -62,8 +62,11 @@ def problems(graph: "Graph") -> Iterator[Problem]:
 def _problems_of(node: "Node", types: "_Types") -> Iterator[Problem]:
     if node.path is None:
         yield Problem(
-            *("not_held", node.name, "", "the program does not hold this predictor"),
-            "Make it in __init__ and keep it as an attribute, or in a list or dict that is one.",
+            kind="not_held",
+            node=node.name,
+            field="",
+            reason="the program does not hold this predictor",
+            remedy="Make it in __init__ and keep it as an attribute, or in a list or dict that is one.",
         )
     inputs = {spec.name: spec for spec in node.signature.inputs}
     for name, spec in inputs.items():
@@ -87,14 +90,12 @@ def _input_fault(value: Value, spec: FieldSpec, types: "_Types") -> "_Fault | No
     try:
         Record.unchecked(spec.name, (declared,), "ignore").read(given)
     except ValidationError as error:
-        wanted = annotation_text(spec.annotation)
         return _Fault(
-            *(
-                "type_mismatch",
-                first_fault(error, given).reason,
-                f"It takes: {spec.type_hint}.",
-            ),
-            *(annotation_text(type(value.value)), wanted),
+            kind="type_mismatch",
+            reason=first_fault(error, given).reason,
+            remedy=f"It takes: {spec.type_hint}.",
+            given=annotation_text(type(value.value)),
+            wanted=annotation_text(spec.annotation),
         )
     return None
 
@@ -184,11 +185,13 @@ def _part_of(target: Any, key: object) -> Any:
 def _mismatch(what: str, given: Any, target: Any) -> _Fault | None:
     if could_fit(given, target):
         return None
-    texts = annotation_text(given), annotation_text(target)
+    here, there = annotation_text(given), annotation_text(target)
     return _Fault(
-        *("type_mismatch", f"{what} is {texts[0]}, and it takes {texts[1]}"),
-        f"Declare both alike: {texts[0]} here, or {texts[1]} there.",
-        *texts,
+        kind="type_mismatch",
+        reason=f"{what} is {here}, and it takes {there}",
+        remedy=f"Declare both alike: {here} here, or {there} there.",
+        given=here,
+        wanted=there,
     )
 
 

@@ -104,7 +104,7 @@ def kind_of(annotation: Any) -> Kind:
 
 
 def element_of(annotation: Any, position: int | None = None) -> Any:
-    """The type of what is in a sequence: at ``position`` (MISSING PART: IndexError), or anywhere."""
+    """The type of what is in a sequence, at ``position`` or anywhere. Raises IndexError on a tuple that is shorter."""
     origin, arguments = get_origin(annotation) or annotation, get_args(annotation)
     if origin is tuple and arguments and arguments[-1] is not Ellipsis:
         if position is None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from functools import reduce
 from operator import or_
+from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel
@@ -35,8 +36,8 @@ def type_at(annotation: Any, path: tuple[Step, ...]) -> Any:
 
 
 def _inside(annotation: Any, step: Step) -> Any:
-    if (members := get_args(annotation)) and kind_of(annotation) == "scalar" and annotation_is_union(annotation):
-        return _inside_one_of(members, step)
+    if annotation_is_union(annotation):
+        return _inside_one_of(get_args(annotation), step)
     match kind_of(annotation):
         case "unknown" | "enum":
             return Any
@@ -55,8 +56,6 @@ def _inside(annotation: Any, step: Step) -> Any:
 
 def annotation_is_union(annotation: Any) -> bool:
     """Whether ``annotation`` is one type or another."""
-    from types import UnionType
-
     return get_origin(annotation) in (Union, UnionType)
 
 
