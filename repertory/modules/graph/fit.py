@@ -10,8 +10,6 @@ from dataclasses import is_dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
-from functools import reduce
-from operator import or_
 from typing import Annotated, Any, Final, Literal, NewType, TypeAlias, Union, get_args, get_origin
 from uuid import UUID
 
@@ -103,12 +101,10 @@ def kind_of(annotation: Any) -> Kind:
     return "unknown"
 
 
-def element_of(annotation: Any, position: int | None = None) -> Any:
-    """The type of what is in a sequence, at ``position`` or anywhere. Raises IndexError on a tuple that is shorter."""
+def element_of(annotation: Any, position: int) -> Any:
+    """The type of what is at ``position`` in a sequence. Raises IndexError on a tuple that is shorter."""
     origin, arguments = get_origin(annotation) or annotation, get_args(annotation)
     if origin is tuple and arguments and arguments[-1] is not Ellipsis:
-        if position is None:
-            return reduce(or_, arguments)
         return arguments[position]
     return arguments[0] if arguments else Any
 
