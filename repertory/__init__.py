@@ -13,12 +13,15 @@ if TYPE_CHECKING:
     from repertory.modules import (
         ChainOfThought,
         Example,
+        Graph,
         Module,
         NearestExamples,
         Parameters,
         Pending,
         Predict,
         Prediction,
+        gather,
+        map,
     )
     from repertory.providers.messages import Terms
     from repertory.runtime.config import RuntimeConfig, load_config
@@ -67,6 +70,7 @@ _HOMES = {
     "Embedding": "repertory.signatures",
     "Example": "repertory.modules",
     "File": "repertory.signatures",
+    "Graph": "repertory.modules",
     "History": "repertory.signatures",
     "Image": "repertory.signatures",
     "InputField": "repertory.signatures",
@@ -95,7 +99,9 @@ _HOMES = {
     "ToolCall": "repertory.signatures",
     "ToolResult": "repertory.signatures",
     "check": "repertory.signatures",
+    "gather": "repertory.modules",
     "load_config": "repertory.runtime.config",
+    "map": "repertory.modules",
     "register_type": "repertory.signatures",
 }
 
@@ -111,6 +117,7 @@ __all__ = [
     "Embedding",
     "Example",
     "File",
+    "Graph",
     "History",
     "Image",
     "InputField",
@@ -139,7 +146,9 @@ __all__ = [
     "ToolCall",
     "ToolResult",
     "check",
+    "gather",
     "load_config",
+    "map",
     "register_type",
 ]
 

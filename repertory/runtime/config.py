@@ -34,7 +34,7 @@ class ProgramConfig(Table):
     """One program the daemon serves.
 
     Attributes:
-        source: ``path.py:name`` or ``package.module:name``.
+        source: ``path.py:name``, ``package.module:name``, or a file that defines a graph.
         replicas: Actors for each of its predictors.
         concurrency: Predictions each of these works on at a time.
         rollout: How new versions of it take over.
