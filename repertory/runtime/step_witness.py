@@ -33,7 +33,7 @@ class StepWitness:
 
     __slots__ = (
         "_base",
-        "_current",
+        "_events",
         "_keys",
         "_policy",
         "_recorded",
