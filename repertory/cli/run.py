@@ -7,7 +7,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
-from typing import Any, Literal
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -23,8 +23,10 @@ from repertory.runtime.config import RuntimeConfig, load_config, make_config
 from repertory.runtime.deployment import Deployment
 from repertory.runtime.lm_config import LMConfig
 from repertory.runtime.loading import load_program
-from repertory.runtime.rows import Format, Reject, Row, RowReader, count_lines, format_of, read_rows
+from repertory.runtime.parquet import count_rows
+from repertory.runtime.rows import Reject, Row, RowReader, read_rows
 from repertory.runtime.runtime import Runtime
+from repertory.runtime.sources import Format, Source, count_lines, format_of
 from repertory.signatures import compile_signature
 
 
@@ -33,7 +35,7 @@ class RunOptions:
     """The arguments of the command, as `repertory run --help` explains them."""
 
     program: str
-    data: Path | Literal["-"]
+    data: Source
     out: Path
     workers: int
     limit: int | None
@@ -170,10 +172,12 @@ def _config(options: RunOptions) -> RuntimeConfig:
     return config.model_copy(update={"lm": {**config.lm, "default": default}})
 
 
-def _count(data: Path | Literal["-"], format: Format, limit: int | None) -> int | None:
+def _count(data: Source, format: Format, limit: int | None) -> int | None:
     """About how many rows will come; None if only reading them all would tell."""
-    lines = count_lines(data)
-    if lines is None:
+    if format == "parquet":
+        rows = count_rows(data)
+    elif (lines := count_lines(data)) is None:
         return limit
-    rows = max(0, lines - 1) if format == "csv" else lines
+    else:
+        rows = max(0, lines - 1) if format == "csv" else lines
     return rows if limit is None else min(rows, limit)
