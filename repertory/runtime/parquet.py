@@ -53,7 +53,9 @@ class ParquetRows:
         self._source = _seekable(source)
         self._arrow, parquet = _pyarrow()
         try:
-            self._file = parquet.ParquetFile(self._source, buffer_size=BUFFER, pre_buffer=False)
+            self._file = parquet.ParquetFile(
+                self._source, buffer_size=BUFFER, pre_buffer=False, page_checksum_verification=True
+            )
         except (self._arrow.ArrowException, OSError) as error:
             raise ConfigError(
                 f"{self._source}: cannot be read as Parquet: {_first_line(error)}",

@@ -29,7 +29,7 @@ class Window:
 
         There is no deadline of its own: each row that is waited for has one.
         """
-        while not self._admits(size):
+        while not self.admits(size):
             self._left.clear()
             await self._left.wait()
         self._rows += 1
@@ -41,7 +41,8 @@ class Window:
         self._size -= size
         self._left.set()
 
-    def _admits(self, size: int) -> bool:
+    def admits(self, size: int) -> bool:
+        """Whether a row of ``size`` bytes may enter now."""
         if self._rows < self._least:
             return True
         return self._rows < self._most and self._size + size <= self._most_size
