@@ -5,8 +5,9 @@
 Method: the command runs as a process of its own, journal and all, with JSON lines piped into it as they are made
 (``--format`` names a file instead), on a program whose model answers from memory. ``stream_rows_rss_mb`` is the
 most resident memory (``VmRSS``, looked at every 50 ms) that the process has above what it had with 2,000 rows
-answered. One row in a hundred equals an earlier one, one in a thousand is not fit to ask. ``--again`` then gives
-the same command the same rows once more, all of which it reads from its journal.
+answered; ``in_first_half_mb`` is that of the first half of the time. One row in a hundred equals an earlier one,
+one in a thousand is not fit to ask. ``--again`` then gives the same command the same rows once more, all of which
+it reads from its journal.
 
 The exit status is 1 if the figure misses what it must reach.
 """
@@ -92,13 +93,19 @@ def run(directory: Path, data: str, count: int) -> Sample:
         process = subprocess.Popen(command, cwd=directory, stdin=stdin, stderr=stderr)
     if process.stdin is not None:
         threading.Thread(target=_feed, args=(process.stdin, count), daemon=True).start()
-    base, most = _watch(process, out / "results.jsonl")
+    seen = _watch(process, out / "results.jsonl")
     seconds = perf_counter() - started
     if process.returncode not in (0, 3):  # 3: some rows were rejected
         raise RuntimeError(f"the command ended with {process.returncode}: {told.read_text()}")
     if (came := _lines_in(out / "results.jsonl") + _lines_in(out / "rejects.jsonl")) != count:
         raise RuntimeError(f"{count} rows went in, {came} came out")
-    return {"rss_mb": most - base, "base_mb": base, "rows_per_s": count / seconds, "seconds": seconds}
+    return {
+        "rss_mb": max(seen) - seen[0],
+        "base_mb": seen[0],
+        "in_first_half_mb": max(seen[: len(seen) // 2 + 1]) - seen[0],
+        "rows_per_s": count / seconds,
+        "seconds": seconds,
+    }
 
 
 def _feed(pipe: IO[bytes], count: int) -> None:
@@ -106,20 +113,17 @@ def _feed(pipe: IO[bytes], count: int) -> None:
         pipe.writelines(lines(count))
 
 
-def _watch(process: "subprocess.Popen[bytes]", results: Path) -> tuple[float, float]:
-    """Megabytes the process had with `WARM` rows answered, and the most it had from then on, until it ended."""
-    base: float | None = None
-    most = 0.0
+def _watch(process: "subprocess.Popen[bytes]", results: Path) -> list[float]:
+    """Megabytes the process had, from when `WARM` rows were answered until it ended."""
+    seen: list[float] = []
     while process.poll() is None:
         resident = _resident(process.pid)
-        if base is None:
-            base = resident if _lines_in(results) >= WARM else None
-        else:
-            most = max(most, resident)
+        if resident > 0 and (seen or _lines_in(results) >= WARM):
+            seen.append(resident)
         sleep(EVERY)
-    if base is None:
+    if not seen:
         raise RuntimeError(f"it ended before {WARM} rows were seen; take more --rows")
-    return base, most
+    return seen
 
 
 def _lines_in(path: Path) -> int:

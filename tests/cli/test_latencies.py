@@ -9,6 +9,12 @@ from hypothesis import given
 from hypothesis.strategies import floats, integers, lists
 
 from repertory.cli.latencies import ERROR, EXACT, LONGEST, SHORTEST, Latencies
+from repertory.cli.tally import Tally
+from repertory.modules import Prediction
+from repertory.providers.messages import Usage
+from repertory.runtime.batch import Answered
+from repertory.runtime.deployment import Run
+from repertory.runtime.rows import Row
 
 
 def of(durations: list[float]) -> Latencies:
@@ -46,6 +52,17 @@ def test_memory_does_not_grow_with_durations_however_different() -> None:
     latencies = of([10 ** rng.uniform(-12, 12) for _ in range(2 * EXACT)])
     assert len(latencies._first) == 0
     assert len(latencies._buckets) < 2_800
+
+
+def test_the_summary_says_how_exact_its_percentiles_are() -> None:
+    tally = Tally()
+    prediction = Prediction({"answer": "x"}, usage=Usage(), lm_calls=1)
+    for rows, error in ((EXACT, 0.0), (1, ERROR)):
+        for line in range(rows):
+            tally.record(Answered(Row(line, line, {}), Run("r", prediction, 0.25, replayed=False)))
+        summary = tally.summary(1.0, None)
+        assert summary["p50_ms"] == pytest.approx(250, rel=ERROR)
+        assert summary["percentile_error"] == error
 
 
 def test_durations_out_of_range_count_as_the_nearest_within() -> None:
