@@ -79,7 +79,7 @@ class ParquetRows:
     def read(self) -> list[Cells]:
         """The next rows, none at the end. Raises ConfigError if the file is damaged."""
         try:
-            batch = next(self._batches, None)
+            batch = next((batch for batch in self._batches if batch.num_rows), None)
         except (self._arrow.ArrowException, OSError) as error:
             raise ConfigError(
                 f"{self._source}: cannot be read after row {self._read}: {_first_line(error)}",
