@@ -57,8 +57,9 @@ class BatchView:
         self._progress.start()
         return self
 
-    def __exit__(self, *_exc: object) -> None:
-        self._draw()
+    def __exit__(self, kind: type[BaseException] | None, *_exc: object) -> None:
+        if kind is None:
+            self._draw()  # what came since the last look
         self._progress.stop()
 
     def update(self) -> None:
