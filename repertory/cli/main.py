@@ -57,7 +57,7 @@ def run(
     baseline_limit: Annotated[int, Parameter(validator=AtLeastOne)] = 20,
     lm: str | None = None,
     config: Path | None = None,
-    format: Literal["jsonl", "csv"] | None = None,
+    format: Literal["jsonl", "csv", "parquet"] | None = None,
     timeout: Annotated[float, Parameter(validator=Number(gt=0, lt=inf))] = 300.0,
     inject_crash: Annotated[int | None, Parameter(validator=AtLeastOne)] = None,
     debug: Debug = False,
@@ -74,7 +74,7 @@ def run(
     program
         path.py:name or package.module:name of a Module or of a function that makes one, or a TOML file.
     data
-        A JSONL or CSV file with one row of inputs a line; - is standard input (JSON lines).
+        A JSONL, CSV or Parquet file of rows of inputs, also .jsonl.gz, .csv.gz; - is standard input (JSON lines).
     out
         Directory for results.jsonl, rejects.jsonl, summary.json and the journal.
     workers

@@ -40,6 +40,13 @@ from repertory.store.run_rows import (
 from repertory.store.tables import contents, run_events, run_messages, runs, uncertain_calls
 
 _COLUMNS = [runs.c[field.name] for field in fields(StoredRun)]
+# Made once: a list within a statement leaves cycles behind that hold all of it until the collector looks.
+_FIND = select(*_COLUMNS).where(runs.c.id.in_(bindparam("ids", expanding=True)))
+_MESSAGES = (
+    select(*(run_messages.c[field.name] for field in fields(RunMessage)))
+    .where(run_messages.c.run_id.in_(bindparam("ids", expanding=True)))
+    .order_by(run_messages.c.at, run_messages.c.id)
+)
 _TELL = insert(run_messages)
 _TAKEN = delete(run_messages).where(run_messages.c.id == bindparam("of"))
 
@@ -72,7 +79,7 @@ class RunTable:
 
     async def find(self, ids: Collection[str]) -> dict[str, StoredRun]:
         """The runs with these ids."""
-        return await self._runs(select(*_COLUMNS).where(runs.c.id.in_(ids)))
+        return await self._runs(_FIND.params(ids=[*ids]))
 
     async def interrupted(self, program: str) -> dict[str, StoredRun]:
         """The submitted runs of ``program`` that have not ended, whoever owns them."""
@@ -116,11 +123,7 @@ class RunTable:
 
     async def messages(self, ids: Collection[str]) -> list[RunMessage]:
         """What was said to these runs and not taken yet, in the order in which it was said."""
-        query = (
-            select(*(run_messages.c[field.name] for field in fields(RunMessage)))
-            .where(run_messages.c.run_id.in_(ids))
-            .order_by(run_messages.c.at, run_messages.c.id)
-        )
+        query = _MESSAGES.params(ids=[*ids])
         return [RunMessage(*tuple(row)) for row in await self._store.read(query)]
 
     async def taken(self, message: RunMessage) -> None:
