@@ -440,8 +440,8 @@ class Runtime:
     def _root_ended(self, exit: Exit) -> None:
         if not self.closing and self._failure is None:
             self._failure = exit.error or ActorDown("the root supervisor ended")
-            self.programs.close()
             self._failed.set()
+        self.programs.close()
 
     def _check_open(self) -> None:
         if self._failure is not None:

@@ -68,8 +68,8 @@ class GatedLM(ScriptedLM):
 
 
 async def next_look(clock: FakeClock) -> None:
-    """Let the keeper of rollouts look once; that of endpoints and the ledger sleep on the clock too."""
-    await clock.until_asleep(3)
+    """Let the keeper of rollouts look once; that of endpoints, the ledger and the guard sleep on the clock too."""
+    await clock.until_asleep(4)
     clock.advance(1)
 
 
@@ -285,7 +285,7 @@ async def test_a_batch_goes_on_where_its_version_has_been_stopped() -> None:
         assert (await ask.resume({"text": "x"}, "k", None)).prediction.answer == "one"
         await release.promote()
         assert (await ask.resume({"text": "x"}, "l", None)).prediction.answer == "one"
-        await clock.until_asleep(2)
+        await clock.until_asleep(3)
         clock.advance(1)
         await release.settled()
         assert (await ask.resume({"text": "x"}, "m", None)).prediction.answer == "two"
