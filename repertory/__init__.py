@@ -23,10 +23,17 @@ if TYPE_CHECKING:
         gather,
         map,
     )
+    from repertory.modules.effects import sleep_until, step, wait_for_signal
+    from repertory.modules.options import ModuleOptions
     from repertory.providers.messages import Terms
     from repertory.runtime.config import RuntimeConfig, load_config
     from repertory.runtime.deployment import Deployment
     from repertory.runtime.execution import Run
+    from repertory.runtime.releases import Release
+    from repertory.runtime.rollout_plan import RolloutPlan
+    from repertory.runtime.run_handle import RunHandle
+    from repertory.runtime.run_log import RunEvent
+    from repertory.runtime.run_status import RunStatus
     from repertory.runtime.runtime import Runtime
     from repertory.signatures import (
         Audio,
@@ -76,6 +83,7 @@ _HOMES = {
     "InputField": "repertory.signatures",
     "Label": "repertory.signatures",
     "Module": "repertory.modules",
+    "ModuleOptions": "repertory.modules.options",
     "NearestExamples": "repertory.modules",
     "OutputField": "repertory.signatures",
     "Parameters": "repertory.modules",
@@ -86,8 +94,13 @@ _HOMES = {
     "Reasoning": "repertory.signatures",
     "ReasoningChain": "repertory.signatures",
     "ReasoningStep": "repertory.signatures",
+    "Release": "repertory.runtime.releases",
     "RepertoryError": "repertory.errors",
+    "RolloutPlan": "repertory.runtime.rollout_plan",
     "Run": "repertory.runtime.execution",
+    "RunEvent": "repertory.runtime.run_log",
+    "RunHandle": "repertory.runtime.run_handle",
+    "RunStatus": "repertory.runtime.run_status",
     "Runtime": "repertory.runtime.runtime",
     "RuntimeConfig": "repertory.runtime.config",
     "Score": "repertory.signatures",
@@ -103,6 +116,9 @@ _HOMES = {
     "load_config": "repertory.runtime.config",
     "map": "repertory.modules",
     "register_type": "repertory.signatures",
+    "sleep_until": "repertory.modules.effects",
+    "step": "repertory.modules.effects",
+    "wait_for_signal": "repertory.modules.effects",
 }
 
 __all__ = [
@@ -123,6 +139,7 @@ __all__ = [
     "InputField",
     "Label",
     "Module",
+    "ModuleOptions",
     "NearestExamples",
     "OutputField",
     "Parameters",
@@ -133,8 +150,13 @@ __all__ = [
     "Reasoning",
     "ReasoningChain",
     "ReasoningStep",
+    "Release",
     "RepertoryError",
+    "RolloutPlan",
     "Run",
+    "RunEvent",
+    "RunHandle",
+    "RunStatus",
     "Runtime",
     "RuntimeConfig",
     "Score",
@@ -150,6 +172,9 @@ __all__ = [
     "load_config",
     "map",
     "register_type",
+    "sleep_until",
+    "step",
+    "wait_for_signal",
 ]
 
 

@@ -20,7 +20,9 @@ from repertory.testing import FakeClock
 from tests.endpoint import ScriptedEndpoint, Status
 
 NOWHERE = "http://127.0.0.1:9/v1"
-SLEEPERS = 3  # on a runtime's clock: the keeper and the guard between two looks, and the ledger between two renewals
+SLEEPERS = (
+    3  # on a runtime's clock: the keeper and the guard between two looks, and the ledger between two renewals
+)
 
 
 class Daemon:
