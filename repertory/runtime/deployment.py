@@ -8,7 +8,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from repertory.actors import ActorRef
-from repertory.errors import InputError, ProgramChanged, ProgramError
+from repertory.errors import KeyReused, ProgramChanged, ProgramError
 from repertory.events import RunFinished
 from repertory.modules import Module, Parameters, Predict, Prediction
 from repertory.providers.messages import TERMS, Terms, Usage
@@ -331,9 +331,9 @@ class Deployment:
         """Raise unless the run recorded under ``key`` asks the same of the same program."""
         if load_json(recorded.inputs) != self.compiled.dump_inputs(values):
             reason = f"the key {key!r} stands for a run with other inputs"
-            raise InputError("", reason, hint="Give each run a key of its own.")
+            raise KeyReused("", reason, hint="Give each run a key of its own.")
         if recorded.fingerprint != self.fingerprint:
-            raise ProgramError(
+            raise ProgramChanged(
                 f"the key {key!r} stands for a run of another version of {self.name}",
                 hint="Signatures, parameters or model have changed since: give the run another key.",
             )

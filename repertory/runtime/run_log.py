@@ -204,6 +204,21 @@ def gap(first: int, last: int, at: float) -> RunEvent:
     return RunEvent(last, "gap", {"from": first, "to": last}, at)
 
 
+async def read_page(
+    run: str, table: RunTable | None, log: RunLog | None, clock: Clock, after: int, limit: int = PAGE
+) -> list[RunEvent]:
+    """The events of a run that there are from number ``after`` + 1 on, at most ``limit``, and the gaps in them."""
+    if table is None:
+        return log.kept(after)[:limit] if log is not None else []
+    page: list[RunEvent] = []
+    for row in await table.events(run, after, limit):
+        if row.id > after + 1:
+            page.append(gap(after + 1, row.id - 1, row.at))
+        page.append(RunEvent(row.id, row.kind, load_json(row.data), row.at))
+        after = row.id
+    return page
+
+
 async def read_log(
     run: str, table: RunTable | None, log: RunLog | None, clock: Clock, after: int = 0
 ) -> AsyncIterator[RunEvent]:
@@ -216,16 +231,8 @@ async def read_log(
         log: That of a run which this process executes; None: another one does, or none.
     """
     while True:
-        if table is not None:
-            page = [
-                RunEvent(row.id, row.kind, load_json(row.data), row.at)
-                for row in await table.events(run, after, PAGE)
-            ]
-        else:
-            page = log.kept(after) if log is not None else []
+        page = await read_page(run, table, log, clock, after)
         for event in page:
-            if event.id > after + 1 and event.kind != "gap":
-                yield gap(after + 1, event.id - 1, event.at)
             after = event.id
             yield event
             if event.kind == "done" and (log is None or log.last <= after):

@@ -1,14 +1,14 @@
 """Runs that were submitted: begun when they are on disk, brought to their outcome whoever waits, asked about."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import replace
 from math import inf
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from repertory.actors import ActorRef
-from repertory.errors import ConfigError, ProgramError, RunTakenOver, RunUnknown
+from repertory.errors import ConfigError, KeyReused, ProgramError, RunTakenOver, RunUnknown, WrongRunState
 from repertory.modules import Parameters, Prediction
 from repertory.providers.messages import Terms, Usage
 from repertory.runtime.execution import Run
@@ -19,12 +19,13 @@ from repertory.runtime.recorded_errors import load_error
 from repertory.runtime.run_handle import RunHandle
 from repertory.runtime.run_info import RunInfo
 from repertory.runtime.run_keeper import Begin, Look
-from repertory.runtime.run_log import PAGE, RunEvent, RunLog, read_log
+from repertory.runtime.run_log import PAGE, RunEvent, RunLog, read_log, read_page
 from repertory.runtime.run_status import RunStatus, StepStatus, steps_in
 from repertory.runtime.terms_json import terms_from_json
 from repertory.signatures.json_text import dump_json, load_json
 from repertory.store.ledger import in_dollars
 from repertory.store.run_rows import RunMessage, StoredRun, Uncertain
+from repertory.store.run_table import RunTable
 
 if TYPE_CHECKING:
     from repertory.runtime.deployment import Deployment
@@ -109,15 +110,16 @@ class Runs:
         """Calls of which nobody knows whether they were billed, the latest first; of one run, or of all."""
         return await self._journal().table.uncertain(id, limit)
 
-    async def events(self, id: str, after: int) -> AsyncIterator[RunEvent]:
+    async def events(self, id: str, after: int) -> AsyncGenerator[RunEvent, None]:
         """The events of a run. Raises RunUnknown."""
-        live = self._undurable(id)
-        if live is None and id not in self.live:
-            await self._stored(id)
-        log = (live or self.live[id]).log if live is not None or id in self.live else None
-        table = None if live is not None else self._journal().table
+        table, log = await self._log_of(id)
         async for event in read_log(id, table, log, self._runtime.clock, after):
             yield event
+
+    async def page(self, id: str, after: int, limit: int) -> list[RunEvent]:
+        """The events of a run that there are beyond number ``after``, at most ``limit``. Raises RunUnknown."""
+        table, log = await self._log_of(id)
+        return await read_page(id, table, log, self._runtime.clock, after, limit)
 
     async def steps(self, id: str) -> list[StepStatus]:
         """The steps of a run that have ended. Raises RunUnknown."""
@@ -147,13 +149,13 @@ class Runs:
         raise load_error({"code": stored.error_code or "error", "message": stored.error_message or stored.status})
 
     async def tell(self, id: str, kind: str, data: Mapping[str, Any]) -> None:
-        """Say something to a run; on disk when this returns. Raises RunUnknown, ProgramError if it has ended."""
+        """Say something to a run; on disk when this returns. Raises RunUnknown, WrongRunState if it has ended."""
         if (live := self._undurable(id)) is not None:
             self._hear(live, RunMessage(uuid4().hex, id, kind, dump_json(data).decode(), 0.0))
             return
         stored = await self._stored(id)
         if stored.status != "accepted":
-            raise ProgramError(
+            raise WrongRunState(
                 f"the run {id} has ended: {stored.status}", hint="`retry` goes on with a failed one."
             )
         now = self._runtime.clock.time()
@@ -165,7 +167,7 @@ class Runs:
         """Go on with a run that failed, was cancelled, or is held: its failed steps are asked again."""
         stored = await self._stored(id)
         if stored.status in ("accepted", "ok"):
-            raise ProgramError(f"the run {id} is {stored.status}: there is nothing to retry")
+            raise WrongRunState(f"the run {id} is {stored.status}: there is nothing to retry")
         deployment = self._version_of(stored)
         journal = self._journal()
         values = deployment.compiled.validate_inputs(load_json(stored.inputs))
@@ -203,13 +205,13 @@ class Runs:
             raise ProgramError(f"{stored.program} has no predictor {min(unknown)!r}", hint=f"It has: {has}.")
         ended = [event for event in await self._recorded(id) if event.kind == "step"]
         if not 0 <= step <= len(ended):
-            raise ProgramError(f"fork: step = {step}: the run has {len(ended)} steps", hint="Count from 0.")
+            raise WrongRunState(f"fork: step = {step}: the run has {len(ended)} steps", hint="Count from 0.")
         key = key or uuid4().hex
         terms = terms_from_json(stored.terms)
         new = deployment.new_run(key, values, terms=terms, submitted=True, parent=id)
         log, accepted = journal.accept(new)
         if not await journal.writes.watch(accepted):
-            raise ProgramError(f"fork: there is a run with the key {key!r}", hint="Give it a key of its own.")
+            raise KeyReused("", f"there is a run with the key {key!r}", hint="Give it a key of its own.")
         if parameters:
             log.append("parameters", {path: each.model_dump(mode="json") for path, each in parameters.items()})
         for event in ended[:step]:
@@ -349,6 +351,15 @@ class Runs:
     def _undurable(self, id: str) -> LiveRun | None:
         live = self.live.get(id) or self._ended.get(id)
         return live if live is not None and not live.info.durable else None
+
+    async def _log_of(self, id: str) -> tuple[RunTable | None, RunLog | None]:
+        """Where the events of a run are, and its log if it is executed here. Raises RunUnknown."""
+        if (live := self._undurable(id)) is not None:
+            return None, live.log
+        if (live := self.live.get(id)) is not None:
+            return self._journal().table, live.log
+        await self._stored(id)
+        return self._journal().table, None
 
     async def _recorded(self, id: str) -> list[RunEvent]:
         """All events of a run that are kept."""
