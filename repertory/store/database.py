@@ -7,6 +7,7 @@ machines that share one store. Both run the same statements.
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
@@ -18,9 +19,10 @@ from repertory.clock import Clock, SystemClock
 from repertory.errors import ConfigError, RepertoryError
 from repertory.store.connection import connect, is_away, is_starting
 from repertory.store.failures import read_failed, reason, remedy
-from repertory.store.location import PATIENCE, engine_at, shown
+from repertory.store.location import PATIENCE, engine_at, shown, writing_engine
 from repertory.store.opened_file import OpenedFile, file_of
 from repertory.store.schema import prepare
+from repertory.store.transactions import AsyncTransactions, Connection, ThreadTransactions, Transactions
 from repertory.store.writer import Operation, Writer
 
 Values: TypeAlias = Mapping[str, object]
@@ -37,7 +39,7 @@ class Store:
         self._clock = clock
         self._name = name
         self._file = file
-        self._writer = Writer(engine, clock, name, file)
+        self._writer = Writer(_transactions(engine, clock, file), name)
 
     @classmethod
     async def open(cls, location: str | Path, *, clock: Clock | None = None) -> "Store":
@@ -127,6 +129,13 @@ class Store:
             await self._engine.dispose()
 
 
+def _transactions(engine: AsyncEngine, clock: Clock, file: OpenedFile | None) -> Transactions:
+    """Those of the writer. Only a file has more than one connection to it that a thread could have for itself."""
+    if file is not None:
+        return ThreadTransactions(writing_engine(engine), file)
+    return AsyncTransactions(partial(connect, engine, clock), file)
+
+
 @dataclass(frozen=True, slots=True)
 class _Statement:
     """A statement executed for rows of values with the same names: SQLAlchemy looks at the first row's alone."""
@@ -139,7 +148,7 @@ class _Statement:
         """By kind and table: statements have no names."""
         return f"{self.statement.__visit_name__} {getattr(self.statement, 'table', '')} {sorted(self.names)}"
 
-    async def __call__(self, connection: AsyncConnection, rows: Sequence[Values], /) -> list[None]:
+    async def __call__(self, connection: Connection, rows: Sequence[Values], /) -> list[None]:
         await connection.execute(self.statement, rows)
         return [None] * len(rows)
 

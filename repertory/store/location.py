@@ -1,12 +1,13 @@
 """Where a store is: from what the user wrote to an SQLAlchemy engine.
 
-PostgreSQL is reached through asyncpg (extra ``postgres``), SQLite through aiosqlite.
+PostgreSQL is reached through asyncpg (extra ``postgres``), SQLite through aiosqlite, and by the writer, who has a
+thread to wait in, through sqlite3.
 """
 
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, event, make_url
+from sqlalchemy import URL, Engine, NullPool, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
@@ -34,6 +35,15 @@ def engine_at(location: str | Path) -> AsyncEngine:
         raise ConfigError(
             f"store: PostgreSQL needs the package {error.name}", hint="Run: pip install 'repertory[postgres]'"
         ) from error
+
+
+def writing_engine(engine: AsyncEngine) -> Engine:
+    """An engine for the file of a SQLite ``engine``: for whoever has a thread of his own to wait in."""
+    writing = create_engine(
+        engine.url.set(drivername="sqlite"), connect_args={"timeout": PATIENCE}, poolclass=NullPool
+    )
+    event.listen(writing, "connect", _set_pragmas)
+    return writing
 
 
 def shown(location: str | Path) -> str:

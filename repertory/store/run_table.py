@@ -22,7 +22,6 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from repertory.errors import RunTakenOver, StoreError
 from repertory.store.database import Store
@@ -38,6 +37,7 @@ from repertory.store.run_rows import (
     Uncertain,
 )
 from repertory.store.tables import contents, run_events, run_messages, runs, uncertain_calls
+from repertory.store.transactions import Connection
 
 _COLUMNS = [runs.c[field.name] for field in fields(StoredRun)]
 _TELL = insert(run_messages)
@@ -138,7 +138,7 @@ class RunTable:
     async def _runs(self, query: Select[Any]) -> dict[str, StoredRun]:
         return {row.id: StoredRun(*tuple(row)) for row in await self._store.read(query)}
 
-    async def _take(self, connection: AsyncConnection, taken: Sequence[StoredRun], /) -> list[bool]:
+    async def _take(self, connection: Connection, taken: Sequence[StoredRun], /) -> list[bool]:
         """An operation of the writer."""
         outcomes = []
         for run in taken:
@@ -205,9 +205,7 @@ class Recording:
         # An outcome is recorded once: a run that has one is not "accepted" any more.
         self._end = update(runs).where(run, mine, runs.c.status == "accepted").values(new)
 
-    async def __call__(
-        self, connection: AsyncConnection, entries: Sequence[RunEntry], /
-    ) -> "list[bool | StoreError]":
+    async def __call__(self, connection: Connection, entries: Sequence[RunEntry], /) -> "list[bool | StoreError]":
         of_kind: dict[type, list[RunEntry]] = {}
         for entry in entries:
             of_kind.setdefault(type(entry), []).append(entry)

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, event, insert, select, text
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import delete, insert, select, text
 
 from repertory.errors import StoreError
 from repertory.store import Store
 from repertory.store.tables import actor_states, runs
+from repertory.store.transactions import Connection
+from tests.store.conftest import listen
 
 INSERT = insert(actor_states)
 
@@ -39,7 +40,7 @@ def on_disk(location: Path) -> set[str]:
 
 def count_commits(store: Store) -> list[object]:
     commits: list[object] = []
-    event.listen(store._engine.sync_engine, "commit", commits.append)
+    listen(store, "commit", commits.append)
     return commits
 
 
@@ -139,7 +140,7 @@ class Doubling:
     def __init__(self) -> None:
         self.groups: list[list[int]] = []
 
-    async def __call__(self, connection: AsyncConnection, items: Sequence[int], /) -> list[int | StoreError]:
+    async def __call__(self, connection: Connection, items: Sequence[int], /) -> list[int | StoreError]:
         self.groups.append(list(items))
         await connection.execute(INSERT, [row(f"a{item}") for item in items])
         return [StoreError("thirteen") if item == 13 else 2 * item for item in items]
@@ -200,12 +201,12 @@ class Noted:
         self.place = place
         self._executed = executed
 
-    async def __call__(self, connection: AsyncConnection, items: Sequence[None], /) -> list[None]:
+    async def __call__(self, connection: Connection, items: Sequence[None], /) -> list[None]:
         self._executed.append(self.place)
         return [None] * len(items)
 
 
-async def noted(connection: AsyncConnection, items: Sequence[list[str]], /) -> list[None]:
+async def noted(connection: Connection, items: Sequence[list[str]], /) -> list[None]:
     items[0].append("noted")
     return [None] * len(items)
 
@@ -233,7 +234,7 @@ async def test_statements_come_by_kind_and_table_however_they_are_submitted(
     def tell(_c: object, _cursor: object, statement: str, *_rest: object) -> None:
         told.append(" ".join(statement.split()[:3]))
 
-    event.listen(store._engine.sync_engine, "before_cursor_execute", tell)
+    listen(store, "before_cursor_execute", tell)
     run = {**dict.fromkeys(("program", "key", "fingerprint", "inputs", "status"), ""), "accepted_at": 0.0}
     writes: list[Callable[[], asyncio.Future[None]]] = [
         lambda: store.write(insert(runs), {"id": "r", **run}),
