@@ -14,6 +14,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from repertory.errors import ConfigError
 
 PATIENCE = 30.0  # seconds to wait for others: whoever is at the same file or row, a server that gives no answer
+_PRAGMAS = (
+    "journal_mode=WAL",
+    "synchronous=FULL",  # also survives a power cut; group commit shares its cost
+    "foreign_keys=ON",
+    "temp_store=MEMORY",  # where an INSERT keeps what it selects: a fifth of its time
+    "wal_autocheckpoint=4000",  # pages, 16 MB: what is written often is copied once
+)
 _POSTGRESQL = ("postgresql+asyncpg", "postgresql", "postgres")
 
 
@@ -93,7 +100,6 @@ def _for_asyncpg(url: URL) -> URL:
 
 def _set_pragmas(connection: Any, _record: object) -> None:
     cursor = connection.cursor()
-    # FULL also survives a power cut; group commit shares its cost.
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    for pragma in _PRAGMAS:
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()

@@ -101,8 +101,9 @@ class Writer:
                 group, self._pending = self._pending[:GROUP], self._pending[GROUP:]
                 try:
                     await self._commit(group)
-                finally:
-                    self._abandon(group)  # only an unforeseen error leaves one without an outcome
+                except BaseException:
+                    self._abandon(group)  # it was cancelled, or an error is unforeseen
+                    raise
         finally:
             self._closing = True
             self._abandon(self._pending)
