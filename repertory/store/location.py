@@ -1,7 +1,7 @@
 """Where a store is: from what the user wrote to an SQLAlchemy engine.
 
-PostgreSQL is reached through asyncpg (extra ``postgres``), SQLite through aiosqlite, and by the writer, who has a
-thread to wait in, through sqlite3.
+PostgreSQL is reached through asyncpg (extra ``postgres``), SQLite through aiosqlite, or through sqlite3 where
+there is a thread to wait in.
 """
 
 from pathlib import Path
@@ -44,13 +44,13 @@ def engine_at(location: str | Path) -> AsyncEngine:
         ) from error
 
 
-def writing_engine(engine: AsyncEngine) -> Engine:
-    """An engine for the file of a SQLite ``engine``: for whoever has a thread of his own to wait in."""
-    writing = create_engine(
+def direct_engine(engine: AsyncEngine) -> Engine:
+    """An engine for the file of a SQLite ``engine``, for whoever has a thread to wait in."""
+    direct = create_engine(
         engine.url.set(drivername="sqlite"), connect_args={"timeout": PATIENCE}, poolclass=NullPool
     )
-    event.listen(writing, "connect", _set_pragmas)
-    return writing
+    event.listen(direct, "connect", _set_pragmas)
+    return direct
 
 
 def shown(location: str | Path) -> str:

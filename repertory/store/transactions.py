@@ -79,6 +79,8 @@ class AsyncTransactions:
 
     async def run(self, work: Work[T]) -> T:
         """As `Transactions.run`."""
+        if self._connection is None:
+            self._check_file()  # or opening it would make another one
         try:
             connection = self._connection = self._connection or await self._open()
         except Exception as error:  # drivers have errors of every kind
@@ -93,9 +95,7 @@ class AsyncTransactions:
         except Exception as error:  # as above
             undone = await self._undone(connection, error)
             raise TransactionFailed(Failure.UNDONE if undone else Failure.UNKNOWN, error) from error
-        # Not before the commit: the file may lose its path during it, too.
-        if self._file is not None and not self._file.is_in_place():
-            raise TransactionFailed(Failure.LOST, FileNotFoundError(self._file.path))
+        self._check_file()  # not before the commit: it may lose its path during that, too
         return outcome
 
     async def close(self) -> None:
@@ -105,6 +105,10 @@ class AsyncTransactions:
             # A broken one has nothing to say that matters.
             with suppress(Exception):
                 await connection.close()
+
+    def _check_file(self) -> None:
+        if self._file is not None and not self._file.is_in_place():
+            raise TransactionFailed(Failure.LOST, FileNotFoundError(self._file.path))
 
     async def _undone(self, connection: "_Kept", error: Exception) -> bool:
         """Roll back after ``error``; return whether the connection is still there, which it is if that works."""

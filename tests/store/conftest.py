@@ -43,7 +43,7 @@ def listen(store: Store, happening: str, hear: Callable[..., object]) -> None:
     """Have ``hear`` called whenever SQLAlchemy does ``happening``, whether for a read or for a write."""
     event.listen(store._engine.sync_engine, happening, hear)
     if isinstance(transactions := store._writer._transactions, ThreadTransactions):
-        event.listen(transactions._engine, happening, hear)
+        event.listen(transactions._engine, happening, hear)  # which reads have, too
 
 
 def assert_gone(threads: set[threading.Thread]) -> None:

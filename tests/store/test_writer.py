@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import sqlite3
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -15,7 +16,7 @@ from repertory.errors import StoreError
 from repertory.store import Store
 from repertory.store.tables import actor_states, runs
 from repertory.store.transactions import Connection
-from tests.store.conftest import listen
+from tests.store.conftest import assert_gone, listen
 
 INSERT = insert(actor_states)
 
@@ -243,6 +244,36 @@ async def test_statements_come_by_kind_and_table_however_they_are_submitted(
     ]
     await asyncio.gather(*(write() for write in (reversed(writes) if turned else writes)))
     assert told == ["DELETE FROM actor_states", "INSERT INTO actor_states", "INSERT INTO runs"]
+
+
+async def test_a_group_for_a_sqlite_file_is_executed_in_a_thread_of_the_writers_own(sqlite_store: Store) -> None:
+    async def where(connection: Connection, items: Sequence[None], /) -> list[threading.Thread]:
+        await connection.execute(INSERT, row("a"))
+        return [threading.current_thread()]
+
+    thread = await sqlite_store.submit(where, None)
+    assert thread is not threading.current_thread()
+    await sqlite_store.close()
+    assert_gone({thread})
+
+
+async def test_an_operation_that_waits_in_that_thread_fails_clearly_and_no_other(
+    sqlite_store: Store, sqlite_file: Path
+) -> None:
+    async def dawdle(connection: Connection, items: Sequence[None], /) -> list[None]:
+        await connection.execute(INSERT, row("undone"))
+        await asyncio.sleep(0)
+        return [None]
+
+    outcomes = await asyncio.gather(
+        sqlite_store.write(INSERT, row("a")),
+        sqlite_store.submit(dawdle, None),
+        sqlite_store.write(INSERT, row("b")),
+        return_exceptions=True,
+    )
+    assert [isinstance(outcome, StoreError) for outcome in outcomes] == [False, True, False]
+    assert "sleep waits for what only an event loop could give it" in str(outcomes[1])
+    assert on_disk(sqlite_file) == {"a", "b"}
 
 
 async def test_close_commits_what_is_pending(store: Store, witness: Store) -> None:
