@@ -183,7 +183,7 @@ class Deployment:
             log, history = None, None
             if runtime.journal is not None:
                 if recorded is None:
-                    log, _ = runtime.journal.accept(self.new_run(key, values, terms=terms, tags=tags))
+                    log = runtime.journal.accept(self.new_run(key, values, terms=terms, tags=tags))
                 else:
                     if (ended := await runtime.runs.outcome_elsewhere(recorded, deadline)) is not None:
                         return self.replayed(ended)

@@ -482,9 +482,8 @@ class RunContext:
             raise failure from error
         seconds = self._around.clock.monotonic() - started
         # An effect must not happen twice: it is on disk before the program goes on.
-        write = self.log.append("step", {**told, "outputs": outcome, "seconds": seconds})
-        if write is not None:
-            await asyncio.shield(write)
+        self.log.append("step", {**told, "outputs": outcome, "seconds": seconds})
+        await self.log.written()
         return outcome
 
     async def sleep_until(self, time: float) -> None:
@@ -495,11 +494,8 @@ class RunContext:
         if history is not None and key in history.timers:
             time = history.timers.pop(key)
         elif self.log is not None:
-            write = self.log.append(
-                "timer", {"step": key.step, "asked": "", "occurrence": key.occurrence, "until": time}
-            )
-            if write is not None:
-                await asyncio.shield(write)
+            self.log.append("timer", {"step": key.step, "asked": "", "occurrence": key.occurrence, "until": time})
+            await self.log.written()
         while (left := time - clock.time()) > 0:
             await clock.sleep(min(left, 60.0))  # the wall clock may be set meanwhile
 
@@ -517,18 +513,18 @@ class RunContext:
                 self._signalled = asyncio.Event()
             await self._signalled.wait()
 
-    def hear(self, name: str, value: Any, message: str) -> "asyncio.Future[bool] | None":
-        """Take in what was said to the run; done when that is on disk. Nothing is heard twice."""
+    async def hear(self, name: str, value: Any, message: str) -> None:
+        """Take in what was said to the run; it is on disk when this returns. Nothing is heard twice."""
         history = self._history
         assert history is not None
         if any(message == heard for _, _, heard in history.signals):
-            return None
+            return
         history.signals.append((name, value, message))
         if self._signalled is not None:
             self._signalled.set()
-        if self.log is None:
-            return None
-        return self.log.append("signal", {"name": name, "value": value, "message": message})
+        if self.log is not None:
+            self.log.append("signal", {"name": name, "value": value, "message": message})
+            await self.log.written()
 
     @property
     def unread(self) -> list[StepKey]:

@@ -77,8 +77,8 @@ class Runs:
         clock = self._runtime.clock
         deadline_at = clock.time() + timeout if timeout is not None else None
         new = deployment.new_run(key, values, terms=terms, tags=tags, submitted=True, deadline_at=deadline_at)
-        log, accepted = journal.accept(new)
-        if await journal.writes.watch(accepted):
+        log = journal.accept(new)
+        if await journal.writes.watch(log.written()):
             deadline = clock.monotonic() + timeout if timeout is not None else inf
             info = RunInfo(
                 *(new.id, new.program, deadline, self._runtime.charged(terms), trace, tags), durable=True
@@ -151,7 +151,7 @@ class Runs:
     async def tell(self, id: str, kind: str, data: Mapping[str, Any]) -> None:
         """Say something to a run; on disk when this returns. Raises RunUnknown, WrongRunState if it has ended."""
         if (live := self._undurable(id)) is not None:
-            self._hear(live, RunMessage(uuid4().hex, id, kind, dump_json(data).decode(), 0.0))
+            await self._hear(live, RunMessage(uuid4().hex, id, kind, dump_json(data).decode(), 0.0))
             return
         stored = await self._stored(id)
         if stored.status != "accepted":
@@ -209,14 +209,14 @@ class Runs:
         key = key or uuid4().hex
         terms = terms_from_json(stored.terms)
         new = deployment.new_run(key, values, terms=terms, submitted=True, parent=id)
-        log, accepted = journal.accept(new)
-        if not await journal.writes.watch(accepted):
+        log = journal.accept(new)
+        if not await journal.writes.watch(log.written()):
             raise KeyReused("", f"there is a run with the key {key!r}", hint="Give it a key of its own.")
         if parameters:
             log.append("parameters", {path: each.model_dump(mode="json") for path, each in parameters.items()})
         for event in ended[:step]:
             log.append("step", {**event.data, "inherited": True})
-        await log.flush()
+        await log.written()
         live = self._going_on(deployment, replace(stored, id=new.id, key=key, submitted=True), values)
         live.log, live.history = log, await journal.history(new.id)
         await self._begin(live)
@@ -281,9 +281,7 @@ class Runs:
             live = self.live.get(message.run_id)
             if live is None or live.context is None:
                 continue  # it is about to begin, or has just ended
-            written = self._hear(live, message)
-            if written is not None:
-                await written
+            await self._hear(live, message)
             await journal.table.taken(message)
 
     def ended(self, run: LiveRun) -> None:
@@ -296,13 +294,13 @@ class Runs:
 
     # --- inside ---
 
-    def _hear(self, live: LiveRun, message: RunMessage) -> "asyncio.Future[bool] | None":
+    async def _hear(self, live: LiveRun, message: RunMessage) -> None:
         if message.kind == "cancel":
             live.cancel()
-            return None
+            return
         data = load_json(message.data)
         assert live.context is not None
-        return live.context.hear(data["name"], data["value"], message.id)
+        await live.context.hear(data["name"], data["value"], message.id)
 
     def _submit_undurable(
         self,

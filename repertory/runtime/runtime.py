@@ -1,8 +1,8 @@
 """The runtime: a store, language models and programs under one supervision tree."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -42,6 +42,7 @@ from repertory.runtime.run_keeper import RunKeeper
 from repertory.runtime.runs import Runs
 from repertory.runtime.stage import Stage
 from repertory.runtime.step_witness import UncertainPolicy
+from repertory.runtime.working import Working
 from repertory.signatures.compiled import shrink_compile_cache
 from repertory.store import (
     AccountLimit,
@@ -131,9 +132,7 @@ class Runtime:
         self._open = False
         self._failure: BaseException | None = None
         self._failed = asyncio.Event()
-        self._working = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._working = Working()
         self._exit_stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -310,7 +309,7 @@ class Runtime:
         self._open = False
         try:
             async with asyncio.timeout(timeout):
-                await self._idle.wait()
+                await self._working.idle.wait()
         except TimeoutError:
             return False
         return True
@@ -353,18 +352,10 @@ class Runtime:
 
     # --- for deployments ---
 
-    @contextmanager
-    def working(self) -> Iterator[None]:
-        """Hold off `drain` while a run is under way. Raises RuntimeClosed."""
+    def working(self) -> Working:
+        """What holds off `drain` for as long as one is within it. Raises RuntimeClosed."""
         self._check_open()
-        self._working += 1
-        self._idle.clear()
-        try:
-            yield
-        finally:
-            self._working -= 1
-            if not self._working:
-                self._idle.set()
+        return self._working
 
     def charged(self, terms: Terms) -> Terms:
         """``terms`` with the account that pays for every call, if there is one."""

@@ -1,6 +1,5 @@
 """The witness of a step's calls: it has each of them in the run's log before it is sent."""
 
-import asyncio
 from collections.abc import Sequence
 from decimal import Decimal
 from hashlib import blake2b
@@ -86,10 +85,9 @@ class StepWitness:
             # What has been paid for must not be bought again when only the rest of the step is to be repeated.
             data["replies"] = [_as_json(reply) for reply in self._replies]
             self._replies.clear()
-        write = self.log.append("call", data)
+        self.log.append("call", data)
         self._events[intent] = self.log.last
-        if write is not None:
-            await asyncio.shield(write)
+        await self.log.written()
 
     def identified(self, intent: Intent, response_id: str) -> None:
         """As `Witness.identified`."""

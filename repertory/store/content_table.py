@@ -7,7 +7,6 @@ from typing import Final
 import orjson
 from sqlalchemy import Executable, Float, bindparam, select, true
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from repertory.clock import Clock
 from repertory.errors import StoreError
@@ -15,6 +14,7 @@ from repertory.store.contents import content_hash, missing, references_of
 from repertory.store.database import Store
 from repertory.store.given import given
 from repertory.store.tables import contents
+from repertory.store.transactions import Connection
 
 REFRESH: Final = 1800.0  # seconds for which `used_at` may lag behind, so that what is used a lot is rarely written
 QUERY: Final = 10_000  # contents in a query at most
@@ -68,7 +68,7 @@ class ContentTable:
         return found
 
 
-async def write_contents(connection: AsyncConnection, new: Mapping[str, bytes], used_at: float) -> None:
+async def write_contents(connection: Connection, new: Mapping[str, bytes], used_at: float) -> None:
     """Put contents, by hash, within a transaction: for operations of the writer that refer to them."""
     if new:
         # In one order for all, or two processes could wait for each other's rows.
@@ -83,7 +83,7 @@ class _Puts:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
 
-    async def __call__(self, connection: AsyncConnection, items: Sequence[Mapping[str, bytes]], /) -> list[None]:
+    async def __call__(self, connection: Connection, items: Sequence[Mapping[str, bytes]], /) -> list[None]:
         new: dict[str, bytes] = {}
         for item in items:
             new |= item

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, fields
+from operator import attrgetter
 from typing import Any
 
 import orjson
@@ -14,19 +15,20 @@ from sqlalchemy import (
     bindparam,
     cast,
     delete,
+    exists,
     func,
     insert,
     literal,
+    literal_column,
     select,
     true,
     update,
 )
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from repertory.errors import RunTakenOver, StoreError
 from repertory.store.database import Store
-from repertory.store.given import given
+from repertory.store.given import Given, given
 from repertory.store.run_rows import (
     Content,
     NewEvent,
@@ -38,6 +40,7 @@ from repertory.store.run_rows import (
     Uncertain,
 )
 from repertory.store.tables import contents, run_events, run_messages, runs, uncertain_calls
+from repertory.store.transactions import Connection
 
 _COLUMNS = [runs.c[field.name] for field in fields(StoredRun)]
 # Made once: a list within a statement leaves cycles behind that hold all of it until the collector looks.
@@ -63,14 +66,14 @@ class RunTable:
         self._store = store
         self._record = Recording(store.dialect, owner)
 
-    def record(self, entry: RunEntry) -> "asyncio.Future[bool]":
-        """Write ``entry`` after all those before it; done when it is on disk.
+    def record(self, entries: Sequence[RunEntry]) -> "asyncio.Future[bool]":
+        """Write ``entries``, of one run, after all those before; done when they are on disk.
 
-        The result is whether it was new: False for a run that is there already. Raises RunTakenOver if another
+        The result is whether all was new: False for a run that is there already. Raises RunTakenOver if another
         process executes the run, StoreError.
         """
         try:
-            return self._store.submit(self._record, entry)
+            return self._store.submit(self._record, entries)
         except StoreError as error:  # it takes no writes any more
             refused: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
             refused.set_exception(error)
@@ -141,7 +144,7 @@ class RunTable:
     async def _runs(self, query: Select[Any]) -> dict[str, StoredRun]:
         return {row.id: StoredRun(*tuple(row)) for row in await self._store.read(query)}
 
-    async def _take(self, connection: AsyncConnection, taken: Sequence[StoredRun], /) -> list[bool]:
+    async def _take(self, connection: Connection, taken: Sequence[StoredRun], /) -> list[bool]:
         """An operation of the writer."""
         outcomes = []
         for run in taken:
@@ -169,18 +172,18 @@ class Recording:
             postgresql.insert(runs)  # SQLite understands its clauses, here and below
             .from_select(
                 [*_names(NewRun), "status", *_NOUGHT],
-                select(
-                    *_values_of(runs, NewRun, value), literal("accepted"), *map(literal, _NOUGHT.values())
-                ).where(true()),  # else SQLite takes ON CONFLICT for a join's ON
+                select(*_values_of(runs, NewRun, value), _ACCEPTED, *(literal_column("0") for _ in _NOUGHT)).where(
+                    true()
+                ),  # else SQLite takes ON CONFLICT for a join's ON
             )
             .on_conflict_do_nothing()
-            .returning(runs.c.id)
         )
+        self._new = select(runs.c.id).where(run, mine, runs.c.status == _ACCEPTED, ~_HAS_EVENTS)
         self._first = insert(run_events).from_select(
             _names(NewEvent),
-            select(value[0].as_string(), literal(1), literal("accepted"), literal("{}"), runs.c.accepted_at).where(
-                run
-            ),
+            select(
+                value[0].as_string(), literal_column("1"), _ACCEPTED, literal_column("'{}'"), runs.c.accepted_at
+            ).where(run),
         )
         keep = postgresql.insert(contents).from_select(
             _names(Content), select(*_values_of(contents, Content, value)).where(true())
@@ -206,19 +209,18 @@ class Recording:
         new = dict(zip(_names(RunEnd), _values_of(runs, RunEnd, value), strict=True))
         new.pop("run_id")
         # An outcome is recorded once: a run that has one is not "accepted" any more.
-        self._end = update(runs).where(run, mine, runs.c.status == "accepted").values(new)
+        self._end = update(runs).where(run, mine, runs.c.status == _ACCEPTED).values(new)
 
     async def __call__(
-        self, connection: AsyncConnection, entries: Sequence[RunEntry], /
+        self, connection: Connection, pieces: Sequence[Sequence[RunEntry]], /
     ) -> "list[bool | StoreError]":
         of_kind: dict[type, list[RunEntry]] = {}
-        for entry in entries:
-            of_kind.setdefault(type(entry), []).append(entry)
+        for entries in pieces:
+            for entry in entries:
+                of_kind.setdefault(type(entry), []).append(entry)
         new: set[str] = set()
         if accepted := of_kind.get(NewRun):
-            new = {id for (id,) in await connection.execute(self._accept, {"given": _json(accepted)})}
-            if new:
-                await connection.execute(self._first, {"given": orjson.dumps([[id] for id in new]).decode()})
+            new = await self._take_in(connection, accepted)
         if kept := of_kind.get(Content):
             # A statement must not touch a row twice; in one order for all, so that no two processes wait for each
             # other.
@@ -228,27 +230,50 @@ class Recording:
             if rows := of_kind.get(kind):
                 written = await connection.execute(statement, {"given": _json(rows), "mine": self._owner})
                 if written.rowcount != len(rows) and kind is not Uncertain:
-                    if len(entries) > 1:
-                        raise _NotAllMine  # the writer tries them apart
-                    return [_taken_over(entries[0])]
+                    # The writer tries the pieces apart; what is written of one that fails is undone.
+                    raise _taken_over(rows[0]) if len(pieces) == 1 else _NotAllMine
         if doubted := of_kind.get(Uncertain):
             ids = sorted({entry.run_id for entry in doubted if isinstance(entry, Uncertain)})
             await connection.execute(self._count, {"given": orjson.dumps([[id] for id in ids]).decode()})
-        return [not isinstance(entry, NewRun) or entry.id in new for entry in entries]
+        return [all(entry.id in new for entry in entries if isinstance(entry, NewRun)) for entries in pieces]
+
+    async def _take_in(self, connection: Connection, accepted: Sequence[RunEntry]) -> set[str]:
+        """Write runs that are not there; return their ids."""
+        given = _json(accepted)
+        written = await connection.execute(self._accept, {"given": given})
+        if written.rowcount == len(accepted):
+            new = {entry.id for entry in accepted if isinstance(entry, NewRun)}
+        else:
+            found = await connection.execute(self._new, {"given": given, "mine": self._owner})
+            new = {id for (id,) in found}
+            given = orjson.dumps([(id,) for id in new]).decode()
+        if new:
+            await connection.execute(self._first, {"given": given})
+        return new
 
 
 class _NotAllMine(Exception):
     """Among the entries is one of a run that another process owns."""
 
 
-_NOUGHT = dict.fromkeys(("input_tokens", "output_tokens", "lm_calls"), 0)  # columns without a server's default
+# Not a parameter: SQLite would plan a statement anew for each value, which decides whether it can use `runs_open`.
+_ACCEPTED = literal_column("'accepted'", String)
+_HAS_EVENTS = exists().where(run_events.c.run_id == runs.c.id)  # as every run that was taken in
+_NOUGHT = ("input_tokens", "output_tokens", "lm_calls")  # columns without a server's default
+
+
+# Not `astuple`, which copies each value deeply.
+_FIELDS = {
+    kind: attrgetter(*(field.name for field in fields(kind)))
+    for kind in (NewRun, NewEvent, RunEnd, Uncertain, Content)
+}
 
 
 def _names(kind: type) -> list[str]:
     return [field.name for field in fields(kind)]
 
 
-def _values_of(table: Table, kind: type, value: ColumnElement[Any]) -> list[ColumnElement[Any]]:
+def _values_of(table: Table, kind: type, value: Given) -> list[ColumnElement[Any]]:
     """The fields of an entry of ``kind``, which stand in ``value`` in their order, as columns of ``table``."""
     return [
         cast(value[place].as_string(), table.c[name].type) if name in table.c else value[place].as_string()
@@ -257,8 +282,7 @@ def _values_of(table: Table, kind: type, value: ColumnElement[Any]) -> list[Colu
 
 
 def _json(entries: Iterable[RunEntry]) -> str:
-    # Not `astuple`, which copies each value deeply.
-    return orjson.dumps([[getattr(entry, name) for name in entry.__slots__] for entry in entries]).decode()
+    return orjson.dumps([_FIELDS[type(entry)](entry) for entry in entries]).decode()
 
 
 def _taken_over(entry: RunEntry) -> RunTakenOver:
