@@ -9,12 +9,13 @@ from math import inf
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cyclopts import App, CycloptsError, Group, Parameter
+from cyclopts import App, CycloptsError, Parameter
 from cyclopts.validators import Number
 
 from repertory import __version__
 from repertory.cli.exit_codes import ExitCode
 from repertory.cli.printable import printable
+from repertory.cli.runs_app import Debug, runs_app
 from repertory.errors import RepertoryError, RestartLimitReached, RuntimeClosed, StartFailed
 from repertory.providers.messages import SchemaDialect
 
@@ -28,6 +29,7 @@ EPILOGUE = """Examples:
   repertory run examples/news.py:classify - < articles.jsonl
   repertory serve configs/local.toml
   repertory ps configs/local.toml
+  repertory runs list --config configs/local.toml --status failed
 """
 
 app = App(
@@ -37,8 +39,7 @@ app = App(
     help_format="plaintext",
     version=__version__,
 )
-debug_group = Group("Trouble")
-Debug = Annotated[bool, Parameter(group=debug_group, negative="", help="Show the traceback of an error.")]
+app.command(runs_app)
 AtLeastOne = Number(gte=1)
 
 
@@ -352,10 +353,10 @@ def _told(error: RepertoryError) -> RepertoryError:
 
 def _status(error: RepertoryError) -> ExitCode:
     from repertory.cli.daemon_client import DaemonUnreachable
-    from repertory.errors import ConfigError, ProgramError, SignatureError, StoreTooNew
+    from repertory.errors import ConfigError, ProgramError, RunUnknown, SignatureError, StoreTooNew
 
     told = _told(error)
     if isinstance(told, DaemonUnreachable):
         return ExitCode.NO_DAEMON
-    usage = isinstance(told, ConfigError | ProgramError | SignatureError | StoreTooNew)
+    usage = isinstance(told, ConfigError | ProgramError | RunUnknown | SignatureError | StoreTooNew)
     return ExitCode.USAGE if usage else ExitCode.FAILED

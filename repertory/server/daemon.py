@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from repertory.errors import ConfigError, RuntimeClosed
 from repertory.events import Event
 from repertory.modules import Module
+from repertory.runtime.activity import ActivityMetrics
 from repertory.runtime.config import RuntimeConfig
 from repertory.runtime.loading import load_program
 from repertory.runtime.runtime import Runtime
@@ -80,6 +81,7 @@ class Daemon:
         self._programs = programs
         self._config = runtime.config.server
         self._requests = Cutoff()
+        registry.register(ActivityMetrics(runtime))
         self._app = make_app(runtime, self._config, registry, self._requests)
 
     async def run(self, stop: Stop) -> int:

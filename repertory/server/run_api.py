@@ -163,9 +163,9 @@ class RunApi:
     @asynccontextmanager
     async def _changing(self) -> AsyncIterator[None]:
         """Around what has this process do work. Raises RuntimeClosed once it takes no more."""
-        check_journal(self.runtime)
         async with self.requests.covering():
             with self.runtime.working():
+                check_journal(self.runtime)
                 yield
 
     async def _news(self, id: str, after: int, wait: float) -> None:
