@@ -3,7 +3,7 @@
     pip install 'repertory[bench]'
     python -m benchmarks.peers --json
 
-Method: as `predict_ratio_100` of `benchmarks.programs`: in each round every client makes calls against the same mock
+Method: as `predict_ratio_100` of `benchmarks.programs`: in each round all clients make calls against the same mock
 endpoint, one client after the other in one process. DSPy asks a typed `Predict` with its JSON adapter and parses
 the reply, as Repertory does; LiteLLM only sends and receives. Caches are off.
 """
