@@ -18,7 +18,7 @@ import orjson
 
 from benchmarks.budget_load import INPUT, OUTPUT, Call, call
 from repertory.errors import BudgetExceeded, LMServerError
-from repertory.providers.budget import Ending, outcome_of
+from repertory.providers.ending import Ending, outcome_of
 from repertory.providers.messages import Usage
 from repertory.store import Amount, Ledger, LedgerTable, Reservation, Store
 

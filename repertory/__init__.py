@@ -13,17 +13,27 @@ if TYPE_CHECKING:
     from repertory.modules import (
         ChainOfThought,
         Example,
+        Graph,
         Module,
         NearestExamples,
         Parameters,
         Pending,
         Predict,
         Prediction,
+        gather,
+        map,
     )
+    from repertory.modules.effects import sleep_until, step, wait_for_signal
+    from repertory.modules.options import ModuleOptions
     from repertory.providers.messages import Terms
     from repertory.runtime.config import RuntimeConfig, load_config
     from repertory.runtime.deployment import Deployment
     from repertory.runtime.execution import Run
+    from repertory.runtime.releases import Release
+    from repertory.runtime.rollout_plan import RolloutPlan
+    from repertory.runtime.run_handle import RunHandle
+    from repertory.runtime.run_log import RunEvent
+    from repertory.runtime.run_status import RunStatus
     from repertory.runtime.runtime import Runtime
     from repertory.signatures import (
         Audio,
@@ -67,11 +77,13 @@ _HOMES = {
     "Embedding": "repertory.signatures",
     "Example": "repertory.modules",
     "File": "repertory.signatures",
+    "Graph": "repertory.modules",
     "History": "repertory.signatures",
     "Image": "repertory.signatures",
     "InputField": "repertory.signatures",
     "Label": "repertory.signatures",
     "Module": "repertory.modules",
+    "ModuleOptions": "repertory.modules.options",
     "NearestExamples": "repertory.modules",
     "OutputField": "repertory.signatures",
     "Parameters": "repertory.modules",
@@ -82,8 +94,13 @@ _HOMES = {
     "Reasoning": "repertory.signatures",
     "ReasoningChain": "repertory.signatures",
     "ReasoningStep": "repertory.signatures",
+    "Release": "repertory.runtime.releases",
     "RepertoryError": "repertory.errors",
+    "RolloutPlan": "repertory.runtime.rollout_plan",
     "Run": "repertory.runtime.execution",
+    "RunEvent": "repertory.runtime.run_log",
+    "RunHandle": "repertory.runtime.run_handle",
+    "RunStatus": "repertory.runtime.run_status",
     "Runtime": "repertory.runtime.runtime",
     "RuntimeConfig": "repertory.runtime.config",
     "Score": "repertory.signatures",
@@ -95,8 +112,13 @@ _HOMES = {
     "ToolCall": "repertory.signatures",
     "ToolResult": "repertory.signatures",
     "check": "repertory.signatures",
+    "gather": "repertory.modules",
     "load_config": "repertory.runtime.config",
+    "map": "repertory.modules",
     "register_type": "repertory.signatures",
+    "sleep_until": "repertory.modules.effects",
+    "step": "repertory.modules.effects",
+    "wait_for_signal": "repertory.modules.effects",
 }
 
 __all__ = [
@@ -111,11 +133,13 @@ __all__ = [
     "Embedding",
     "Example",
     "File",
+    "Graph",
     "History",
     "Image",
     "InputField",
     "Label",
     "Module",
+    "ModuleOptions",
     "NearestExamples",
     "OutputField",
     "Parameters",
@@ -126,8 +150,13 @@ __all__ = [
     "Reasoning",
     "ReasoningChain",
     "ReasoningStep",
+    "Release",
     "RepertoryError",
+    "RolloutPlan",
     "Run",
+    "RunEvent",
+    "RunHandle",
+    "RunStatus",
     "Runtime",
     "RuntimeConfig",
     "Score",
@@ -139,8 +168,13 @@ __all__ = [
     "ToolCall",
     "ToolResult",
     "check",
+    "gather",
     "load_config",
+    "map",
     "register_type",
+    "sleep_until",
+    "step",
+    "wait_for_signal",
 ]
 
 

@@ -385,3 +385,43 @@ class PruningFailed(Event):
     """The store could not be cleared of what its retention does not keep; it is tried again later."""
 
     cause: BaseException
+
+
+# --- releases ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutAdvanced(Event):
+    """A new version of a program gets a larger share of its runs."""
+
+    program: str
+    version: str
+    before: float  # its share until now; 0 for a new rollout
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutPromoted(Event):
+    """A new version gets all runs; the one it replaces finishes its own and is stopped."""
+
+    program: str
+    version: str
+    replaced: str
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutRolledBack(Event):
+    """A new version gets no runs any more; it finishes its own and is stopped."""
+
+    program: str
+    version: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutMetricFailed(Event):
+    """The metric by which two versions are compared raised; told once a rollout. The run is not affected."""
+
+    program: str
+    version: str
+    cause: BaseException

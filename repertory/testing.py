@@ -93,13 +93,17 @@ class FakeClock:
 
 
 class ScriptedLM:
-    """An ``LM`` that answers from a script and keeps every request.
+    """An ``LM`` that answers from a script and keeps the requests.
 
     Args:
         script: The answers in order, or a function from the request to its answer. An answer is the reply's
             text, a whole ``LMResponse``, or an exception to raise.
         name: What events and errors call it.
         schema_dialect: The subset of JSON Schema it claims to follow; None for none.
+        keep: How many of the latest requests it keeps in ``requests``; None: all.
+
+    Attributes:
+        asked: How many requests it got.
 
     A list that has run out answers with ``LMRequestRejected``. Usage counts words as tokens.
 
@@ -115,16 +119,22 @@ class ScriptedLM:
         *,
         name: str = "scripted",
         schema_dialect: SchemaDialect | None = "json_schema",
+        keep: int | None = None,
     ) -> None:
         self.name = name
         self.schema_dialect = schema_dialect
         self.requests: list[LMRequest] = []
+        self.asked = 0
         self.closed = False
+        self._keep = keep
         self._answer = script if callable(script) else _in_order(iter(script))
 
     async def complete(self, request: LMRequest) -> LMResponse:
         """Record the request and give the script's answer to it."""
+        self.asked += 1
         self.requests.append(request)
+        if self._keep is not None:
+            del self.requests[: max(0, len(self.requests) - self._keep)]
         answer = self._answer(request)
         if isinstance(answer, Exception):
             raise answer
@@ -132,7 +142,7 @@ class ScriptedLM:
             return answer
         words_in = sum(len(message.text.split()) for message in request.messages)
         usage = Usage(input_tokens=words_in, output_tokens=len(answer.split()))
-        return LMResponse(answer, "stop", usage, model=self.name, id=f"{self.name}-{len(self.requests)}")
+        return LMResponse(answer, "stop", usage, model=self.name, id=f"{self.name}-{self.asked}")
 
     @asynccontextmanager
     async def stream(self, request: LMRequest) -> AsyncIterator[AsyncIterator[Delta]]:

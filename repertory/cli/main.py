@@ -23,6 +23,7 @@ EPILOGUE = """Examples:
 
   repertory doctor
   repertory inspect examples/news.py:classify
+  repertory graph examples/report.toml
   repertory run examples/news.py:classify articles.jsonl --workers 8
   repertory run examples/news.py:classify - < articles.jsonl
   repertory serve configs/local.toml
@@ -56,7 +57,7 @@ def run(
     baseline_limit: Annotated[int, Parameter(validator=AtLeastOne)] = 20,
     lm: str | None = None,
     config: Path | None = None,
-    format: Literal["jsonl", "csv"] | None = None,
+    format: Literal["jsonl", "csv", "parquet"] | None = None,
     timeout: Annotated[float, Parameter(validator=Number(gt=0, lt=inf))] = 300.0,
     inject_crash: Annotated[int | None, Parameter(validator=AtLeastOne)] = None,
     debug: Debug = False,
@@ -71,9 +72,9 @@ def run(
     Parameters
     ----------
     program
-        path.py:name or package.module:name of a Module, or of a function that makes one.
+        path.py:name or package.module:name of a Module or of a function that makes one, or a TOML file.
     data
-        A JSONL or CSV file with one row of inputs a line; - is standard input (JSON lines).
+        A JSONL, CSV or Parquet file of rows of inputs, also .jsonl.gz, .csv.gz; - is standard input (JSON lines).
     out
         Directory for results.jsonl, rejects.jsonl, summary.json and the journal.
     workers
@@ -220,7 +221,7 @@ def inspect(
     Parameters
     ----------
     program
-        path.py:name or package.module:name of a Module, or of a function that makes one.
+        path.py:name or package.module:name of a Module or of a function that makes one, or a TOML file.
     dialect
         How the endpoint constrains replies; by it `auto` picks the adapter. Without, it does not.
     adapter
@@ -233,6 +234,37 @@ def inspect(
     from repertory.cli.inspect import inspect_program
 
     return inspect_program(program, dialect, adapter, json, Console())
+
+
+@app.command
+def graph(
+    program: str,
+    /,
+    *,
+    format: Literal["text", "mermaid", "svg", "json"] = "text",
+    out: Path | None = None,
+    debug: Debug = False,
+) -> ExitCode:
+    """Show which calls PROGRAM makes and what they need of each other, without asking; check that they fit.
+
+    Its code runs with references in place of values; a program that decides by a value has no such graph.
+
+    Exit status: 0 nothing wrong was found; 2 arguments or program; 3 something in it cannot work.
+
+    Parameters
+    ----------
+    program
+        path.py:name or package.module:name of a Module, or a TOML or YAML file that defines one.
+    format
+        text lists levels, critical path and problems; mermaid and svg draw it; json is for programs.
+    out
+        Write it to this file.
+    """
+    from rich.console import Console
+
+    from repertory.cli.graph import show_graph
+
+    return show_graph(program, format, out, Console())
 
 
 @app.command
@@ -257,7 +289,7 @@ def import_dspy(
     file
         A JSON file that dspy.Module.save wrote; no pickle.
     program
-        path.py:name or package.module:name of a Module, or of a function that makes one.
+        path.py:name or package.module:name of a Module or of a function that makes one, or a TOML file.
     check
         Show only what was not taken.
     out

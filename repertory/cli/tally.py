@@ -1,14 +1,13 @@
 """The tally of a batch: what came of its rows and what they cost."""
 
-from array import array
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from statistics import quantiles
 from typing import Any
 
 from pydantic_core import to_jsonable_python
 
+from repertory.cli.latencies import ERROR, Latencies
 from repertory.errors import ProgramError
 from repertory.evaluation import Accuracy
 from repertory.events import ActorRestarted, Event, LMCallFinished
@@ -23,7 +22,7 @@ KINDS = 100  # different reasons counted; rows that fail each in their own way m
 
 @dataclass(slots=True)
 class Tally:
-    """Counts outcomes and events.
+    """Counts outcomes and events, in memory that does not grow with their number.
 
     Args:
         expect: The output that is compared with the row's expected answer; None: nothing is compared.
@@ -40,7 +39,7 @@ class Tally:
     lm_calls: int = 0
     tokens: int = 0
     accuracy: Accuracy = field(default_factory=Accuracy)
-    seconds_per_row: "array[float]" = field(default_factory=lambda: array("d"))  # 8 bytes a row
+    latencies: Latencies = field(default_factory=Latencies)
     samples: list[Answered] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
     reasons: Counter[tuple[str, str | None]] = field(default_factory=Counter)  # with remedies
@@ -67,7 +66,7 @@ class Tally:
             case Answered():
                 self.ok += 1
                 self.resumed += outcome.run.replayed
-                self.seconds_per_row.append(outcome.run.seconds)
+                self.latencies.record(outcome.run.seconds)
                 if len(self.samples) < SAMPLES:
                     self.samples.append(outcome)
             case Failed(error=error):
@@ -88,12 +87,7 @@ class Tally:
 
     def percentile_ms(self, percent: int) -> float:
         """Milliseconds that ``percent`` of the answered rows took at most."""
-        seconds = self.seconds_per_row
-        if not seconds:
-            return 0.0
-        if len(seconds) == 1:
-            return round(seconds[0] * 1000, 1)
-        return round(quantiles(seconds, n=100, method="inclusive")[percent - 1] * 1000, 1)
+        return round(self.latencies.percentile(percent) * 1000, 1)
 
     def summary(self, seconds: float, chance: float | None) -> dict[str, Any]:
         """What goes into ``summary.json``; rates are shares (0..1), None where nothing was compared."""
@@ -115,6 +109,7 @@ class Tally:
             "seconds": round(seconds, 3),
             "p50_ms": self.percentile_ms(50),
             "p95_ms": self.percentile_ms(95),
+            "percentile_error": 0.0 if self.latencies.exact else ERROR,
         }
 
 

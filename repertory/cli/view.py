@@ -1,6 +1,7 @@
 """What a person sees of a batch: incidents as they happen, progress, samples and the summary."""
 
 from collections.abc import Mapping
+from math import inf
 from time import monotonic
 from typing import Any, Self
 
@@ -21,6 +22,7 @@ from repertory.cli.printable import printable
 from repertory.cli.tally import Tally
 
 REASONS = 3  # shown of those for which rows have no answer
+REDRAW = 0.05  # seconds between two looks at the counts; a glance at each row of a million is felt
 REPORTS = 10  # progress lines where there is no terminal to draw a bar on
 
 
@@ -36,6 +38,7 @@ class BatchView:
         self._tally = tally
         self._total = total
         self._started = monotonic()
+        self._drawn = -inf
         self._reported = 0
         self._progress = Progress(
             TextColumn("[bold]{task.description}"),
@@ -54,11 +57,18 @@ class BatchView:
         self._progress.start()
         return self
 
-    def __exit__(self, *_exc: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_exc: object) -> None:
+        if kind is None:
+            self._draw()  # what came since the last look
         self._progress.stop()
 
     def update(self) -> None:
-        """Show the present counts."""
+        """Show the present counts, if they were not shown just now."""
+        if (now := monotonic()) >= self._drawn + REDRAW:
+            self._drawn = now
+            self._draw()
+
+    def _draw(self) -> None:
         tally = self._tally
         counts = ", ".join(
             f"{count} {name}"

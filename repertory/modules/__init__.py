@@ -13,7 +13,9 @@ from repertory.modules.adapters import (
     XMLAdapter,
 )
 from repertory.modules.chain_of_thought import ChainOfThought
+from repertory.modules.concurrent import gather, map
 from repertory.modules.example import Example
+from repertory.modules.graph import Graph
 from repertory.modules.module import Module
 from repertory.modules.nearest import NearestExamples
 from repertory.modules.parameters import Parameters
@@ -30,6 +32,7 @@ __all__ = [
     "FieldDelta",
     "FieldDone",
     "FieldEvent",
+    "Graph",
     "JSONAdapter",
     "Module",
     "NearestExamples",
@@ -40,4 +43,6 @@ __all__ = [
     "ReplyStream",
     "TwoStepAdapter",
     "XMLAdapter",
+    "gather",
+    "map",
 ]

@@ -5,8 +5,10 @@ from pydantic import SecretStr
 from repertory.providers import anthropic_messages
 from repertory.providers.anthropic_messages import (
     EMBEDDINGS,
+    IDEMPOTENCY_HEADER,
     LACKS,
     PROBE_PATH,
+    STORED,
     decode,
     decode_stream,
     encode,
@@ -14,7 +16,19 @@ from repertory.providers.anthropic_messages import (
     path,
 )
 
-__all__ = ["EMBEDDINGS", "LACKS", "PROBE_PATH", "decode", "decode_stream", "encode", "headers", "offers", "path"]
+__all__ = [
+    "EMBEDDINGS",
+    "IDEMPOTENCY_HEADER",
+    "LACKS",
+    "PROBE_PATH",
+    "STORED",
+    "decode",
+    "decode_stream",
+    "encode",
+    "headers",
+    "offers",
+    "path",
+]
 
 VERSION = SecretStr("2023-06-01")
 

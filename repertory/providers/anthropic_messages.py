@@ -37,6 +37,7 @@ from repertory.providers.messages import (
 )
 from repertory.providers.probe import names_in
 from repertory.providers.sse import ServerEvent
+from repertory.providers.stored import StoredReplies
 from repertory.providers.wire import Quirks, cannot_carry, count, known_effort
 
 VERSION = "2026-10-21"
@@ -55,6 +56,10 @@ FINISH_REASONS = MappingProxyType(
 EFFORTS: Final[tuple[Effort, ...]] = ("low", "medium", "high", "xhigh", "max")
 LACKS: tuple[str, ...] = ("seed", "n", "top_logprobs")
 EMBEDDINGS: EmbeddingProtocol | None = None  # https://platform.claude.com/docs/en/build-with-claude/embeddings
+STORED: StoredReplies | None = None
+# Its API heeds none, so that a header would promise what is not kept:
+# https://github.com/anthropics/anthropic-sdk-typescript/pull/1144
+IDEMPOTENCY_HEADER: str | None = None
 PROBE_PATH = "/models?limit=1000"
 
 
@@ -144,7 +149,7 @@ class MessagesStream:
         self._finish_reason: object = None
         self._explanation = ""
         self._model = ""
-        self._id = ""
+        self.id = ""
         self.ended = False
 
     def feed(self, event: ServerEvent) -> list[Delta]:
@@ -158,7 +163,7 @@ class MessagesStream:
             case {"type": "content_block_start", "content_block": dict(block)}:
                 return self._begin(count(data.get("index")), block)
             case {"type": "message_start", "message": dict(message)}:
-                self._model, self._id = str(message.get("model") or ""), str(message.get("id") or "")
+                self._model, self.id = str(message.get("model") or ""), str(message.get("id") or "")
                 return self._count(message.get("usage"))
             case {"type": "message_delta", "delta": dict(delta)}:
                 self._finish_reason = delta.get("stop_reason") or self._finish_reason
@@ -179,7 +184,7 @@ class MessagesStream:
             _finish_reason(self._finish_reason),
             _usage(self._counts),
             self._model,
-            self._id,
+            self.id,
         )
 
     def _begin(self, index: int, block: Mapping[str, Any]) -> list[Delta]:

@@ -8,8 +8,10 @@ from pydantic import SecretStr
 
 from repertory.providers.openai_chat import (
     EMBEDDINGS,
+    IDEMPOTENCY_HEADER,
     LACKS,
     PROBE_PATH,
+    STORED,
     decode,
     decode_stream,
     encode,
@@ -17,7 +19,19 @@ from repertory.providers.openai_chat import (
     path,
 )
 
-__all__ = ["EMBEDDINGS", "LACKS", "PROBE_PATH", "decode", "decode_stream", "encode", "headers", "offers", "path"]
+__all__ = [
+    "EMBEDDINGS",
+    "IDEMPOTENCY_HEADER",
+    "LACKS",
+    "PROBE_PATH",
+    "STORED",
+    "decode",
+    "decode_stream",
+    "encode",
+    "headers",
+    "offers",
+    "path",
+]
 
 
 def headers(key: SecretStr | None) -> dict[str, SecretStr]:

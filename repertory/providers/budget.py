@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from types import MappingProxyType
-from typing import Final, Literal, TypeAlias
+from typing import Final
 
 from repertory.clock import Clock
 from repertory.errors import (
@@ -24,30 +24,31 @@ from repertory.errors import (
     RepertoryError,
 )
 from repertory.events import BudgetCharged, BudgetRefused, Hooks
+from repertory.providers.ending import NONE_COUNTED, Ending, outcome_of
 from repertory.providers.messages import LMRequest, MediaPart, Usage
 from repertory.providers.prices import QUARTER, Price, known_price
+from repertory.providers.witness import Intent, Told, Witness
 from repertory.store.ledger import MOST, Amount, Ledger, Reservation, WorstCase, in_dollars, nano_dollars
-
-Ending: TypeAlias = Literal["settle", "release", "write_off"]
 
 TEMPLATE = 64  # tokens that providers put around a conversation
 INSTRUCTIONS = (
     1024  # tokens of the instructions that providers add for tools and schemas; Anthropic's are about 500
 )
 
-GAVE_UP: Final = frozenset({408, 504, 524})
-"""Statuses of a gateway that did not wait any longer for a model that may go on, and be billed."""
-
 HARMLESS: Final = frozenset(
     (
         *("top_k", "min_p", "typical_p", "repeat_penalty", "repetition_penalty", "mirostat", "mirostat_tau"),
         *("frequency_penalty", "presence_penalty", "logit_bias", "verbosity", "reasoning_effort"),
         *("user", "metadata", "safety_identifier", "prompt_cache_key", "safetySettings", "labels", "store"),
+        *("background",),
     )
 )
 """Fields of providers' own that change neither how many tokens a call takes at most nor what one costs."""
 
-NONE_COUNTED: Final = Usage()
+TOLD: Final[Mapping[Ending, Told]] = MappingProxyType(
+    {"settle": "paid", "release": "unpaid", "write_off": "uncertain"}
+)
+"""What a witness is told of how an attempt ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,26 +127,6 @@ def worst_case(
     return WorstCase(
         cap if price is None else price.at_most(input_tokens_at_most, output), input_tokens_at_most + output
     )
-
-
-def outcome_of(
-    error: BaseException | None, *, usage: Usage = NONE_COUNTED, sent: bool = True, status: int | None = None
-) -> Ending:
-    """How the reservation of an attempt ends.
-
-    Args:
-        error: Why it failed, a cancellation too; None if there was a reply.
-        usage: What the reply was counted for; zeros if it was not.
-        sent: Whether anything can have reached the provider.
-        status: The answer's HTTP status; None if there was none.
-    """
-    if error is None:
-        return "settle" if usage.input_tokens or usage.output_tokens else "write_off"
-    if not sent:
-        return "release"
-    if status is None or 200 <= status < 300 or status in GAVE_UP:
-        return "write_off"
-    return "release"
 
 
 class BudgetStage:
@@ -230,10 +211,9 @@ class BudgetStage:
         """
         if not request.terms.accounts:
             return None
+        most = self.worst_case(request, body)
         try:
-            reservation = await self.ledger.reserve(
-                request.terms.accounts, self.worst_case(request, body), timeout
-            )
+            reservation = await self.ledger.reserve(request.terms.accounts, most, timeout)
         except TimeoutError:
             locked = "the deadline passed while the budgets that pay for the call were not to be reached"
             raise DeadlineExceeded(f"{self._endpoint}: {locked}") from None
@@ -245,7 +225,11 @@ class BudgetStage:
             refusal.endpoint = self._endpoint
             self._tell_refusal(request, refusal)
             raise
-        return Hold(self, reservation, request)
+        return Hold(self, request, most, reservation)
+
+    def unpaid(self, request: LMRequest, body: bytes) -> "Hold":
+        """What an attempt with ``body`` can cost, which no account pays for but a witness is told of."""
+        return Hold(self, request, self.worst_case(request, body), None)
 
     def worst_case(self, request: LMRequest, body: bytes) -> WorstCase:
         """The most that an attempt at ``request``, whose body is ``body``, can cost."""
@@ -333,33 +317,63 @@ class BudgetStage:
 
 
 class Hold:
-    """What was reserved for one attempt; it ends once, by whichever comes first of its methods."""
+    """What one attempt can cost: accounts have set it aside, or a witness is told of it, or both.
 
-    __slots__ = ("_over", "_request", "_reservation", "_stage")
+    It ends once, by whichever comes first of its methods, and for both alike. A witness is told of the end of what
+    it was to write down, and of that alone.
+    """
 
-    def __init__(self, stage: BudgetStage, reservation: Reservation, request: LMRequest) -> None:
+    __slots__ = ("_most", "_over", "_request", "_reservation", "_stage", "_told")
+
+    def __init__(
+        self, stage: BudgetStage, request: LMRequest, most: WorstCase, reservation: Reservation | None
+    ) -> None:
         self._stage = stage
-        self._reservation = reservation
         self._request = request
+        self._most = most
+        self._reservation = reservation
+        self._told: tuple[Witness, Intent] | None = None
         self._over = False
+
+    async def intend(self, witness: Witness, key: str, attempt: int, endpoint: str, request_hash: str) -> None:
+        """Have ``witness`` write down that the attempt is about to be sent; see `Intent`. Raises as it does."""
+        intent = Intent(key, attempt, endpoint, request_hash, self._nano_most(), self._most.known.tokens)
+        self._told = witness, intent  # from now on: nobody knows how far one comes that is cancelled
+        await witness.intend(intent)
+
+    def identify(self, response_id: str) -> None:
+        """The provider has told its id of the answer."""
+        if self._told is not None:
+            witness, intent = self._told
+            witness.identified(intent, response_id)
 
     def succeed(self, usage: Usage) -> Decimal | None:
         """There was a reply. Return what it cost in dollars; None if nobody knows."""
         # As some providers do, it is charged by the price of when it is over.
         nano = self._stage.charge(self._request, usage)
-        tokens = usage.input_tokens + usage.output_tokens
         ending = outcome_of(None, usage=usage)
-        self._end(ending, Amount(self._reservation.most.nano_dollars if nano is None else nano, tokens))
+        self._end(ending, self._nano_most() if nano is None else nano, usage)
         return None if nano is None or ending != "settle" else in_dollars(nano)
 
     def fail(self, error: BaseException, *, sent: bool, status: int | None) -> None:
         """There was none; see `outcome_of`."""
-        self._end(outcome_of(error, sent=sent, status=status), Amount())
+        self._end(outcome_of(error, sent=sent, status=status), 0, NONE_COUNTED)
 
-    def _end(self, ending: Ending, spent: Amount) -> None:
-        if not self._over:
-            self._over = True
-            self._stage.end(self._reservation, ending, spent)
+    def _end(self, ending: Ending, spent: int | None, usage: Usage) -> None:
+        if self._over:
+            return
+        self._over = True
+        if self._reservation is not None:
+            tokens = usage.input_tokens + usage.output_tokens
+            self._stage.end(self._reservation, ending, Amount(spent or 0, tokens))
+        if self._told is not None:
+            witness, intent = self._told
+            nano = intent.nano_most if ending == "write_off" else spent
+            witness.settled(intent, TOLD[ending], usage, None if nano is None else in_dollars(nano))
+
+    def _nano_most(self) -> int | None:
+        nano = self._most.nano_dollars
+        return None if nano is None else min(nano, MOST)
 
 
 def _is_bounded(request: LMRequest) -> bool:

@@ -24,6 +24,7 @@ from repertory.providers.messages import (
 
 FORM = 1  # of that text. Answers outlive the program: a place that changes its meaning makes it another form
 DIGEST = 32  # bytes; callers share answers, so nobody may be able to find a request that gets another's
+UNASKED = ("terms", "witness")  # fields of a request that no wire carries
 NAMED_DEPTH = 5  # steps into a value that an error leads to what is wrong with it
 
 
@@ -31,7 +32,7 @@ def cache_key(request: LMRequest, identity: str) -> str:
     """Return the key of the answers that the endpoint ``identity`` gives to ``request``, in hexadecimal.
 
     Left out is what says who waits for it, pays for it and keeps it: the deadline, the terms but for their
-    ``rollout``, and ``Message.cache``.
+    ``rollout``, the witness, and ``Message.cache``.
 
     Args:
         request: What is asked.
@@ -98,7 +99,7 @@ def _mapping(value: object) -> dict[object, object]:
 
 def unspeakable(request: LMRequest, reason: str) -> LMRequestRejected:
     """The error that ``request`` holds something that JSON cannot carry; it says where."""
-    form = {each.name: getattr(request, each.name) for each in fields(LMRequest) if each.name != "terms"}
+    form = {each.name: getattr(request, each.name) for each in fields(LMRequest) if each.name not in UNASKED}
     form["terms.rollout"] = request.terms.rollout
     form["messages"] = [{"role": turn.role, "content": _content(turn)} for turn in request.messages]
     where = next((found for name, value in form.items() if (found := _where(value, name))), "request")

@@ -25,6 +25,17 @@ class Candidate(LM, Protocol):
         """What ``request`` costs at most, in nano-dollars; None if nobody knows."""
         ...
 
+    @property
+    def can_fetch(self) -> bool:
+        """Whether an answer that it has given can be fetched again by its id."""
+        ...
+
+    async def fetch(
+        self, response_id: str, deadline: float, request: LMRequest | None = None
+    ) -> LMResponse | None:
+        """An answer given before; see ``Endpoint.fetch``."""
+        ...
+
     async def stale(self, request: LMRequest) -> LMResponse | None:
         """An answer given before, however old; None if there is none or it cannot be read."""
         ...

@@ -7,6 +7,7 @@ from typing import Protocol
 from repertory.errors import LMRequestRejected
 from repertory.providers.failures import Peer
 from repertory.providers.messages import TERMS, Terms, Usage
+from repertory.providers.witness import Witness
 
 Vector = tuple[float, ...]
 
@@ -24,6 +25,7 @@ class EmbedRequest:
     dimensions: int | None = None
     deadline: float | None = None
     terms: Terms = TERMS
+    witness: Witness | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if not self.texts:

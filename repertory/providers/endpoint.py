@@ -19,28 +19,26 @@ from repertory.errors import (
 from repertory.events import EndpointProbed, Hooks, LMRetryScheduled
 from repertory.providers.breaker import BreakerSnapshot
 from repertory.providers.breaker_memory import BreakerMemory, Forced
-from repertory.providers.budget import BudgetStage, encoded_size, media_in
+from repertory.providers.budget import BudgetStage
 from repertory.providers.cache import ReplyCache
-from repertory.providers.cache_key import cache_key, unspeakable
+from repertory.providers.cache_key import cache_key
 from repertory.providers.capabilities import gaps, is_plain, require
 from repertory.providers.embeddings import EmbedRequest, EmbedResponse, batches, joined, offered
-from repertory.providers.emulation import emulate, restore
-from repertory.providers.emulation import is_needed as must_emulate
 from repertory.providers.exchange import Exchange
 from repertory.providers.gate import Call, Gate
 from repertory.providers.health import Health, health_of
 from repertory.providers.limits import LimitsSnapshot
 from repertory.providers.messages import Delta, LMRequest, LMResponse, SchemaDialect
+from repertory.providers.preparation import Preparation
 from repertory.providers.retry import RetryPolicy
 from repertory.providers.retry_budget import RetryBudget, RetryBudgetSnapshot
 from repertory.providers.settings import EndpointSettings
+from repertory.providers.stored import StoredReplies, finished, keeping
 from repertory.providers.streamed_reply import StreamedReply
 from repertory.providers.token_estimate import TokenEstimate
 from repertory.store import Ledger, MemoryLedger
 
 T = TypeVar("T")
-
-MEDIA_TOKENS = 1500  # that a picture or the like is taken to have; about what a photograph of a megapixel has
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +95,7 @@ class Endpoint:
         self._hooks = hooks
         self._cache = cache
         self._exchange = Exchange(settings, clock)
-        self._estimate = TokenEstimate()
+        estimate = TokenEstimate()
         self._budget = BudgetStage(
             settings.budget,
             ledger or MemoryLedger(),
@@ -107,10 +105,12 @@ class Endpoint:
             clock=clock,
             hooks=hooks,
         )
-        self._gate = Gate(settings, self._budget, self._estimate, clock, hooks, rng)
+        self._gate = Gate(settings, self._budget, estimate, clock, hooks, rng)
         self._retry = RetryPolicy(rng, settings.attempts)
         self._retries = RetryBudget(clock, settings.retry_share)
         self._gaps = gaps(settings.protocol, settings.quirks)
+        self._stored: StoredReplies | None = settings.protocol.STORED if settings.quirks.stores else None
+        self._prepare = Preparation(settings, self._budget, self._stored, estimate, self._exchange.peer, clock)
         self._in_flight = 0
         self._calls = 0
         self._failures = 0
@@ -141,7 +141,7 @@ class Endpoint:
     async def stream(self, request: LMRequest) -> AsyncIterator[AsyncIterator[Delta]]:
         """Give the model's reply as it comes; see ``LM.stream``. The cache takes no part in it."""
         require(request, self._gaps, self.name)
-        call = self._call(request, request.deadline, stream=True)
+        call = self._prepare.call(request, request.deadline, stream=True)
         reply = await self._repeat(self._begin, call)
         self._in_flight += 1
         try:
@@ -158,15 +158,44 @@ class Endpoint:
         """
         settings = self.settings
         protocol = offered(settings.protocol.EMBEDDINGS if settings.quirks.embeds else None, self.name)
-        deadline = self._deadline(request.deadline)
+        deadline = self._prepare.deadline(request.deadline)
         responses = []
         for part in batches(request, protocol.MOST_TEXTS):
             body = protocol.encode(part, settings.model)
             # What pays for a call and takes turns for it knows requests for words.
-            asked = LMRequest((), max_tokens=0, terms=request.terms)
-            call = Call(asked, body, deadline, self._estimate.estimate(len(body)))
+            asked = LMRequest((), max_tokens=0, terms=request.terms, witness=request.witness)
+            call = self._prepare.plain(asked, body, deadline)
             responses.append(await self._repeat(partial(self._embed, part), call))
         return joined(responses)
+
+    @property
+    def can_fetch(self) -> bool:
+        """Whether an answer that it has given can be fetched again by its id."""
+        return self._stored is not None
+
+    async def fetch(
+        self, response_id: str, deadline: float, request: LMRequest | None = None
+    ) -> LMResponse | None:
+        """Return an answer given before, at no cost; None if it is not there, or never will be finished.
+
+        If it is still being made, its end is waited for. Neither budget nor limiter nor breaker are asked.
+
+        Args:
+            response_id: What a witness was told it is ``identified`` by.
+            deadline: When to give up, on the clock.
+            request: What it answers; without it, nobody knows its cost, and emulated tools are not read out of it.
+
+        Raises as ``complete``; LMRequestRejected if the endpoint keeps no answers.
+        """
+        ask = partial(self._exchange.fetch, keeping(self._stored, self.name), response_id, request)
+        response = await finished(ask, self._clock, deadline, self.name)
+        if response is None or request is None:
+            return response
+        call = self._prepare.call(request, deadline)
+        if call.meaning is not None:
+            response = call.meaning(response)
+        cost = self._budget.cost(call.request, response.usage)
+        return response if cost is None else response.priced(cost)
 
     async def close(self) -> None:
         """Close the connections; see ``LM.close``."""
@@ -192,7 +221,7 @@ class Endpoint:
         if window is None and is_plain(request):
             return None
         try:
-            call = self._call(request)
+            call = self._prepare.call(request)
         except LMRequestRejected as error:  # the protocol cannot carry it
             return error
         # Several replies are each written into a window of its own.
@@ -208,7 +237,7 @@ class Endpoint:
     def most_cost(self, request: LMRequest) -> int | None:
         """What one attempt costs at most, in nano-dollars; None if that is not known."""
         try:
-            call = self._call(request)
+            call = self._prepare.call(request)
         except LMRequestRejected:  # the protocol cannot carry it
             return None
         return self._budget.worst_case(call.request, call.body).nano_dollars
@@ -271,38 +300,13 @@ class Endpoint:
     # to be done afterwards, a plain function hands on what its caller awaits.
 
     def _complete(self, request: LMRequest, deadline: float | None) -> Awaitable[LMResponse]:
-        return self._repeat(self._answer, self._call(request, deadline))
+        if request.witness is not None and self._stored is not None:
+            return self._repeat(self._gather, self._prepare.call(request, deadline, stream=True))
+        return self._repeat(self._answer, self._prepare.call(request, deadline))
 
     def _key(self, request: LMRequest) -> str:
         # As it is asked: a reply cut at the bound for those who pay is no answer for those who do not.
         return cache_key(self._budget.bounded(request), self.settings.identity)
-
-    def _body(self, asked: LMRequest, *, stream: bool) -> bytes:
-        settings = self.settings
-        try:
-            return settings.protocol.encode(asked, settings.model, settings.quirks, stream=stream)
-        except TypeError as error:
-            raise unspeakable(asked, str(error)) from error
-
-    def _call(self, request: LMRequest, deadline: float | None = None, *, stream: bool = False) -> Call:
-        """``request`` as it goes over the wire: bounded where it must be paid for, without what is emulated."""
-        settings = self.settings
-        asked = bounded = self._budget.bounded(request)
-        meaning = None
-        if settings.quirks.emulates_tools and must_emulate(bounded):
-            asked = emulate(bounded)
-            meaning = partial(restore, bounded, peer=self._exchange.peer)
-        body = self._body(asked, stream=stream)
-        media = media_in(asked)
-        tokens = self._estimate.estimate(len(body) - sum(map(encoded_size, media)))
-        tokens += len(media) * MEDIA_TOKENS + max(0, (asked.max_tokens or 0) * asked.n)
-        return Call(asked, body, self._deadline(deadline), tokens, meaning, words_alone=not media)
-
-    def _deadline(self, deadline: float | None) -> float:
-        """``deadline``, or when all attempts together have had their time."""
-        if deadline is not None:
-            return deadline
-        return self._clock.monotonic() + self.settings.timeout * self.settings.attempts
 
     async def _repeat(self, attempt_once: Callable[[Call], Awaitable[T]], call: Call) -> T:
         """Make attempts until one succeeds, the retry policy gives up or the retry budget is used up."""
@@ -350,7 +354,7 @@ class Endpoint:
         attempt = await self._gate.admit(call)
         self._note_attempt(call)
         try:
-            response = await self._exchange.whole(call.body, call.deadline - attempt.started, attempt)
+            response = await self._exchange.whole(call.body, call.deadline - attempt.started, attempt, call.key)
             if call.meaning is not None:
                 response = call.meaning(response)
         except BaseException as error:
@@ -358,12 +362,21 @@ class Endpoint:
             raise
         return attempt.succeed(response)
 
+    async def _gather(self, call: Call) -> LMResponse:
+        """Make one attempt at a whole reply that comes as a stream: its id is told at once, not at the end."""
+        reply = await self._begin(call)
+        try:
+            return await reply.whole()
+        finally:
+            reply.close()
+
     async def _embed(self, request: EmbedRequest, call: Call) -> EmbedResponse:
         """Make one attempt at vectors."""
         attempt = await self._gate.admit(call)
         self._note_attempt(call)
         try:
-            response = await self._exchange.embed(request, call.body, call.deadline - attempt.started, attempt)
+            left = call.deadline - attempt.started
+            response = await self._exchange.embed(request, call.body, left, attempt, call.key)
         except BaseException as error:
             attempt.fail(error)
             raise
@@ -375,7 +388,7 @@ class Endpoint:
         attempt = await self._gate.admit(call)
         self._note_attempt(call)
         try:
-            stream = await self._exchange.stream(call.body, call.deadline - attempt.started, attempt)
+            stream = await self._exchange.stream(call.body, call.deadline - attempt.started, attempt, call.key)
             reply = StreamedReply(
                 self.settings, self._exchange.peer, stream, attempt, self._clock, call.deadline, call.meaning
             )

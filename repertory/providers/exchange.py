@@ -9,12 +9,15 @@ from repertory.clock import Clock
 from repertory.errors import DeadlineExceeded, LMModelUnknown, LMReplyMalformed, LMTimeout
 from repertory.providers.embeddings import EmbedRequest, EmbedResponse, offered
 from repertory.providers.failures import Peer, error_from
-from repertory.providers.messages import LMResponse
+from repertory.providers.messages import LMRequest, LMResponse
 from repertory.providers.probe import misspelt
 from repertory.providers.settings import EndpointSettings
+from repertory.providers.stored import Fetched, StoredReplies
 from repertory.providers.transport import HttpTransport, Stream
 
 T = TypeVar("T")
+
+NOT_THERE = (404, 410)
 
 
 class Told(Protocol):
@@ -40,19 +43,27 @@ class Exchange:
             settings=settings.transport,
         )
         self._path = settings.protocol.path(settings.model, stream=False)
+        self._key_header = settings.protocol.IDEMPOTENCY_HEADER
         self._stream_path = settings.protocol.path(settings.model, stream=True)
 
-    def whole(self, body: bytes, left: float, told: Told) -> Awaitable[LMResponse]:
-        """Send ``body`` and return the reply; ``left`` seconds remain until the deadline."""
-        return self._post(self._path, body, left, told, self._settings.protocol.decode)
+    def whole(self, body: bytes, left: float, told: Told, key: str | None) -> Awaitable[LMResponse]:
+        """Send ``body`` and return the reply.
 
-    async def stream(self, body: bytes, left: float, told: Told) -> Stream:
+        Args:
+            body: What is asked, encoded.
+            left: Seconds until the deadline.
+            told: Told of the answer.
+            key: The call's idempotency key; None if it has none.
+        """
+        return self._post(self._path, body, left, told, key, self._settings.protocol.decode)
+
+    async def stream(self, body: bytes, left: float, told: Told, key: str | None) -> Stream:
         """Send ``body`` and return the answer's stream, its status being good."""
         settings = self._settings
         wait = min(settings.first_token_timeout or settings.timeout, left)
         until = self._clock.monotonic() + wait
         try:
-            stream = await self._transport.open(self._stream_path, body, timeout=wait)
+            stream = await self._transport.open(self._stream_path, body, timeout=wait, headers=self._headers(key))
             told.note_answer(stream.status, stream.headers)
             if not 200 <= stream.status < 300:
                 answer = await stream.read_all(until - self._clock.monotonic())
@@ -63,12 +74,31 @@ class Exchange:
             raise self._too_late(left) from None
         return stream
 
-    def embed(self, request: EmbedRequest, body: bytes, left: float, told: Told) -> Awaitable[EmbedResponse]:
+    def embed(
+        self, request: EmbedRequest, body: bytes, left: float, told: Told, key: str | None
+    ) -> Awaitable[EmbedResponse]:
         """Send ``body``, which asks for the vectors of ``request``, and return them."""
         settings = self._settings
         protocol = offered(settings.protocol.EMBEDDINGS if settings.quirks.embeds else None, settings.name)
         decode = partial(protocol.decode, texts=len(request.texts))
-        return self._post(protocol.path(settings.model), body, left, told, decode)
+        return self._post(protocol.path(settings.model), body, left, told, key, decode)
+
+    async def fetch(
+        self, stored: StoredReplies, response_id: str, request: LMRequest | None, left: float
+    ) -> Fetched:
+        """Ask once, at no cost, for an answer that ``stored`` may have."""
+        timeout, path = self._settings.timeout, stored.path(response_id, request)
+        try:
+            status, headers, answer = await self._transport.get(path, timeout=min(timeout, left))
+        except LMTimeout:
+            if timeout < left:
+                raise
+            raise self._too_late(left) from None
+        if status in NOT_THERE:
+            return "gone"
+        if 200 <= status < 300:
+            return stored.decode(answer, self.peer)
+        raise error_from(status, headers, answer, now=self._clock.time(), peer=self.peer)
 
     async def probe(self, timeout: float) -> None:
         """Ask, at no cost, whether the endpoint is there, takes the key, has the model. Raises LMError if not."""
@@ -92,12 +122,20 @@ class Exchange:
         await self._transport.close()
 
     async def _post(
-        self, path: str, body: bytes, left: float, told: Told, decode: Callable[[bytes, Peer], T]
+        self,
+        path: str,
+        body: bytes,
+        left: float,
+        told: Told,
+        key: str | None,
+        decode: Callable[[bytes, Peer], T],
     ) -> T:
         """Send ``body`` and return what ``decode`` makes of the answer's, its status being good."""
         timeout = self._settings.timeout
         try:
-            status, headers, answer = await self._transport.post(path, body, timeout=min(timeout, left))
+            status, headers, answer = await self._transport.post(
+                path, body, timeout=min(timeout, left), headers=self._headers(key)
+            )
         except LMTimeout:
             if timeout < left:
                 raise
@@ -106,6 +144,9 @@ class Exchange:
         if 200 <= status < 300:
             return decode(answer, self.peer)
         raise error_from(status, headers, answer, now=self._clock.time(), peer=self.peer)
+
+    def _headers(self, key: str | None) -> Mapping[str, str] | None:
+        return None if key is None or self._key_header is None else {self._key_header: key}
 
     def _too_late(self, left: float) -> DeadlineExceeded:
         name = self.peer.name

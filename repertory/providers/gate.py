@@ -3,6 +3,7 @@
 An attempt that was admitted holds something of each; however it ends, it gives all of it back, once.
 """
 
+import asyncio
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,16 +11,16 @@ from decimal import Decimal
 from random import Random
 
 from repertory.clock import Clock
-from repertory.errors import ConfigError, DeadlineExceeded, LMConnectionError, LMError, RuntimeClosed
+from repertory.errors import DeadlineExceeded, LMError
 from repertory.events import CircuitChanged, Hooks, LMCallFinished
 from repertory.providers.breaker import CircuitBreaker, State
 from repertory.providers.budget import BudgetStage, Hold
+from repertory.providers.ending import NONE_COUNTED, was_sent
 from repertory.providers.limits import Limits, Turn
 from repertory.providers.messages import LMRequest, LMResponse, Usage
 from repertory.providers.settings import EndpointSettings
 from repertory.providers.token_estimate import TokenEstimate
-
-NO_USAGE = Usage()
+from repertory.providers.witness import Witness, request_hash
 
 
 @dataclass(slots=True)
@@ -34,6 +35,7 @@ class Call:
         meaning: What a reply to it means for its caller; None where it is just that.
         words_alone: Whether the body is nothing else, so that its size tells of its tokens.
         attempts: Made so far.
+        key: Its idempotency key, once a witness was asked for it; None before.
     """
 
     request: LMRequest
@@ -43,13 +45,15 @@ class Call:
     meaning: Callable[[LMResponse], LMResponse] | None = None
     words_alone: bool = True
     attempts: int = 0
+    key: str | None = None
 
 
 class Gate:
     """Admits attempts at one endpoint and learns from how they end.
 
     Invariant: of every attempt that ``admit`` returned and that has not ended, the limiter has given out one turn,
-    the breaker one permit, and the budget, where accounts pay, one reservation; of others nothing.
+    the breaker one permit, and the budget, where accounts pay, one reservation; of others nothing. If there is a
+    witness, it has written such an attempt down and has not been told how it ended.
     """
 
     def __init__(
@@ -62,6 +66,7 @@ class Gate:
         rng: Random,
     ) -> None:
         self._name = settings.name
+        self._identity = settings.identity
         self._patience = settings.patience
         self._estimate = estimate
         self._clock = clock
@@ -74,35 +79,43 @@ class Gate:
         self._asked: float | None = None  # when the first attempt since then was sent
 
     async def admit(self, call: Call) -> "Attempt":
-        """Wait until one attempt may be made.
+        """Wait until one attempt may be made, and until its witness, if there is one, has written it down.
 
         Raises:
             BudgetExceeded, PriceUnknown, LMRequestRejected: It cannot be paid for.
             EndpointOverloaded, DeadlineExceeded: It cannot be made in time.
             CircuitOpen: It must not be made.
+
+        Also raises what a witness raises that cannot write it down.
         """
-        limits, terms = self.limits, call.request.terms
+        limits, terms, witness = self.limits, call.request.terms, call.request.witness
         self.breaker.check()  # before anything is held: who would be refused anyway need not wait
         hold = None
         if terms.accounts:
             hold = await self.budget.reserve(call.request, call.body, call.deadline - self._clock.monotonic())
+        elif witness is not None:
+            hold = self.budget.unpaid(call.request, call.body)
         turn: Turn | None = None
+        permit: int | None = None
         try:
             turn = limits.try_acquire(terms.caller, terms.priority, call.tokens)
             if turn is None:
                 turn = await limits.acquire(call.deadline, terms.caller, terms.priority, call.tokens)
-            started = self._clock.monotonic()
-            if call.deadline <= started:
-                raise DeadlineExceeded(f"{self._name}: the deadline passed before the call was made")
+            started = self._in_time(call)
             permit = self.breaker.admit()
+            if self.breaker.state != self._circuit:
+                self.tell_circuit()
+            if witness is not None and hold is not None:
+                await self._write_down(call, witness, hold, call.deadline - started)
+                started = self._in_time(call)
         except BaseException as error:
+            if permit is not None:
+                self.breaker.release(permit)
             if turn is not None:
                 limits.finish(turn, seconds=0.0, tokens=0, error=error, headers=None)
             if hold is not None:
                 hold.fail(error, sent=False, status=None)
             raise
-        if self.breaker.state != self._circuit:
-            self.tell_circuit()
         if self._asked is None:
             self._asked = started
         return Attempt(self, call, started, turn, permit, hold)
@@ -112,6 +125,26 @@ class Gate:
         before, self._circuit = self._circuit, self.breaker.state
         if self._hooks and before != self._circuit:
             self._hooks.emit(CircuitChanged(self._name, before, self._circuit))
+
+    def _in_time(self, call: Call) -> float:
+        """Return the present, if the call's deadline has not passed."""
+        now = self._clock.monotonic()
+        if call.deadline <= now:
+            raise DeadlineExceeded(f"{self._name}: the deadline passed before the call was made")
+        return now
+
+    async def _write_down(self, call: Call, witness: Witness, hold: Hold, left: float) -> None:
+        """Have the witness write down the next attempt, within the ``left`` seconds until the deadline."""
+        if call.key is None:
+            call.key = witness.key()
+        asked = request_hash(call.body, self._identity)
+        try:
+            async with asyncio.timeout(left) as wait:
+                await hold.intend(witness, call.key, call.attempts + 1, self._name, asked)
+        except TimeoutError:
+            if not wait.expired():
+                raise
+            raise DeadlineExceeded(f"{self._name}: the deadline passed while the call was written down") from None
 
     # --- for attempts -----------------------------------------------------------------------------------------
 
@@ -177,11 +210,12 @@ class Attempt:
         answered: When the answer's headers came; None before.
         headers: These; None before.
         proven: Whether it has shown, as a probe, that the endpoint is well.
+        nameless: Whether somebody wants to know the provider's id of the answer, and has not been told.
     """
 
     __slots__ = (
         *("_gate", "_hold", "_over", "_status"),
-        *("answered", "call", "headers", "permit", "proven", "started", "turn"),
+        *("answered", "call", "headers", "nameless", "permit", "proven", "started", "turn"),
     )
 
     def __init__(self, gate: Gate, call: Call, started: float, turn: Turn, permit: int, hold: Hold | None) -> None:
@@ -196,6 +230,7 @@ class Attempt:
         self.answered: float | None = None
         self.headers: Mapping[str, str] | None = None
         self.proven = False
+        self.nameless = call.request.witness is not None
 
     def begin(self) -> None:
         """The first output of a stream is there."""
@@ -207,11 +242,17 @@ class Attempt:
         self.headers = headers
         self.answered = self._gate.note_answer()
 
+    def identify(self, response_id: str) -> None:
+        """The provider has told its id of the answer, which is under way."""
+        if self._hold is not None and response_id and not self._over:
+            self.nameless = False
+            self._hold.identify(response_id)
+
     def succeed(self, response: LMResponse) -> LMResponse:
         """The reply was whole; return it with what it cost."""
         usage = response.usage
         if response.content and not (usage.input_tokens and usage.output_tokens):
-            usage = NO_USAGE  # half a count is none: a wall must not guess low
+            usage = NONE_COUNTED  # half a count is none: a wall must not guess low
         cost = self.end(usage)
         return response if cost is None else response.priced(cost)
 
@@ -220,22 +261,20 @@ class Attempt:
         if self._over:
             return None
         self._over = True
-        cost = (
-            self._hold.succeed(usage)
-            if self._hold is not None
-            else self._gate.budget.cost(self.call.request, usage)
-        )
-        self._gate.end(self, None, usage)
-        return cost
+        try:
+            if self._hold is not None:
+                return self._hold.succeed(usage)
+            return self._gate.budget.cost(self.call.request, usage)
+        finally:
+            self._gate.end(self, None, usage)
 
     def fail(self, error: BaseException) -> None:
         """It was not."""
         if self._over:
             return
         self._over = True
-        if self._hold is not None:
-            # The transport refuses what it is not to send before it opens a connection.
-            unsent = isinstance(error, RuntimeClosed | ConfigError)
-            sent = not (unsent or (isinstance(error, LMConnectionError) and error.unsent))
-            self._hold.fail(error, sent=sent, status=self._status)
-        self._gate.end(self, error, NO_USAGE)
+        try:
+            if self._hold is not None:
+                self._hold.fail(error, sent=was_sent(error), status=self._status)
+        finally:
+            self._gate.end(self, error, NONE_COUNTED)

@@ -41,6 +41,7 @@ from repertory.providers.messages import (
     UsageDelta,
 )
 from repertory.providers.sse import ServerEvent
+from repertory.providers.stored import StoredReplies
 from repertory.providers.wire import Quirks, cannot_carry, count, items, known_effort
 
 TOOL_CHOICES = MappingProxyType({"auto": "AUTO", "none": "NONE", "required": "ANY"})
@@ -61,6 +62,8 @@ OPTIONS = MappingProxyType(  # of ours, and what they are called here
 EFFORTS: Final[tuple[Effort, ...]] = ("minimal", "low", "medium", "high", "xhigh")
 LACKS: tuple[str, ...] = ("parallel_tool_calls",)
 EMBEDDINGS: EmbeddingProtocol | None = google_embeddings
+STORED: StoredReplies | None = None
+IDEMPOTENCY_HEADER: str | None = None
 PROBE_PATH = google_models.PROBE_PATH
 
 offers = google_models.offers
@@ -113,7 +116,7 @@ class GenerateStream:
         self._usage = Usage()
         self._blocked = ""
         self._model = ""
-        self._id = ""
+        self.id = ""
         self.ended = False
 
     def feed(self, event: ServerEvent) -> list[Delta]:
@@ -128,7 +131,7 @@ class GenerateStream:
     def take(self, answer: Mapping[str, Any]) -> list[Delta]:
         """Return what a part of the reply brings."""
         self._model = self._model or str(answer.get("modelVersion") or "")
-        self._id = self._id or str(answer.get("responseId") or "")
+        self.id = self.id or str(answer.get("responseId") or "")
         deltas: list[Delta] = []
         candidates = answer.get("candidates") or []
         if not isinstance(candidates, list):
@@ -168,7 +171,7 @@ class GenerateStream:
             first.finish_reason,
             self._usage,
             self._model,
-            self._id,
+            self.id,
             first.logprobs,
             tuple(others),
         )

@@ -38,6 +38,7 @@ from repertory.providers.messages import (
 from repertory.providers.openai_turns import conversation
 from repertory.providers.probe import names_in
 from repertory.providers.sse import ServerEvent
+from repertory.providers.stored import StoredReplies
 from repertory.providers.wire import Quirks, count, items
 
 PATH = "/chat/completions"
@@ -45,7 +46,12 @@ PLAIN_CHOICES = ("auto", "none", "required")
 OPTIONS = ("temperature", "top_p", "seed", "stop")  # named alike on both sides
 LACKS: tuple[str, ...] = ()
 EMBEDDINGS: EmbeddingProtocol | None = openai_embeddings
+STORED: StoredReplies | None = None
 PROBE_PATH = "/models"
+# OpenAI documents none for model calls, and its SDK (`_base_client.py`) makes a key but names no header for it. It
+# is sent all the same, and nothing is built on it: what stands before a server with this protocol may go by it.
+# https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header
+IDEMPOTENCY_HEADER: str | None = "Idempotency-Key"
 
 
 def headers(key: SecretStr | None) -> dict[str, SecretStr]:
@@ -127,7 +133,7 @@ class ChatStream:
         self._choices: dict[int, _StreamedChoice] = {}
         self._usage = Usage()
         self._model = ""
-        self._id = ""
+        self.id = ""
         self.ended = False
 
     def feed(self, event: ServerEvent) -> list[Delta]:
@@ -141,7 +147,7 @@ class ChatStream:
         if chunk.get("error"):
             raise stated_error(chunk, event.data, self._peer)
         self._model = self._model or str(chunk.get("model") or "")
-        self._id = self._id or str(chunk.get("id") or "")
+        self.id = self.id or str(chunk.get("id") or "")
         choices = chunk.get("choices") or []
         if not isinstance(choices, list):
             raise self._peer.malformed("choices of an event of its stream is not a list")
@@ -167,7 +173,7 @@ class ChatStream:
             first.finish_reason,
             self._usage,
             self._model,
-            self._id,
+            self.id,
             first.logprobs,
             tuple(others),
         )

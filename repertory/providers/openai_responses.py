@@ -1,46 +1,44 @@
-"""OpenAI's Responses API on the wire, without the provider's own storage: every call carries its conversation.
+"""OpenAI's Responses API on the wire; every call carries its conversation, whether or not the provider keeps it.
 
 Source: https://platform.openai.com/docs/api-reference/responses and .../responses-streaming.
 """
 
 from collections.abc import Iterator, Mapping
-from types import MappingProxyType
 from typing import Any
 
-from repertory.providers import openai_chat
-from repertory.providers.assembly import content_of
+from repertory.providers import openai_chat, openai_stored
 from repertory.providers.failures import Peer, parsed, read_object, stated_error
 from repertory.providers.json_bytes import json_bytes
-from repertory.providers.logprobs import openai_logprobs
 from repertory.providers.messages import (
     Delta,
     LMRequest,
     LMResponse,
     MediaPart,
     Message,
-    Part,
     ReasoningDelta,
     ReasoningPart,
     TextDelta,
     TextPart,
-    TokenLogprob,
     ToolCallDelta,
     ToolCallPart,
     ToolDefinition,
     ToolResultPart,
-    Usage,
     UsageDelta,
 )
+from repertory.providers.openai_output import response_of
 from repertory.providers.openai_turns import data_uri
 from repertory.providers.sse import ServerEvent
-from repertory.providers.wire import Quirks, cannot_carry, count, items
+from repertory.providers.stored import StoredReplies
+from repertory.providers.wire import Quirks, cannot_carry, count
 
-CUTS = MappingProxyType({"max_output_tokens": "length", "content_filter": "content_filter"})
 ENDINGS = frozenset({"response.completed", "response.incomplete", "response.failed"})
+BEGINNINGS = frozenset({"response.created", "response.queued", "response.in_progress"})
 LACKS: tuple[str, ...] = ("seed", "n", "stop")
 
 EMBEDDINGS = openai_chat.EMBEDDINGS
+STORED: StoredReplies | None = openai_stored
 PROBE_PATH = openai_chat.PROBE_PATH
+IDEMPOTENCY_HEADER = openai_chat.IDEMPOTENCY_HEADER
 
 headers = openai_chat.headers
 offers = openai_chat.offers
@@ -89,7 +87,7 @@ def encode(request: LMRequest, model: str, quirks: Quirks, *, stream: bool = Fal
 
 def decode(body: bytes, peer: Peer) -> LMResponse:
     """Return the reply in the body of a 2xx answer."""
-    return _response(read_object(body, peer), peer)
+    return response_of(read_object(body, peer), peer)
 
 
 def decode_stream(peer: Peer) -> "ResponsesStream":
@@ -104,6 +102,7 @@ class ResponsesStream:
         self._peer = peer
         self._calls: dict[int, int] = {}  # output_index -> number of the call
         self._response: LMResponse | None = None
+        self.id = ""
 
     @property
     def ended(self) -> bool:
@@ -133,6 +132,8 @@ class ResponsesStream:
                 return [ToolCallDelta(index, "", "", piece)]
             case {"type": str(kind), "response": dict(response)} if kind in ENDINGS:
                 return self._end(response, event.data)
+            case {"type": str(kind), "response": {"id": str(id)}} if kind in BEGINNINGS:
+                self.id = id
             case {"type": "error", **said}:
                 raise stated_error({"error": said.get("error") or said}, event.data, self._peer)
             case {"error": dict() | str()}:
@@ -148,7 +149,8 @@ class ResponsesStream:
     def _end(self, response: Mapping[str, Any], data: bytes) -> list[Delta]:
         if response.get("error"):
             raise stated_error(response, data, self._peer)
-        self._response = _response(response, self._peer)
+        self._response = response_of(response, self._peer)
+        self.id = self._response.id
         return [UsageDelta(self._response.usage)]
 
 
@@ -215,68 +217,3 @@ def _tool(tool: ToolDefinition) -> dict[str, object]:
         "parameters": tool.parameters,
         "strict": tool.strict,
     }
-
-
-def _response(reply: Mapping[str, Any], peer: Peer) -> LMResponse:
-    output = reply.get("output")
-    if not isinstance(output, list):
-        raise peer.malformed("output is missing or not a list")
-    parts: list[Part] = []
-    logprobs: list[TokenLogprob] = []
-    refused = False
-    for number, item in enumerate(output):
-        match item:
-            case {"type": "message", "content": list(contents)}:
-                for content in contents:
-                    match content:
-                        case {"type": "output_text", "text": str(text)}:
-                            parts.append(TextPart(text))
-                            logprobs += openai_logprobs(content.get("logprobs"))
-                        case {"type": "refusal", "refusal": str(text)}:
-                            parts.append(TextPart(text))
-                            refused = True
-            case {"type": "function_call", "call_id": str(id), "name": str(name)}:
-                parts.append(ToolCallPart(id, name, str(item.get("arguments") or "")))
-            case {"type": "reasoning", **thought}:
-                parts.append(_thought(thought))
-            case {"type": "message" | "function_call" as kind}:
-                raise peer.malformed(f"output[{number}] is no whole item of type {kind}")
-    return LMResponse(
-        content_of(tuple(parts)),
-        "refusal" if refused else _finish_reason(reply, parts),
-        _usage(reply.get("usage")),
-        str(reply.get("model") or ""),
-        str(reply.get("id") or ""),
-        tuple(logprobs),
-    )
-
-
-def _thought(thought: Mapping[Any, Any]) -> ReasoningPart:
-    pieces = [*items(thought.get("summary")), *items(thought.get("content"))]
-    text = "\n\n".join(str(each.get("text") or "") for each in pieces if isinstance(each, dict))
-    signature = str(thought.get("encrypted_content") or "")
-    return ReasoningPart(text, signature, redacted=not text, id=str(thought.get("id") or ""))
-
-
-def _finish_reason(reply: Mapping[str, Any], parts: list[Part]) -> str:
-    match reply:
-        case {"status": "incomplete", "incomplete_details": {"reason": str(reason)}}:
-            return CUTS.get(reason, reason)
-        case {"status": "completed"}:
-            return "tool_calls" if any(isinstance(part, ToolCallPart) for part in parts) else "stop"
-        case {"status": str(status)}:
-            return status
-    return "unknown"
-
-
-def _usage(usage: object) -> Usage:
-    if not isinstance(usage, dict):
-        return Usage()
-    read, written = usage.get("input_tokens_details"), usage.get("output_tokens_details")
-    return Usage(
-        count(usage.get("input_tokens")),
-        count(usage.get("output_tokens")),
-        count(read.get("cached_tokens")) if isinstance(read, dict) else 0,
-        count(read.get("cache_write_tokens")) if isinstance(read, dict) else 0,
-        reasoning_tokens=count(written.get("reasoning_tokens")) if isinstance(written, dict) else 0,
-    )

@@ -149,6 +149,23 @@ class Route:
                 raise
             yield deltas
 
+    def can_fetch(self, endpoint: str) -> bool:
+        """Whether an answer that the candidate named ``endpoint`` has given can be fetched again by its id."""
+        return any(each.name == endpoint and each.can_fetch for each in self._candidates)
+
+    async def fetch(
+        self, endpoint: str, response_id: str, deadline: float, request: LMRequest | None = None
+    ) -> LMResponse | None:
+        """Return an answer that the candidate named ``endpoint`` has given before; see ``Endpoint.fetch``.
+
+        Raises LMRequestRejected if there is no such candidate.
+        """
+        for each in self._candidates:
+            if each.name == endpoint:
+                return await each.fetch(response_id, deadline, request)
+        names = ", ".join(each.name for each in self._candidates)
+        raise LMRequestRejected(f"{self._name}: it has no endpoint {endpoint!r}", hint=f"It has: {names}.")
+
     async def close(self) -> None:
         """Take no more calls. Those under way go on, and the candidates stay open: they are their owner's."""
         self._closed = True

@@ -16,7 +16,17 @@ from repertory.providers.transport import Stream
 
 
 class Attempt(Protocol):
-    """What wants to know how the attempt ended; only the first word counts."""
+    """What wants to know how the attempt ended; only the first word counts.
+
+    Attributes:
+        nameless: Whether it wants to know the peer's id of the reply, and has not been told.
+    """
+
+    nameless: bool
+
+    def identify(self, response_id: str) -> None:
+        """The peer has told its id of the reply."""
+        ...
 
     def succeed(self, response: LMResponse) -> LMResponse:
         """The reply was whole; return it with what it cost."""
@@ -107,6 +117,13 @@ class StreamedReply:
             self._stream.close()
             raise
 
+    async def whole(self) -> LMResponse:
+        """Return the reply as a whole, nothing of it having been passed on."""
+        async for delta in self:
+            if isinstance(delta, End):
+                return delta.response
+        raise self._peer.broken_off()
+
     def close(self) -> None:
         """Give back the connection; a reply that was not whole counts as cancelled."""
         self._stream.close()
@@ -119,6 +136,8 @@ class StreamedReply:
             for event in self._events.feed(chunk):
                 if not decoder.ended:
                     deltas = decoder.feed(event)
+                    if self._attempt.nameless and decoder.id:
+                        self._attempt.identify(decoder.id)
                     self._ready += deltas if self._meaning is None else passed_on(deltas)
             if decoder.ended or not chunk:
                 self._finish()

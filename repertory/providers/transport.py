@@ -32,6 +32,7 @@ Answer: TypeAlias = tuple[int, Mapping[str, str], bytes]
 BaseURL: TypeAlias = str | Callable[[], str | None]
 
 USUAL: Final = TransportSettings()
+MOST_URLS = 64  # kept parsed: those of calls are few, and each answer that is fetched has one of its own
 NOT_UP_RETRY = 0.25  # seconds until an endpoint that is just starting is worth asking again
 # Above this aiohttp warns that sending plain bytes holds up the loop, and wants a file to read pieces from.
 WHOLE_BODY = 2**20
@@ -103,19 +104,22 @@ class HttpTransport:
         """
         return self._request("POST", path, body, timeout, headers)
 
-    async def open(self, path: str, body: bytes, *, timeout: float) -> "Stream":
+    async def open(
+        self, path: str, body: bytes, *, timeout: float, headers: Mapping[str, str] | None = None
+    ) -> "Stream":
         """Send ``body`` as JSON and return the answer as soon as its headers are there; ``close`` it in the end.
 
         Args:
             path: Appended to the base URL.
             body: JSON, encoded.
             timeout: Seconds until the headers.
+            headers: In addition to the transport's own.
 
         Raises as ``post``.
         """
         try:
             async with asyncio.timeout(timeout):
-                response = await self._send("POST", path, body, None, None)
+                response = await self._send("POST", path, body, None, headers)
         except (aiohttp.ClientError, TimeoutError, OSError) as fault:
             error = self.error_from(fault, timeout)
         else:
@@ -205,6 +209,8 @@ class HttpTransport:
             self._urls.clear()
         url = self._urls.get(path)
         if url is None:
+            if len(self._urls) >= MOST_URLS:
+                self._urls.clear()
             url = self._urls[path] = URL(base.rstrip("/") + path)
         return url
 

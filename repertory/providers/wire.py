@@ -15,6 +15,7 @@ from repertory.providers.embeddings import EmbeddingProtocol
 from repertory.providers.failures import Peer
 from repertory.providers.messages import Delta, Effort, LMRequest, LMResponse, MediaPart, Thinking
 from repertory.providers.sse import ServerEvent
+from repertory.providers.stored import StoredReplies
 
 MOST_TOKENS = 2**53  # a count above is nonsense, and no float or JSON reader would keep it exactly
 
@@ -33,6 +34,8 @@ class Quirks:
         emulates: Fields of ``LMRequest`` that it cannot heed and that are done around it, as long as it holds
             replies to a schema: see ``emulation``.
         embeds: Whether it has the embeddings of its protocol.
+        stores: Whether it keeps answers where its protocol has that; a server that makes nothing of the question
+            does not, nor does an account that the vendor keeps no data of.
         lists_models: Whether the models it lists are those that it can be asked for by name.
         default_max_tokens: Sent where the caller sets no bound and the protocol wants one (Anthropic).
     """
@@ -44,6 +47,7 @@ class Quirks:
     lacks: tuple[str, ...] = ()
     emulates: tuple[str, ...] = ()
     embeds: bool = True
+    stores: bool = True
     lists_models: bool = True
     default_max_tokens: int = 4096
 
@@ -55,6 +59,11 @@ class Quirks:
 
 class StreamDecoder(Protocol):
     """Turns the events of one streamed reply into deltas."""
+
+    @property
+    def id(self) -> str:
+        """The peer's id of the reply; "" until it has told it."""
+        ...
 
     @property
     def ended(self) -> bool:
@@ -85,11 +94,15 @@ class WireProtocol(Protocol):
     Attributes:
         LACKS: Fields of ``LMRequest`` that the protocol has no place for.
         EMBEDDINGS: How its vendor has embeddings on the wire; None if there are none.
+        STORED: How its vendor keeps answers that can be fetched again; None if it does not.
+        IDEMPOTENCY_HEADER: The header that takes the idempotency key of a call; None if there is none.
         PROBE_PATH: What is appended to the base URL for a GET that costs nothing and shows that the key is good.
     """
 
     LACKS: tuple[str, ...]
     EMBEDDINGS: EmbeddingProtocol | None
+    STORED: StoredReplies | None
+    IDEMPOTENCY_HEADER: str | None
     PROBE_PATH: str
 
     def headers(self, key: SecretStr | None) -> dict[str, SecretStr]:

@@ -40,10 +40,10 @@ class Intent:
 
 
 class Witness(Protocol):
-    """Is told of the attempts at one call after the other, and of each how it ended.
+    """Is told of every attempt, and once of each how it ended.
 
-    It is told of one attempt at a time: each ``intend`` is followed by exactly one ``settled`` before the next,
-    and what is ``identified`` in between is that attempt's. ``identified`` and ``settled`` must not raise.
+    Attempts may overlap: of a hedged call two are under way, and one that others wait for too (single flight) goes
+    on when the caller who made it has left. ``identified`` and ``settled`` are quick and must not raise.
     """
 
     def key(self) -> str:
@@ -51,30 +51,27 @@ class Witness(Protocol):
         ...
 
     def intend(self, intent: Intent) -> Awaitable[None]:
-        """Write down that the attempt is about to be sent; done once it is on disk.
+        """Write down that an attempt is about to be sent; done once it is on disk.
 
-        Whatever this raises keeps the attempt from being sent. The attempt is ``settled`` as ``unpaid`` all the
-        same, also if the wait was cancelled or the call's deadline passed: it may have reached the disk.
+        Whatever this raises keeps the attempt from being sent. It is ``settled`` as ``unpaid`` all the same, also
+        if the wait was cancelled or the call's deadline passed: the intent may have reached the disk.
         """
         ...
 
-    def identified(self, response_id: str) -> None:
-        """The provider has told its id of the answer that is under way; at most once an attempt."""
+    def identified(self, intent: Intent, response_id: str) -> None:
+        """The provider has told its id of the answer; at most once an attempt, before its end."""
         ...
 
-    def settled(self, ending: Told, usage: Usage, cost: Decimal | None) -> None:
-        """The attempt has ended.
+    def settled(self, intent: Intent, ending: Told, usage: Usage, cost: Decimal | None) -> None:
+        """An attempt has ended.
 
         Args:
+            intent: The attempt; the object that ``intend`` was given.
             ending: Whether it was paid for. A whole answer that nobody counted is ``uncertain`` too.
             usage: What it was counted for; zeros unless it was paid.
             cost: Dollars: what those who pay for it are charged. That is the most it can have cost where it is
                 ``uncertain``, or where nobody knows the price and a cap stands for it. None: nobody knows.
         """
-        ...
-
-    def beside(self) -> "Witness":
-        """Return the witness of a call that is made at the same time, for the same answer (a hedge's second)."""
         ...
 
 

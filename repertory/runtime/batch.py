@@ -5,20 +5,25 @@ same data finds its finished runs again wherever its rows stand, and equal rows 
 """
 
 import asyncio
-from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import TypeAlias
 
-from repertory.errors import CircuitOpen, LMAuthError, RepertoryError, RuntimeClosed, StoreError
+import anyio.to_thread
+
+from repertory.errors import CircuitOpen, InputError, LMAuthError, RepertoryError, RuntimeClosed, StoreError
 from repertory.runtime.deployment import Deployment
 from repertory.runtime.execution import Run
 from repertory.runtime.journal import json_hash, run_id
+from repertory.runtime.occurrences import Occurrences
 from repertory.runtime.rows import Reject, Row
 from repertory.runtime.runtime import Runtime
+from repertory.runtime.window import Window
 from repertory.store.run_rows import StoredRun
 
+WINDOW_ROWS = 1024  # between reading and handing out, at most, unless there are more workers than that
+WINDOW_BYTES = 8_388_608  # that they were read from, at most, unless the workers' rows alone have more
 SLOWEST_RETRY = 10.0  # seconds between two tries of a row, at most
 
 
@@ -45,7 +50,8 @@ Outcome: TypeAlias = Answered | Failed | Reject
 class Batch:
     """Answers rows, ``workers`` at a time, and hands out the outcomes in the order of the rows.
 
-    Invariant: each row leads to exactly one outcome; at most ``window`` rows are between reading and handing out.
+    Invariant: each row leads to exactly one outcome; beside a group that was just read, what is held of rows is in
+    the window, however many there are.
 
     Args:
         sink: Gets each outcome, in order.
@@ -73,9 +79,8 @@ class Batch:
         self._program = deployment.fingerprint[:16]
         # Without --resume the rows get keys that no earlier batch has used.
         self._session = "" if resume else f"{runtime.clock.time()!r}:"
-        self._seen: Counter[str] = Counter()
         self._queue: asyncio.Queue[tuple[int, Row, str, StoredRun | None]] = asyncio.Queue(workers)
-        self._window = asyncio.Semaphore(max(1024, 8 * workers))
+        self._window = Window(2 * workers, max(WINDOW_ROWS, 8 * workers), WINDOW_BYTES)
         self._outcomes: dict[int, Outcome] = {}
         self._next = 0
 
@@ -101,22 +106,35 @@ class Batch:
     async def _feed(self, groups: AsyncIterator[list[Row | Reject]]) -> None:
         """Number the rows, look up what is known of them, and queue them."""
         number = 0
-        async for group in groups:
-            keys = [self._key(row) if isinstance(row, Row) else "" for row in group]
-            recorded = await self._deployment.recorded(key for key in keys if key)
-            for row, key in zip(group, keys, strict=True):
-                await self._window.acquire()
-                if isinstance(row, Reject):
-                    self._finish(number, row)
-                else:
-                    await self._queue.put((number, row, key, recorded.get(key)))
-                number += 1
+        with Occurrences() as occurrences:
+            async for group in groups:
+                keyed = await self._keyed(group, occurrences)
+                recorded = await self._deployment.recorded(key for _, key in keyed if key)
+                for row, key in keyed:
+                    await self._window.enter(_size(row))
+                    if isinstance(row, Reject):
+                        self._finish(number, row)
+                    else:
+                        await self._queue.put((number, row, key, recorded.get(key)))
+                    number += 1
 
-    def _key(self, row: Row) -> str:
-        content = json_hash(self._deployment.compiled.dump_inputs(row.inputs))
-        occurrence = self._seen[content]
-        self._seen[content] += 1
-        return f"{self._session}{self._program}:{content}:{occurrence}"
+    async def _keyed(
+        self, group: Sequence[Row | Reject], occurrences: Occurrences
+    ) -> list[tuple[Row | Reject, str]]:
+        """The rows with their keys, rejects with ""; a row that has none is a reject."""
+        hashed = [self._hashed(row) for row in group]
+        contents = [content for _, content in hashed if content]
+        numbers = iter(await anyio.to_thread.run_sync(occurrences.number, contents))
+        prefix = f"{self._session}{self._program}"
+        return [(row, f"{prefix}:{content}:{next(numbers)}" if content else "") for row, content in hashed]
+
+    def _hashed(self, row: Row | Reject) -> tuple[Row | Reject, str]:
+        if isinstance(row, Reject):
+            return row, ""
+        try:
+            return row, json_hash(self._deployment.compiled.dump_inputs(row.inputs))
+        except InputError as error:  # Parquet has bytes that JSON, and so the journal, cannot hold
+            return Reject(row.line, error.field, error.reason, error.hint), ""
 
     async def _work(self) -> None:
         while True:
@@ -151,8 +169,12 @@ class Batch:
         self._outcomes[number] = outcome
         while (ready := self._outcomes.pop(self._next, None)) is not None:
             self._next += 1
-            self._window.release()
+            self._window.leave(_size(ready if isinstance(ready, Reject) else ready.row))
             self._sink(ready)
+
+
+def _size(row: Row | Reject) -> int:
+    return row.size if isinstance(row, Row) else 0
 
 
 def _telling(error: RepertoryError, before: RepertoryError | None) -> RepertoryError:

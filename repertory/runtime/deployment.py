@@ -1,11 +1,11 @@
 """A deployment: a program started on a runtime, its predictors alive as actors."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from os import urandom
+from random import Random
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
-from weakref import WeakValueDictionary
 
 from repertory.actors import ActorRef
 from repertory.errors import InputError, ProgramChanged, ProgramError
@@ -18,7 +18,8 @@ from repertory.runtime.execution import Executor, Run
 from repertory.runtime.history import RunHistory
 from repertory.runtime.journal import json_hash, run_id
 from repertory.runtime.predictor import RollBackParameters, UpdateParameters, VersionedParameters
-from repertory.runtime.run import Surroundings
+from repertory.runtime.releases import Releases
+from repertory.runtime.run import RunContext, Surroundings
 from repertory.runtime.run_info import RunInfo
 from repertory.runtime.run_log import RunLog
 from repertory.runtime.terms_json import terms_as_json
@@ -44,7 +45,16 @@ class Interrupted:
 
 
 class Deployment:
-    """A started program. Call it like the program itself; made by `Runtime.start`."""
+    """A started program. Call it like the program itself; made by `Runtime.start`.
+
+    It is one version of the program, and at the same time the way to all of them: a call goes to the version whose
+    turn it is, whichever of them it is made on.
+
+    Attributes:
+        name: The program's name in the journal, the same for every version.
+        version: What tells this version from others, such as ``news@2``; its path is below ``root/programs``.
+        releases: The versions of the program.
+    """
 
     def __init__(
         self,
@@ -54,8 +64,12 @@ class Deployment:
         around: Surroundings,
         keepers: Mapping[str, ActorRef],
         changed: ChangedPolicy = "refuse",
+        *,
+        version: str | None = None,
+        releases: "Releases[Deployment] | None" = None,
     ) -> None:
         self.name = name
+        self.version = version or name
         self.program = program
         self.compiled: CompiledSignature = compile_signature(program.signature)
         self.fingerprint = self._fingerprint(runtime)
@@ -65,7 +79,9 @@ class Deployment:
         self._keepers = keepers
         self._changed = changed
         self._stuck: set[Work[Prediction]] = set()  # left behind
-        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # by run key
+        self.releases: Releases[Deployment] = releases or Releases(
+            name, self, clock=runtime.clock, hooks=runtime.hooks, rng=Random(self.fingerprint)
+        )
         self.executor = Executor(
             *(name, program, around, runtime.journal, runtime.hooks, runtime.explained, self._leave_behind)
         )
@@ -79,11 +95,16 @@ class Deployment:
             path: [
                 predict.compiled.fingerprint,
                 predict.parameters.model_dump(mode="json"),
-                runtime.lm_of(predict),
+                runtime.models.address(predict),
             ]
             for path, predict in self.program.predictors().items()
         }
         return json_hash(self.compiled.fingerprint, predictors)
+
+    @property
+    def current(self) -> "Deployment":
+        """The version that is not on trial: the one that calls go to, but for those of a rollout."""
+        return self.releases.current
 
     async def __call__(self, **inputs: Any) -> Prediction:
         """Run the program once. Raises as `run`."""
@@ -114,17 +135,23 @@ class Deployment:
             DeadlineExceeded, LMError, ReplyError: A step failed.
             RuntimeClosed: The runtime is stopping, or its supervision tree has given up.
         """
-        values = self.compiled.validate_inputs(inputs)
-        journal = self._runtime.journal
+        releases, journal = self.releases, self._runtime.journal
         if key is None or journal is None:
+            version = releases.pick(terms.sticky)
+            values = version.compiled.validate_inputs(inputs)
             made = key or urandom(16).hex()
-            return await self.resume(values, made, None, timeout=timeout, terms=terms, trace=trace, tags=tags)
+            return await version.resume(values, made, None, timeout=timeout, terms=terms, trace=trace, tags=tags)
         # Who comes second with the same key waits for the first, and then reads what came of it.
-        async with self._turns.setdefault(key, asyncio.Lock()):
+        async with releases.turns.setdefault(key, asyncio.Lock()):
             recorded = (await journal.find(self.name, [key])).get(key)
+            held_by = releases.holder(recorded.fingerprint) if recorded is not None else None
+            version = held_by or releases.pick(terms.sticky)
+            values = version.compiled.validate_inputs(inputs)
             if recorded is not None:
-                self.check_same(key, values, recorded)
-            return await self.resume(values, key, recorded, timeout=timeout, terms=terms, trace=trace, tags=tags)
+                version.check_same(key, values, recorded)
+            return await version.resume(
+                values, key, recorded, timeout=timeout, terms=terms, trace=trace, tags=tags
+            )
 
     async def recorded(self, keys: Iterable[str]) -> dict[str, StoredRun]:
         """What the journal knows of runs under these keys."""
@@ -142,17 +169,21 @@ class Deployment:
         trace: str = "",
         tags: Mapping[str, str] | None = None,
     ) -> Run:
-        """As `run`, for validated ``values`` and what the journal has under ``key``, already looked up."""
+        """As `run`, for validated ``values`` and what the journal has under ``key``, already looked up.
+
+        The run is this version's, as long as it lives.
+        """
         runtime = self._runtime
         timeout = runtime.timeout if timeout is None else timeout
         deadline = runtime.clock.monotonic() + timeout
         if recorded is not None and recorded.status == "ok":
             return self.replayed(recorded)
+        runtime.memory.check(terms.priority)
         with runtime.working():
             log, history = None, None
             if runtime.journal is not None:
                 if recorded is None:
-                    log, _ = runtime.journal.accept(self.new_run(key, values, terms=terms, tags=tags))
+                    log = runtime.journal.accept(self.new_run(key, values, terms=terms, tags=tags))
                 else:
                     if (ended := await runtime.runs.outcome_elsewhere(recorded, deadline)) is not None:
                         return self.replayed(ended)
@@ -162,7 +193,30 @@ class Deployment:
                 *(run_id(self.name, key), self.name, deadline, runtime.charged(terms), trace, tags or {}),
                 durable=log is not None,
             )
-            return await self.executor.execute(info, values, log, history)
+            return await self.execute(info, values, log, history)
+
+    async def execute(
+        self,
+        info: RunInfo,
+        values: dict[str, Any],
+        log: RunLog | None,
+        history: RunHistory | None,
+        *,
+        streams: bool = False,
+        context_of: Callable[[RunContext], None] = lambda _: None,
+    ) -> Run:
+        """Bring a run to its outcome on this version, or where that lives no more, on the current one."""
+        version = self if self.releases.lives(self) else self.current
+        with version.releases.on(version) as counted:
+            run = await version.executor.execute(
+                info, values, log, history, streams=streams, context_of=context_of
+            )
+            counted.answered(values, run.prediction)
+            return run
+
+    async def stop(self) -> None:
+        """End the actors of this version. For `Releases`; a program is stopped by `Runtime.stop`."""
+        await self._runtime.programs.stop_version(self.version)
 
     def new_run(
         self,
@@ -220,8 +274,9 @@ class Deployment:
     # --- parameters ---
 
     def parameters(self) -> dict[str, Parameters]:
-        """The present parameters of each predictor, by its path."""
-        return {station.path: station.parameters.parameters for station in self._around.stations.values()}
+        """The present parameters of each predictor of the current version, by its path."""
+        stations = self.current._around.stations.values()
+        return {station.path: station.parameters.parameters for station in stations}
 
     def parameter_versions(self, predictor: str) -> dict[int, Parameters]:
         """The versions of a predictor's parameters that are kept, the oldest first; the last one holds.
@@ -237,9 +292,10 @@ class Deployment:
 
         Runs under way go on with what each of their steps began with. Raises ProgramError for an unknown path.
         """
+        if self is not self.current:
+            return await self.current.update_parameters(predictor, parameters)
         keeper = self._keeper(predictor)
-        if self.program.predictors()[predictor].lm is None:
-            self._runtime.check_lm(predictor, parameters.lm)
+        self._runtime.models.check(predictor, self.program.predictors()[predictor], parameters.lm)
         changed: VersionedParameters = await keeper.ask(UpdateParameters(parameters))
         return changed.version
 

@@ -78,7 +78,6 @@ class Executor:
         history: RunHistory | None = None,
         *,
         streams: bool = False,
-        asked_to_stop: Callable[[], bool] = lambda: False,
         context_of: Callable[[RunContext], None] = lambda _: None,
     ) -> Run:
         """Bring a run to its outcome, and record that.
@@ -86,7 +85,6 @@ class Executor:
         Args:
             values: Validated inputs.
             history: What is recorded of it already.
-            asked_to_stop: Whether it was somebody who may that cancelled it, so that this is its outcome.
             context_of: Is given the run's context as soon as there is one.
 
         Raises what the program fails with, as `RepertoryError`.
@@ -107,7 +105,7 @@ class Executor:
             outcome = None
             return Run(info.id, prediction, seconds, replayed=False, durable=info.durable)
         except (Exception, asyncio.CancelledError, SystemExit) as failure:
-            error = self._reason(failure, context, asked_to_stop)
+            error = self._reason(failure, context)
             if error is None:
                 raise  # it is us who are cancelled; else it is a mishap of the program's own
             outcome = error.code
@@ -214,14 +212,14 @@ class Executor:
         )
         await self.journal.end(log, end)
 
-    def _reason(
-        self, failure: BaseException, context: RunContext, asked_to_stop: Callable[[], bool]
-    ) -> RepertoryError | None:
+    def _reason(self, failure: BaseException, context: RunContext) -> RepertoryError | None:
         """Why the run failed; None where it did not, but whoever executes it is cancelled."""
-        task = asyncio.current_task()
+        task = context.task
         if isinstance(failure, asyncio.CancelledError):
-            if asked_to_stop():
-                return RunCancelled(f"the run {context.info.id} was cancelled", hint="`retry` goes on with it.")
+            if context.stopped is not None:
+                if task is not None:
+                    task.uncancel()
+                return context.stopped
             if task is None or task.cancelling():
                 return None
         if isinstance(context.failure, RepertoryError):  # what failed it, not what was cancelled because of that

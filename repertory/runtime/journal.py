@@ -1,6 +1,5 @@
 """The journal: which runs there are, what came of them, and the logs from which they go on."""
 
-import asyncio
 import hashlib
 from collections.abc import Collection, Iterable
 from typing import Any
@@ -49,10 +48,11 @@ class Journal:
         found = await self.table.find(keys_by_id)
         return {keys_by_id[id]: run for id, run in found.items()}
 
-    def accept(self, run: NewRun) -> "tuple[RunLog, asyncio.Future[bool]]":
-        """Record that ``run`` is to be done: its log, and whether it is new once that is on disk."""
-        accepted = self.table.record(run)
-        return RunLog(run.id, self._clock, self.table, last=1), accepted
+    def accept(self, run: NewRun) -> RunLog:
+        """Record that ``run`` is to be done: its log, whose ``written`` tells whether the run is new."""
+        log = RunLog(run.id, self._clock, self.table, last=1)
+        log.record(run)
+        return log
 
     async def history(self, run: str) -> RunHistory:
         """What is recorded of a run."""
@@ -75,19 +75,12 @@ class Journal:
     async def end(self, log: RunLog, end: RunEnd) -> None:
         """Record how a run ended; everything of it is on disk when this returns."""
         log.append("done", {"status": end.status, "error": end.error_code})
-        ended = self.table.record(end)
-        await self.writes.watch(_all_of(log, ended))
+        log.record(end)
+        await self.writes.watch(log.written())
 
     async def gone(self, owners: Collection[str]) -> set[str]:
         """Those of ``owners`` that execute nothing any more."""
         return await self._owners.gone(owners)
-
-
-async def _all_of(log: RunLog, ended: "asyncio.Future[bool]") -> None:
-    try:
-        await log.flush()
-    finally:
-        await ended
 
 
 def run_end(

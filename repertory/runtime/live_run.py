@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from repertory.errors import RepertoryError
+from repertory.errors import RepertoryError, RunCancelled
 from repertory.runtime.execution import Run
 from repertory.runtime.history import RunHistory
 from repertory.runtime.run import RunContext
@@ -37,22 +37,19 @@ class LiveRun:
     streams: bool = False
     cancelled: bool = False
     context: RunContext | None = None
-    task: "asyncio.Task[None] | None" = None
     outcome: "asyncio.Future[Run]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
     async def perform(self) -> None:
         """Bring it to its outcome. Raises nothing but CancelledError, where this process is to end."""
-        self.task = asyncio.current_task()
         try:
             if self.log is None or self.context is not None:
                 self.log, self.history = await self.take_up()
-            run = await self.deployment.executor.execute(
+            run = await self.deployment.execute(
                 self.info,
                 self.values,
                 self.log,
                 self.history if self.history is not None else RunHistory(),
                 streams=self.streams,
-                asked_to_stop=lambda: self.cancelled,
                 context_of=self._know,
             )
         except RepertoryError as error:
@@ -66,10 +63,11 @@ class LiveRun:
     def cancel(self) -> None:
         """Have it end as cancelled."""
         self.cancelled = True
-        if self.task is not None:
-            self.task.cancel()
+        if self.context is not None:
+            id = self.info.id
+            self.context.stop(RunCancelled(f"the run {id} was cancelled", hint="`retry` goes on with it."))
 
     def _know(self, context: RunContext) -> None:
         self.context = context
-        if self.cancelled and self.task is not None:
-            self.task.cancel()
+        if self.cancelled:
+            self.cancel()

@@ -1,4 +1,4 @@
-"""Finding a program by its address: ``path.py:name`` or ``package.module:name``."""
+"""Finding a program by its address: ``path.py:name``, ``package.module:name``, or a file that defines a graph."""
 
 import importlib
 import importlib.util
@@ -10,18 +10,22 @@ from typing import Any
 
 from repertory.errors import ProgramError, RepertoryError
 from repertory.modules import Module
+from repertory.modules.graph.definition import SUFFIXES, load_graph_program
 
 
 def load_program(address: str) -> Module:
-    """The program at ``address``: a `Module`, or a function or class without arguments that makes one.
+    """The program at ``address``: a `Module`, a function or class without arguments that makes one, or a graph.
 
-    Raises ProgramError naming what is missing; what the user's own code raises is its ``__cause__``.
+    Raises ProgramError naming what is missing, ConfigError naming what is wrong in a graph's file; what the user's
+    own code raises is the ``__cause__``.
     """
+    if address.endswith(SUFFIXES):
+        return load_graph_program(Path(address))
     place, colon, name = address.rpartition(":")
     if not (place and colon and name):
         raise ProgramError(
             f"{address!r} is not the address of a program",
-            hint="Write path.py:name or package.module:name, such as examples/news.py:classify.",
+            hint="Write path.py:name or package.module:name, such as examples/news.py:classify, or GRAPH.toml.",
         )
     namespace = _load_file(Path(place)) if place.endswith(".py") else _import(place)
     found = getattr(namespace, name, None)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from repertory.errors import ProgramError
-from repertory.modules import Module
+from repertory.modules import Module, Predict
 from repertory.modules.module import module_paths
 from repertory.modules.options import DEFAULTS, ModuleOptions
 
@@ -25,3 +25,9 @@ def options_of(program: Module, said: Mapping[str, ModuleOptions]) -> dict[int, 
         if merged is not DEFAULTS:
             options[id(module)] = merged
     return options
+
+
+def check_program(name: str, program: Module, predictors: Mapping[str, Predict]) -> None:
+    """Raise ProgramError for a program that holds no predictor, holds itself, or has two modules at one path."""
+    if not predictors:
+        raise ProgramError(f"{name} holds no predictor", hint="Make one in __init__, such as Predict(...).")

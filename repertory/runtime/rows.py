@@ -1,28 +1,20 @@
 """Rows: records of a data file, checked against the program that is to answer them."""
 
-import asyncio
 import csv
-import os
-import stat
-import sys
 from collections import Counter
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
-from typing import Any, BinaryIO, Literal, TypeAlias
-
-import anyio.to_thread
+from typing import Any
 
 from repertory.errors import ConfigError, InputError
+from repertory.runtime.parquet import Cells, parquet_cells
 from repertory.runtime.records import MAX_RECORD_BYTES, CSVSplitter, LineSplitter, Record
+from repertory.runtime.sources import Format, Source, pieces_of
 from repertory.signatures import CompiledSignature
 from repertory.signatures.json_text import load_json
 
-Format: TypeAlias = Literal["jsonl", "csv"]
-
-CHUNK = 65_536  # bytes read at a time
 GROUP = 256  # rows handed on at a time, at most
 
 
@@ -31,16 +23,18 @@ class Row:
     """One row the program can answer.
 
     Attributes:
-        line: Its first line in the data, from 1.
-        id: The row's own ``id``, or its line number.
+        line: Its first line in the data, from 1; of a Parquet file, its number.
+        id: The row's own ``id``, or ``line``.
         inputs: Validated inputs.
         expected: The right answer, where a column of expected answers was named.
+        size: Bytes it was read from.
     """
 
     line: int
     id: str | int
     inputs: dict[str, Any]
     expected: Any = None
+    size: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +42,7 @@ class Reject:
     """One row that cannot be answered, and why.
 
     Attributes:
-        line: Its first line in the data, from 1.
+        line: As a row's.
         field: The field at fault; "" for the row as a whole.
         reason: What is wrong, in words.
         hint: What to do about it.
@@ -85,7 +79,7 @@ class RowReader:
             return Reject(record.line, "", "empty line")
         try:
             values = self._json(record.text) if self._format == "jsonl" else self._csv(record.text)
-            return self._row(record.line, values) if values is not None else None
+            return self._row(record.line, values, len(record.text)) if values is not None else None
         except InputError as error:
             if self._format == "csv" and self._columns is None:
                 raise ConfigError(
@@ -93,7 +87,20 @@ class RowReader:
                 ) from None
             return Reject(record.line, error.field, error.reason, error.hint)
 
-    def _row(self, line: int, values: dict[str, Any]) -> Row:
+    def read_all(self, records: Iterable[Record]) -> Iterator[Row | Reject]:
+        """The rows in ``records``."""
+        return (row for record in records if (row := self.read(record)) is not None)
+
+    def read_cells(self, cells: Cells) -> Row | Reject:
+        """The row in ``cells``."""
+        try:
+            if isinstance(cells.values, InputError):
+                raise cells.values
+            return self._row(cells.number, cells.values, cells.size)
+        except InputError as error:
+            return Reject(cells.number, error.field, error.reason, error.hint)
+
+    def _row(self, line: int, values: dict[str, Any], size: int) -> Row:
         id: Any = line
         if not self._takes_id and "id" in values:
             id = values.pop("id")
@@ -104,7 +111,7 @@ class RowReader:
             if self._expect not in values:
                 raise InputError(self._expect, "the expected answer is missing")
             expected = values.pop(self._expect)
-        return Row(line, id, self._compiled.validate_inputs(values), expected)
+        return Row(line, id, self._compiled.validate_inputs(values), expected, size)
 
     def _json(self, text: bytes) -> dict[str, Any]:
         try:
@@ -135,17 +142,15 @@ class RowReader:
 
 
 async def read_rows(
-    source: Path | Literal["-"], reader: RowReader, format: Format, *, limit: int | None = None
+    source: Source, reader: RowReader, format: Format, *, limit: int | None = None
 ) -> AsyncGenerator[list[Row | Reject], None]:
     """The rows of a file or of standard input in groups, as they become available, in constant memory.
 
     Raises ConfigError if the source cannot be read.
     """
-    splitter = LineSplitter() if format == "jsonl" else CSVSplitter()
     remaining = limit
-    async with aclosing(_chunks(source)) as chunks, aclosing(_records(chunks, splitter)) as groups:
-        async for records in groups:
-            rows = (row for record in records if (row := reader.read(record)) is not None)
+    async with aclosing(_rows(source, reader, format)) as groups:
+        async for rows in groups:
             while group := list(islice(rows, GROUP if remaining is None else min(GROUP, remaining))):
                 yield group
                 if remaining is not None:
@@ -154,94 +159,14 @@ async def read_rows(
                 return
 
 
-async def _records(
-    chunks: AsyncGenerator[bytes, None], splitter: LineSplitter | CSVSplitter
-) -> AsyncGenerator[Iterator[Record], None]:
-    async for data in chunks:
-        yield splitter.feed(data)
-    yield splitter.finish()
-
-
-def count_lines(source: Path | Literal["-"]) -> int | None:
-    """How many lines a file has; None if only reading them all would tell. Raises ConfigError if it cannot be."""
-    if source == "-" and sys.stdin is None:
-        raise ConfigError("standard input is closed", hint="Pipe rows into it, or name a file.")
-    if source == "-" or source.is_fifo() or source.is_char_device():
-        return None
-    lines, last = 0, b"\n"
-    with _open(source) as file:
-        try:
-            while piece := file.read(1 << 20):
-                lines += piece.count(b"\n")
-                last = piece
-        except OSError as error:
-            raise _unreadable(source, error) from None
-    return lines + (not last.endswith(b"\n"))
-
-
-def format_of(source: Path | Literal["-"]) -> Format:
-    """The format a file's name tells; standard input is JSON lines. Raises ConfigError for another ending."""
-    if source == "-":
-        return "jsonl"
-    match source.suffix.lower():
-        case ".jsonl" | ".ndjson" | ".json":
-            return "jsonl"
-        case ".csv":
-            return "csv"
-    raise ConfigError(
-        f"{source}: its name does not tell the format", hint="Use a .jsonl or .csv file, or pass --format."
-    )
-
-
-async def _chunks(source: Path | Literal["-"]) -> AsyncGenerator[bytes, None]:
-    """Pieces of the source as they become available."""
-    stream = sys.stdin.buffer if source == "-" else _open(source)
-    try:
-        if _trickles(stream):
-            async with aclosing(_piped(stream.fileno())) as pieces:
-                async for piece in pieces:
-                    yield piece
-            return
-        while data := await anyio.to_thread.run_sync(stream.read, CHUNK):
-            yield data
-    except OSError as error:
-        raise _unreadable(source, error) from None
-    finally:
-        if source != "-":
-            stream.close()
-
-
-def _open(source: Path) -> BinaryIO:
-    def opener(path: str, flags: int) -> int:
-        return os.open(path, flags | os.O_NONBLOCK)  # a named pipe without a writer must not hold up the loop
-
-    try:
-        return open(source, "rb", opener=opener)
-    except FileNotFoundError:
-        raise ConfigError(f"{source}: no such file", hint="Check the path; - is standard input.") from None
-    except OSError as error:
-        raise _unreadable(source, error) from None
-
-
-def _trickles(stream: BinaryIO) -> bool:
-    """Whether bytes come when somebody writes them; a file or /dev/null has them all, or none, at once."""
-    mode = os.fstat(stream.fileno()).st_mode
-    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or stream.isatty()
-
-
-async def _piped(descriptor: int) -> AsyncGenerator[bytes, None]:
-    """Pieces of a pipe or terminal, read without a thread: one that waits for input could not be ended."""
-    reader = asyncio.StreamReader()
-    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(os.dup(descriptor), "rb", 0)
-    )
-    try:
-        while data := await reader.read(CHUNK):
-            yield data
-    finally:
-        transport.close()
-        os.set_blocking(descriptor, True)  # the shell shares it
-
-
-def _unreadable(source: object, error: OSError) -> ConfigError:
-    return ConfigError(f"{source}: cannot be read: {error.strerror}", hint="Check that it is a readable file.")
+async def _rows(source: Source, reader: RowReader, format: Format) -> AsyncGenerator[Iterator[Row | Reject], None]:
+    if format == "parquet":
+        async with aclosing(parquet_cells(source)) as groups:
+            async for cells in groups:
+                yield map(reader.read_cells, cells)
+        return
+    splitter = LineSplitter() if format == "jsonl" else CSVSplitter()
+    async with aclosing(pieces_of(source)) as pieces:
+        async for data in pieces:
+            yield reader.read_all(splitter.feed(data))
+    yield reader.read_all(splitter.finish())

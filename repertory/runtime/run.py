@@ -67,6 +67,7 @@ class Surroundings:
     Attributes:
         stations: By the identity of the predictor.
         options: Of modules that are no predictors and for which something is said, likewise.
+        under_way: The runs there are at present.
         closing: Whether the actors are being stopped for good, so that a step they dropped is not given out again.
     """
 
@@ -76,6 +77,7 @@ class Surroundings:
     clock: Clock
     policy: FailurePolicy
     uncertain: UncertainPolicy
+    under_way: "set[RunContext]"
     closing: Callable[[], bool]
 
 
@@ -94,7 +96,7 @@ class RunContext:
     __slots__ = (
         *("_around", "_because", "_begun", "_count", "_dry", "_ended", "_failed", "_heard", "_history", "_names"),
         *("_pendings", "_signalled", "_steps", "_streams"),
-        *("failure", "info", "lm_calls", "log", "nano_cost", "usage"),
+        *("failure", "info", "lm_calls", "log", "nano_cost", "stopped", "task", "usage"),
     )
 
     def __init__(
@@ -113,6 +115,8 @@ class RunContext:
         self.lm_calls = 0
         self.nano_cost = 0
         self.failure: BaseException | None = None  # what failed the run by its policy
+        self.stopped: RepertoryError | None = None  # why it was stopped from outside
+        self.task = asyncio.current_task()
         self._around = around
         self._history = history
         self._streams = streams
@@ -129,6 +133,7 @@ class RunContext:
         self._signalled: asyncio.Event | None = None
         self._ended = False
         around.stage.open(info.id, info.terms.priority, around.policy)
+        around.under_way.add(self)
 
     # --- steps ---
 
@@ -200,6 +205,12 @@ class RunContext:
                 return
             await asyncio.wait(self._steps.values(), return_when=asyncio.FIRST_COMPLETED)
 
+    def stop(self, error: RepertoryError) -> None:
+        """Have the run end with ``error``: all its steps are cancelled."""
+        if self.stopped is None and self.task is not None and not self._ended:
+            self.stopped = error
+            self.task.cancel()
+
     def end(self) -> None:
         """Nobody waits for the run any more: its steps are cancelled."""
         self._ended = True
@@ -207,6 +218,7 @@ class RunContext:
             if task is not asyncio.current_task():
                 task.cancel()
         self._around.stage.close(self.info.id)
+        self._around.under_way.discard(self)
         if self.log is not None:
             self.log.abandon()
 
@@ -470,9 +482,8 @@ class RunContext:
             raise failure from error
         seconds = self._around.clock.monotonic() - started
         # An effect must not happen twice: it is on disk before the program goes on.
-        write = self.log.append("step", {**told, "outputs": outcome, "seconds": seconds})
-        if write is not None:
-            await asyncio.shield(write)
+        self.log.append("step", {**told, "outputs": outcome, "seconds": seconds})
+        await self.log.written()
         return outcome
 
     async def sleep_until(self, time: float) -> None:
@@ -483,11 +494,8 @@ class RunContext:
         if history is not None and key in history.timers:
             time = history.timers.pop(key)
         elif self.log is not None:
-            write = self.log.append(
-                "timer", {"step": key.step, "asked": "", "occurrence": key.occurrence, "until": time}
-            )
-            if write is not None:
-                await asyncio.shield(write)
+            self.log.append("timer", {"step": key.step, "asked": "", "occurrence": key.occurrence, "until": time})
+            await self.log.written()
         while (left := time - clock.time()) > 0:
             await clock.sleep(min(left, 60.0))  # the wall clock may be set meanwhile
 
@@ -505,18 +513,18 @@ class RunContext:
                 self._signalled = asyncio.Event()
             await self._signalled.wait()
 
-    def hear(self, name: str, value: Any, message: str) -> "asyncio.Future[bool] | None":
-        """Take in what was said to the run; done when that is on disk. Nothing is heard twice."""
+    async def hear(self, name: str, value: Any, message: str) -> None:
+        """Take in what was said to the run; it is on disk when this returns. Nothing is heard twice."""
         history = self._history
         assert history is not None
         if any(message == heard for _, _, heard in history.signals):
-            return None
+            return
         history.signals.append((name, value, message))
         if self._signalled is not None:
             self._signalled.set()
-        if self.log is None:
-            return None
-        return self.log.append("signal", {"name": name, "value": value, "message": message})
+        if self.log is not None:
+            self.log.append("signal", {"name": name, "value": value, "message": message})
+            await self.log.written()
 
     @property
     def unread(self) -> list[StepKey]:

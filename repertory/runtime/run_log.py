@@ -25,7 +25,7 @@ from typing import Any, Final, Protocol
 
 from repertory.clock import Clock
 from repertory.signatures.json_text import dump_json, load_json
-from repertory.store.run_rows import NewEvent, Uncertain
+from repertory.store.run_rows import NewEvent, RunEntry, Uncertain
 from repertory.store.run_table import RunTable
 
 KEPT: Final = 1024  # events a log without a store remembers
@@ -75,6 +75,9 @@ class DoubtfulCall(Protocol):
 class RunLog:
     """The log of a run that this process executes.
 
+    Attributes:
+        closed: Whether nothing is added any more.
+
     Invariant: ``last`` is the number of the latest event, and all up to it have been handed to the store in order.
 
     Args:
@@ -83,28 +86,31 @@ class RunLog:
     """
 
     __slots__ = (
-        *("_clock", "_delta", "_delta_write", "_kept", "_last_write", "_many", "_table", "_unsettled", "_waiting"),
-        *("last", "run"),
+        *("_buffer", "_clock", "_delta", "_delta_write", "_due", "_kept", "_last_write", "_many", "_table"),
+        *("_unsettled", "_waiting", "closed", "last", "run"),
     )
 
     def __init__(self, run: str, clock: Clock, table: RunTable | None, last: int = 0) -> None:
         self.run = run
         self.last = last
+        self.closed = False
         self._clock = clock
         self._table = table
         self._kept: deque[RunEvent] | None = deque(maxlen=KEPT) if table is None else None
         self._waiting: list[asyncio.Future[None]] = []  # readers that have read all there is
+        self._buffer: list[RunEntry] = []  # what is yet to be handed to the store, together
+        self._due = False  # whether that is to happen in the loop's next turn
         self._last_write: asyncio.Future[bool] | None = None
-        self._unsettled: list[asyncio.Future[bool]] = []  # writes that `flush` has not looked at
+        self._unsettled: list[asyncio.Future[bool]] = []  # writes that `written` has not looked at
         self._many = 64  # of them: time to let go of those that went well
         self._delta: dict[str, list[str]] = {}  # pieces yet to be appended, by step
         self._delta_write: asyncio.Future[bool] | None = None
 
-    def append(self, kind: str, data: Mapping[str, Any]) -> "asyncio.Future[bool] | None":
-        """Add an event; it is on disk when the future is done, if there is one."""
+    def append(self, kind: str, data: Mapping[str, Any]) -> None:
+        """Add an event. It is on its way to the disk in the loop's next turn; `written` waits for that."""
         if self._delta:
             self._append_deltas()
-        return self._append(kind, data)
+        self._append(kind, data)
 
     def append_delta(self, step: str, text: str) -> None:
         """Add a piece of an answer. Pieces that come while one is being written become one."""
@@ -112,56 +118,80 @@ class RunLog:
         if self._delta_write is None or self._delta_write.done():
             self._append_deltas()
 
+    def record(self, entry: RunEntry) -> None:
+        """Have ``entry``, which is no event, written between those before and after it."""
+        if self._table is not None:
+            self._buffer.append(entry)
+            self._make_due()
+
     def doubt(self, call: "DoubtfulCall", policy: str) -> None:
         """List ``call`` as one of which nobody knows whether it was billed."""
-        if self._table is not None:
-            most = (call.nano_most, call.tokens_most)
-            now = self._clock.time()
-            entry = Uncertain(self.run, call.event, call.endpoint, call.request_hash, *most, policy, now)
-            self._unsettled.append(self._table.record(entry))
+        most = (call.nano_most, call.tokens_most)
+        now = self._clock.time()
+        self.record(Uncertain(self.run, call.event, call.endpoint, call.request_hash, *most, policy, now))
 
-    async def flush(self) -> None:
-        """Return once all events are on disk. Raises StoreError."""
+    async def written(self) -> bool:
+        """Return once all events so far are on disk; the result is that of `RunTable.record` for the latest.
+
+        Raises StoreError if one of them is not, RunTakenOver.
+        """
         if self._delta:
             self._append_deltas()
+        self._hand_over()
+        if (last := self._last_write) is None:
+            return True
+        # Others may wait for the same write: whoever is cancelled must not cancel it.
+        is_new = last.result() if last.done() else await asyncio.shield(last)
         unsettled, self._unsettled = self._unsettled, []
-        try:
-            for write in unsettled:
-                if not write.cancelled():  # else whoever waited for it went away
-                    await write
-        finally:
-            for write in unsettled:
-                write.add_done_callback(_hear)
+        for write in unsettled:
+            write.result() if write.done() else await asyncio.shield(write)
+        return is_new
 
     def abandon(self) -> None:
-        """Nobody waits for the writes under way."""
+        """Nothing is added any more, and nobody waits for the writes under way."""
+        self._hand_over()
+        self.closed = True
         for write in self._unsettled:
             write.add_done_callback(_hear)
         self._unsettled.clear()
 
-    def _append(self, kind: str, data: Mapping[str, Any]) -> "asyncio.Future[bool] | None":
+    def _append(self, kind: str, data: Mapping[str, Any]) -> None:
         self.last += 1
         at = self._clock.time()
-        write = None
         if self._table is not None:
-            write = self._table.record(NewEvent(self.run, self.last, kind, dump_json(data).decode(), at))
-            self._last_write = write
-            self._unsettled.append(write)
-            if len(self._unsettled) > self._many:
-                self._unsettled = [each for each in self._unsettled if not _went_well(each)]
-                self._many = max(64, 2 * len(self._unsettled))
+            self._buffer.append(NewEvent(self.run, self.last, kind, dump_json(data).decode(), at))
+            self._make_due()
         elif self._kept is not None:
             self._kept.append(RunEvent(self.last, kind, data, at))
         if self._waiting:
             self._wake()
-        return write
+
+    def _make_due(self) -> None:
+        if not self._due:
+            self._due = True
+            asyncio.get_running_loop().call_soon(self._hand_over)
+
+    def _hand_over(self) -> None:
+        """Give the store what has gathered: of one run in one piece."""
+        self._due = False
+        if not self._buffer or self._table is None:
+            return
+        entries, self._buffer = self._buffer, []
+        write = self._last_write = self._table.record(entries)
+        self._unsettled.append(write)
+        if len(self._unsettled) > self._many:
+            self._unsettled = [each for each in self._unsettled if not _went_well(each)]
+            self._many = max(64, 2 * len(self._unsettled))
 
     def _append_deltas(self, _done: object = None) -> None:
         deltas, self._delta = self._delta, {}
         for step, pieces in deltas.items():
-            self._delta_write = self._append("delta", {"step": step, "text": "".join(pieces)})
-        if deltas and self._delta_write is not None:
-            self._delta_write.add_done_callback(self._append_deltas)
+            self._append("delta", {"step": step, "text": "".join(pieces)})
+        if deltas:
+            self._hand_over()
+            self._delta_write = self._last_write
+            if self._delta_write is not None:
+                self._delta_write.add_done_callback(self._append_deltas)
 
     # --- reading ---
 
@@ -175,6 +205,7 @@ class RunLog:
             finally:
                 if news in self._waiting:
                     self._waiting.remove(news)
+        self._hand_over()
         if (write := self._last_write) is not None:
             await asyncio.wait({write})
             write.result()

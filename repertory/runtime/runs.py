@@ -62,6 +62,7 @@ class Runs:
         durable: bool,
     ) -> RunHandle:
         """See `Runtime.submit`."""
+        deployment = deployment.releases.pick(terms.sticky)
         values = deployment.compiled.validate_inputs(inputs)
         journal = self._runtime.journal
         if durable and journal is None:
@@ -75,8 +76,8 @@ class Runs:
         clock = self._runtime.clock
         deadline_at = clock.time() + timeout if timeout is not None else None
         new = deployment.new_run(key, values, terms=terms, tags=tags, submitted=True, deadline_at=deadline_at)
-        log, accepted = journal.accept(new)
-        if await journal.writes.watch(accepted):
+        log = journal.accept(new)
+        if await journal.writes.watch(log.written()):
             deadline = clock.monotonic() + timeout if timeout is not None else inf
             info = RunInfo(
                 *(new.id, new.program, deadline, self._runtime.charged(terms), trace, tags), durable=True
@@ -148,7 +149,7 @@ class Runs:
     async def tell(self, id: str, kind: str, data: Mapping[str, Any]) -> None:
         """Say something to a run; on disk when this returns. Raises RunUnknown, ProgramError if it has ended."""
         if (live := self._undurable(id)) is not None:
-            self._hear(live, RunMessage(uuid4().hex, id, kind, dump_json(data).decode(), 0.0))
+            await self._hear(live, RunMessage(uuid4().hex, id, kind, dump_json(data).decode(), 0.0))
             return
         stored = await self._stored(id)
         if stored.status != "accepted":
@@ -165,7 +166,7 @@ class Runs:
         stored = await self._stored(id)
         if stored.status in ("accepted", "ok"):
             raise ProgramError(f"the run {id} is {stored.status}: there is nothing to retry")
-        deployment = self._deployment(stored.program)
+        deployment = self._version_of(stored)
         journal = self._journal()
         values = deployment.compiled.validate_inputs(load_json(stored.inputs))
         interrupted = await deployment.take_up(stored)
@@ -177,7 +178,7 @@ class Runs:
     async def replay(self, id: str) -> Prediction:
         """What the program makes of what is recorded, dry: nothing is asked, nothing is done."""
         stored = await self._stored(id)
-        deployment = self._deployment(stored.program)
+        deployment = self._version_of(stored)
         values = deployment.compiled.validate_inputs(load_json(stored.inputs))
         history = await self._journal().history(id)
         info = RunInfo(f"{id}:{uuid4().hex}", stored.program, inf)
@@ -193,7 +194,7 @@ class Runs:
     ) -> RunHandle:
         """A new run that has the first ``step`` steps of another one, and goes on by itself."""
         stored = await self._stored(id)
-        deployment = self._deployment(stored.program)
+        deployment = self._version_of(stored)
         journal = self._journal()
         values = deployment.compiled.validate_inputs(load_json(stored.inputs) | dict(inputs or {}))
         unknown = set(parameters) - set(deployment.parameters())
@@ -206,14 +207,14 @@ class Runs:
         key = key or uuid4().hex
         terms = terms_from_json(stored.terms)
         new = deployment.new_run(key, values, terms=terms, submitted=True, parent=id)
-        log, accepted = journal.accept(new)
-        if not await journal.writes.watch(accepted):
+        log = journal.accept(new)
+        if not await journal.writes.watch(log.written()):
             raise ProgramError(f"fork: there is a run with the key {key!r}", hint="Give it a key of its own.")
         if parameters:
             log.append("parameters", {path: each.model_dump(mode="json") for path, each in parameters.items()})
         for event in ended[:step]:
             log.append("step", {**event.data, "inherited": True})
-        await log.flush()
+        await log.written()
         live = self._going_on(deployment, replace(stored, id=new.id, key=key, submitted=True), values)
         live.log, live.history = log, await journal.history(new.id)
         await self._begin(live)
@@ -257,8 +258,9 @@ class Runs:
                 if run.id in self.live or not (run.owner is None or run.owner in gone):
                     continue
                 if await journal.take_over(run):
-                    values = deployment.compiled.validate_inputs(load_json(run.inputs))
-                    live = self.live[run.id] = self._going_on(deployment, run, values)
+                    version = self._version_of(run)
+                    values = version.compiled.validate_inputs(load_json(run.inputs))
+                    live = self.live[run.id] = self._going_on(version, run, values)
                     found.append(live)
         return found
 
@@ -277,9 +279,7 @@ class Runs:
             live = self.live.get(message.run_id)
             if live is None or live.context is None:
                 continue  # it is about to begin, or has just ended
-            written = self._hear(live, message)
-            if written is not None:
-                await written
+            await self._hear(live, message)
             await journal.table.taken(message)
 
     def ended(self, run: LiveRun) -> None:
@@ -292,13 +292,13 @@ class Runs:
 
     # --- inside ---
 
-    def _hear(self, live: LiveRun, message: RunMessage) -> "asyncio.Future[bool] | None":
+    async def _hear(self, live: LiveRun, message: RunMessage) -> None:
         if message.kind == "cancel":
             live.cancel()
-            return None
+            return
         data = load_json(message.data)
         assert live.context is not None
-        return live.context.hear(data["name"], data["value"], message.id)
+        await live.context.hear(data["name"], data["value"], message.id)
 
     def _submit_undurable(
         self,
@@ -371,12 +371,10 @@ class Runs:
             raise ConfigError("the runtime keeps no journal", hint="Give Runtime a store.")
         return journal
 
-    def _deployment(self, program: str) -> "Deployment":
-        deployment = self._runtime.deployments.get(program)
-        if deployment is None:
-            known = ", ".join(self._runtime.deployments) or "none"
-            raise ProgramError(f"the program {program!r} is not started", hint=f"Started are: {known}.")
-        return deployment
+    def _version_of(self, run: StoredRun) -> "Deployment":
+        """The version of the program that goes on with ``run``. Raises ProgramError if it is not started."""
+        deployment = self._runtime.programs.find(run.program)
+        return deployment.releases.holder(run.fingerprint) or deployment.current
 
     def _keeper(self) -> ActorRef:
         return self._runtime.actor("root/runs")

@@ -1,42 +1,49 @@
 """The runtime: a store, language models and programs under one supervision tree."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from random import Random
 from types import MappingProxyType
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar, TypeVarTuple
 
 from repertory.actors import ActorInfo, ActorRef, ActorSystem, Exit
 from repertory.clock import Clock, SystemClock
-from repertory.errors import ActorDown, ConfigError, NameTaken, ProgramError, RepertoryError, RuntimeClosed
+from repertory.errors import ActorDown, Overloaded, RepertoryError, RuntimeClosed
 from repertory.events import Hook, Hooks
-from repertory.modules import Module, Predict
-from repertory.modules.options import DEFAULTS, ModuleOptions
+from repertory.modules import Module
+from repertory.modules.options import ModuleOptions
 from repertory.providers.cache import CacheSettings, ReplyCache
-from repertory.providers.endpoint import Endpoint, EndpointSnapshot
+from repertory.providers.endpoint import EndpointSnapshot
 from repertory.providers.lm import LM
-from repertory.providers.messages import TERMS, Terms
+from repertory.providers.messages import TERMS, Priority, Terms
 from repertory.runtime.config import RuntimeConfig, load_config, make_config
 from repertory.runtime.deployment import ChangedPolicy, Deployment
 from repertory.runtime.endpoint_keeper import EndpointKeeper
-from repertory.runtime.failure_policy import FailurePolicy, Tolerant, parse_failure_policy
+from repertory.runtime.failure_policy import FailurePolicy
 from repertory.runtime.journal import Journal
-from repertory.runtime.lm_config import LMConfig
-from repertory.runtime.models import Surroundings, make_endpoint, make_route
-from repertory.runtime.predictor import ParameterKeeper, Predictor
-from repertory.runtime.program_check import options_of
-from repertory.runtime.run import Station
-from repertory.runtime.run import Surroundings as StepSurroundings
+from repertory.runtime.language_models import LanguageModels
+from repertory.runtime.memory_guard import MemoryGuard, Shrink
+from repertory.runtime.memory_levels import PRIORITIES
+from repertory.runtime.memory_reading import MemoryReader
+from repertory.runtime.models import Surroundings
+from repertory.runtime.old_runs import OldRuns
+from repertory.runtime.processes import Processes
+from repertory.runtime.programs import ProgramOptions, Programs
+from repertory.runtime.releases import Metric, Release
+from repertory.runtime.retention import Retention, RetentionKeeper
+from repertory.runtime.rollout_keeper import RolloutKeeper
+from repertory.runtime.rollout_plan import RolloutPlan
+from repertory.runtime.run import RunContext
 from repertory.runtime.run_handle import RunHandle
 from repertory.runtime.run_keeper import RunKeeper
 from repertory.runtime.runs import Runs
 from repertory.runtime.stage import Stage
 from repertory.runtime.step_witness import UncertainPolicy
-from repertory.signatures import Signature, compile_signature
+from repertory.runtime.working import Working
+from repertory.signatures.compiled import shrink_compile_cache
 from repertory.store import (
     AccountLimit,
     Ledger,
@@ -48,11 +55,14 @@ from repertory.store import (
     Store,
 )
 from repertory.store.owners import Owners
-from repertory.supervisors import ChildSpec, Pool, PoolRef, StartChild, StopChild, Supervisor, tree
+from repertory.supervisors import ChildSpec, Supervisor, tree
 
-KEEPER = "parameters"  # child id of the actor that keeps a predictor's parameters
+ResultT = TypeVar("ResultT")
+Args = TypeVarTuple("Args")
+
 EVERYBODYS = "global"  # the account that pays for every call, beside those a run names
-POOL = "pool"  # child id of the pool that makes its predictions
+NO_OPTIONS: Mapping[str, ModuleOptions] = MappingProxyType({})
+NO_TAGS: Mapping[str, str] = MappingProxyType({})
 
 
 class _Root(Supervisor):
@@ -107,24 +117,22 @@ class Runtime:
         self.timeout = timeout
         self.journal: Journal | None = None
         self.ledger: Ledger = MemoryLedger()
-        self.deployments: dict[str, Deployment] = {}
+        self.models = LanguageModels(self.config, lm)
+        self.programs = Programs(self)
         self.runs = Runs(self)
         self.stage = Stage(self.config.scheduler.steps)
+        self.under_way: set[RunContext] = set()
+        self.memory = self.config.memory.levels(self.clock)
+        self.system: ActorSystem
+        self.closing = False
+        self._processes = Processes()
+        self._caches: list[Shrink] = [shrink_compile_cache, self._processes.shrink]
         self._store_path = self._where(store)
         self._rng = Random(seed)
-        self._lms: dict[str, LM] = {}
-        self._lm_configs = dict(self.config.lm)
-        self._take_lms(lm)
-        self._local: list[str] = []  # names of the models whose server is a child of ours
-        self._programs: dict[str, ChildSpec] = {}
-        self._system: ActorSystem
-        self.closing = False
         self._open = False
         self._failure: BaseException | None = None
         self._failed = asyncio.Event()
-        self._working = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._working = Working()
         self._exit_stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -136,29 +144,21 @@ class Runtime:
             if self._store_path is not None:
                 store = await Store.open(self._store_path)
                 stack.push_async_callback(store.close)
-            if store is not None:
-                owner = await Owners.open(store, self.clock)
-                stack.push_async_callback(owner.close)
-                self.journal = Journal(store, self.clock, owner)
-            self._system = ActorSystem(
+                owners = await Owners.open(store, self.clock)
+                stack.push_async_callback(owners.close)
+                self.journal = Journal(store, self.clock, owners)
+            self.system = ActorSystem(
                 clock=self.clock,
                 hooks=self.hooks,
                 states=StateTable(store) if store is not None else None,
                 reminders=ReminderTable(store) if store is not None else None,
             )
-            await self._system.reminders.load()
-            models = self._make_models(stack, await self._make_surroundings(store, stack))
-            stack.push_async_callback(self._system.stop, None)
-            await self._system.spawn(
-                lambda: _Root(
-                    [
-                        ChildSpec(id="models", start=lambda: Supervisor(models), start_timeout=600),
-                        ChildSpec(id="endpoints", start=lambda: EndpointKeeper(self._endpoints())),
-                        ChildSpec(id="programs", start=self._programs_supervisor),
-                        ChildSpec(id="runs", start=lambda: RunKeeper(self.runs, lambda: self.closing)),
-                    ],
-                    self._root_ended,
-                ),
+            await self.system.reminders.load()
+            stack.push_async_callback(self._processes.close)
+            models = self.models.open(stack, await self._make_surroundings(store, stack))
+            stack.push_async_callback(self.system.stop, None)
+            await self.system.spawn(
+                lambda: _Root(self._children(models, store), self._root_ended),
                 name="root",
                 start_timeout=600,
                 on_exit=self._root_ended,
@@ -180,7 +180,7 @@ class Runtime:
         name: str | None = None,
         replicas: int = 1,
         concurrency: int = 64,
-        modules: Mapping[str, ModuleOptions] = MappingProxyType({}),
+        modules: Mapping[str, ModuleOptions] = NO_OPTIONS,
         on_failure: FailurePolicy | str | None = None,
         uncertain: UncertainPolicy = "rebuy",
         changed: ChangedPolicy = "refuse",
@@ -203,41 +203,35 @@ class Runtime:
         Raises ProgramError (no predictor, unknown LM, unknown path), NameTaken, RuntimeClosed.
         """
         self._check_open()
-        name = name or _name_of(program)
-        if name in self.deployments:
-            raise NameTaken(f"a program {name!r} is running already", hint="Pass another name=.")
-        predictors = program.predictors()
-        if not predictors:
-            raise ProgramError(f"{name} holds no predictor", hint="Make one in __init__, such as Predict(...).")
-        options = options_of(program, modules)
-        stations: dict[int, Station] = {}
-        children: list[ChildSpec] = []
-        for path, predict in predictors.items():
-            self._check_lm_of(path, predict, predict.parameters.lm)
-            pool = PoolRef(self._system, f"root/programs/{name}/{path}/{POOL}")
-            station = Station(path, pool, options.get(id(predict), DEFAULTS))
-            actors = self._actors_of(predict, station, replicas, concurrency)
-            children.append(ChildSpec(id=path, start=partial(Supervisor, actors)))
-            stations[id(predict)] = station
-        self._programs[name] = spec = ChildSpec(id=name, start=partial(Supervisor, children))
-        try:
-            await self.actor("root/programs").ask(StartChild(spec), timeout=None)
-            for path, predict in predictors.items():
-                self._check_lm_of(path, predict, stations[id(predict)].parameters.parameters.lm)
-        except BaseException:
-            await self._stop_program(name)
-            raise
-        keepers = {path: self.actor(f"root/programs/{name}/{path}/{KEEPER}") for path in predictors}
-        policy = on_failure if on_failure is not None else getattr(program, "on_failure", Tolerant())
-        around = StepSurroundings(
-            *(stations, options, self.stage, self.clock),
-            parse_failure_policy(policy, "on_failure") if isinstance(policy, str) else policy,
-            uncertain,
-            lambda: self.closing,
-        )
-        deployment = self.deployments[name] = Deployment(self, name, program, around, keepers, changed)
-        await self.runs.recover(name)
+        options = ProgramOptions(replicas, concurrency, modules, on_failure, uncertain, changed)
+        deployment = await self.programs.start(program, name, options)
+        await self.runs.recover(deployment.name)
         return deployment
+
+    async def release(
+        self,
+        program: Module,
+        *,
+        name: str,
+        plan: RolloutPlan | None = None,
+        metric: Metric | None = None,
+        replicas: int = 1,
+        concurrency: int = 64,
+    ) -> Release:
+        """Start a new version of a running program beside it, and have it take over as ``plan`` says.
+
+        Nothing changes for callers: runs end on the version they began with, and a run key stays with the version
+        that accepted it while that lives. The new version begins with the parameters its code declares.
+
+        Args:
+            name: The running program's.
+            plan: None: that of ``[programs.NAME.rollout]``, if there is one, else `RolloutPlan()`.
+            metric: What is compared as the plan's ``min_metric_ratio`` says.
+
+        Raises ProgramError (no such program, a release under way, other inputs), and what `start` raises.
+        """
+        self._check_open()
+        return await self.programs.release(program, name, plan, metric, ProgramOptions(replicas, concurrency))
 
     async def submit(
         self,
@@ -248,7 +242,7 @@ class Runtime:
         timeout: float | None = None,
         terms: Terms = TERMS,
         trace: str = "",
-        tags: Mapping[str, str] = MappingProxyType({}),
+        tags: Mapping[str, str] = NO_TAGS,
         stream: bool = False,
         durable: bool = True,
     ) -> RunHandle:
@@ -266,14 +260,11 @@ class Runtime:
             durable: False lets it be lost with the process, where there is no store.
 
         Raises InputError, ProgramError (unknown program), ConfigError (no store, and ``durable``), StoreError,
-        RuntimeClosed.
+        Overloaded, RuntimeClosed.
         """
         self._check_open()
-        name = program if isinstance(program, str) else program.name
-        deployment = self.deployments.get(name)
-        if deployment is None:
-            known = ", ".join(self.deployments) or "none"
-            raise ProgramError(f"the program {name!r} is not started", hint=f"Started are: {known}.")
+        self.memory.check(terms.priority)
+        deployment = self.programs.find(program) if isinstance(program, str) else program
         return await self.runs.submit(
             deployment,
             inputs,
@@ -290,17 +281,35 @@ class Runtime:
         """A handle on the run with this id. Raises RunUnknown."""
         return self.runs.handle(await self.runs.status(id))
 
+    async def compute(
+        self, function: Callable[[*Args], ResultT], *args: *Args, timeout: float | None = None
+    ) -> ResultT:
+        """What ``function`` returns, computed in a worker process, so that the event loop goes on meanwhile.
+
+        Args:
+            function: Importable by its name, like what it is given and returns.
+            timeout: Seconds after which the worker is killed; None: the runtime's default.
+
+        Raises what it raises, and DeadlineExceeded, WorkerCrashed.
+        """
+        self._check_open()
+        return await self._processes.run(function, *args, timeout=self.timeout if timeout is None else timeout)
+
     async def stop(self, deployment: Deployment) -> None:
-        """Stop a program; runs of it that are under way fail with ActorDown and can be resumed."""
-        self.deployments.pop(deployment.name, None)
-        await self._stop_program(deployment.name)
+        """Stop a program, all versions of it; runs under way fail with ActorDown and can be resumed."""
+        await self.programs.stop(deployment)
+
+    @property
+    def deployments(self) -> Mapping[str, Deployment]:
+        """The programs that are started, by name."""
+        return self.programs.deployments
 
     async def drain(self, timeout: float) -> bool:
         """Take no new runs and wait for those under way; return whether all ended within ``timeout`` seconds."""
         self._open = False
         try:
             async with asyncio.timeout(timeout):
-                await self._idle.wait()
+                await self._working.idle.wait()
         except TimeoutError:
             return False
         return True
@@ -313,62 +322,40 @@ class Runtime:
 
     def tree(self) -> tuple[ActorInfo, ...]:
         """The supervision tree at this moment, also while the runtime starts or stops; empty before that."""
-        return tree(self._system) if hasattr(self, "_system") else ()
+        return tree(self.system) if hasattr(self, "system") else ()
 
     def actor(self, path: str) -> ActorRef:
         """A reference to the actor at ``path``, such as ``root/models/default``."""
-        return self._system.ref(path)
+        return self.system.ref(path)
 
     def obstacles(self) -> list[str]:
         """Why runs should not be sent here at present, in words; empty if nothing is in the way."""
         if not self._open or self._failure is not None:
             return ["the runtime takes no new work"]
-        down = [f"the local model {name!r} is down" for name in self._local if not self._is_up(name)]
-        # A circuit whose interval has passed waits for a call to probe with: it must not be kept away.
-        shut = {endpoint.name for endpoint in self.endpoints() if endpoint.circuit.shut}
-        # Of an endpoint that stands in a route only the route is asked, and others may stand in for it.
-        routed = {name for route in self.config.route.values() for name in route.of}
-        closed = [f"the circuit of the language model {name!r} is open" for name in sorted(shut - routed)]
-        closed += [
-            f"the circuits of all language models of the route {name!r} are open"
-            for name, route in self.config.route.items()
-            if shut.issuperset(route.of)
-        ]
+        down = [f"the local model {name!r} is down" for name in self.models.local if not self._is_up(name)]
+        closed = self.models.closed_circuits()
         unwritable = self.journal is not None and self.journal.writes.failure is not None
         # Not why: that may name files and hosts, and anybody may ask whether a daemon is ready.
         journal = ["the journal cannot be written; the log and repertory ps tell why"] if unwritable else []
-        return down + closed + journal
+        return [*down, *closed, *journal]
 
     def endpoints(self) -> list[EndpointSnapshot]:
         """The state of each endpoint, as data."""
-        return [endpoint.snapshot() for endpoint in self._endpoints()]
+        return self.models.snapshots()
 
     def force_circuit(self, endpoint: str, forced: Literal["open", "closed"] | None) -> None:
         """Keep an endpoint's circuit open or closed, whatever happens, or (None) leave it to itself again.
 
         Raises ConfigError if there is no endpoint of this name.
         """
-        for each in self._endpoints():
-            if each.name == endpoint:
-                each.force_circuit(forced)
-                return
-        known = ", ".join(each.name for each in self._endpoints()) or "none"
-        raise ConfigError(f"there is no endpoint {endpoint!r}", hint=f"There are: {known}.")
+        self.models.force_circuit(endpoint, forced)
 
     # --- for deployments ---
 
-    @contextmanager
-    def working(self) -> Iterator[None]:
-        """Hold off `drain` while a run is under way. Raises RuntimeClosed."""
+    def working(self) -> Working:
+        """What holds off `drain` for as long as one is within it. Raises RuntimeClosed."""
         self._check_open()
-        self._working += 1
-        self._idle.clear()
-        try:
-            yield
-        finally:
-            self._working -= 1
-            if not self._working:
-                self._idle.set()
+        return self._working
 
     def charged(self, terms: Terms) -> Terms:
         """``terms`` with the account that pays for every call, if there is one."""
@@ -385,41 +372,12 @@ class Runtime:
                 return RuntimeClosed("the runtime was closed during the run", hint="It can be resumed by its key.")
         return error
 
-    def lm_of(self, predict: Predict) -> str:
-        """What tells the model that ``predict`` asks from others: where it is configured, its address."""
-        if predict.lm is not None:
-            return predict.lm.name
-        name = predict.parameters.lm
-        config = self._lm_configs.get(name)
-        return f"{config.model} {config.base_url}" if config is not None else self._lms[name].name
-
-    def check_lm(self, path: str, name: str) -> None:
-        """Raise ProgramError unless there is a language model of this name."""
-        if name not in self._lms:
-            known = f"There are: {', '.join(self._lms)}." if self._lms else "There is none."
-            raise ProgramError(
-                f"{path} wants the language model {name!r}",
-                hint=f'{known} Add one: Runtime(lm="local"), or [lm.{name}] in the configuration.',
-            )
-
     # --- inside ---
 
     def _where(self, store: str | Path | None) -> str | Path | None:
         if store == "":
             return self.config.store if self.config.journal else None
         return store
-
-    def _take_lms(self, lm: str | LM | Mapping[str, str | LM] | None) -> None:
-        named = lm if isinstance(lm, Mapping) else {"default": lm} if lm is not None else {}
-        for name, each in named.items():
-            if isinstance(each, str):
-                known = self._lm_configs.get(name, LMConfig(model=each))
-                self._lm_configs[name] = known.model_copy(update={"model": each})
-            elif hasattr(each, "complete"):
-                self._lm_configs.pop(name, None)
-                self._lms[name] = each
-            else:
-                raise ConfigError(f"Runtime: lm = {each!r} is no language model", hint='Write: lm="local"')
 
     async def _make_surroundings(self, store: Store | None, stack: AsyncExitStack) -> Surroundings:
         """What the endpoints share: the accounts that pay, and the cache if there is one."""
@@ -435,65 +393,46 @@ class Runtime:
             replies = ReplyTable(store) if store is not None and kept.stored else None
             cache = ReplyCache(settings, self.clock, replies=replies, endpoint="cache", hooks=self.hooks)
             stack.push_async_callback(cache.close)
+            self._caches.append(cache.shrink)
         return Surroundings(self.clock, self.hooks, self._rng, cache, ledger)
-
-    def _make_models(self, stack: AsyncExitStack, around: Surroundings) -> list[ChildSpec]:
-        """Make the configured endpoints and routes; return the children that must run for them."""
-        children = []
-        endpoints: dict[str, Endpoint] = {}
-        for name, config in self._lm_configs.items():
-            endpoints[name], child = make_endpoint(name, config, around)
-            stack.push_async_callback(endpoints[name].close)
-            if child is not None:
-                children.append(child)
-                self._local.append(name)
-        self._lms |= endpoints
-        for name, route in self.config.route.items():
-            if name in self._lms:
-                raise ConfigError(
-                    f"route.{name}: there is a language model of this name", hint="Rename one of them."
-                )
-            self._lms[name] = make_route(name, route, endpoints, around)
-        return children
-
-    def _endpoints(self) -> list[Endpoint]:
-        return [lm for lm in self._lms.values() if isinstance(lm, Endpoint)]
-
-    def _programs_supervisor(self) -> Supervisor:
-        """The supervisor of programs; one that is started anew brings back those that were running."""
-        return Supervisor(tuple(self._programs.values()))
-
-    async def _stop_program(self, name: str) -> None:
-        self._programs.pop(name, None)
-        await self._system.ref("root/programs").ask(StopChild(name), timeout=None)
 
     def _is_up(self, model: str) -> bool:
         return self.actor(f"root/models/{model}").running
 
-    def _check_lm_of(self, path: str, predict: Predict, lm: str) -> None:
-        if predict.lm is None:
-            self.check_lm(path, lm)
-
-    def _actors_of(self, predict: Predict, station: Station, replicas: int, concurrency: int) -> list[ChildSpec]:
-        """The actors of one predictor: the keeper of its parameters, and the pool that makes its predictions."""
-        predictor = partial(Predictor, predict, self._lms)
-        said = station.options
-        pool = partial(
-            Pool,
-            predictor,
-            replicas=said.replicas or replicas,
-            concurrency=said.concurrency or concurrency,
-            restart=said.restart,
-        )
-        return [
-            ChildSpec(id=KEEPER, start=partial(ParameterKeeper, predict.parameters, station.take)),
-            ChildSpec(id=POOL, start=pool),
+    def _children(self, models: Sequence[ChildSpec], store: Store | None) -> list[ChildSpec]:
+        """The children of the root, in the order in which they are started."""
+        children = [
+            ChildSpec(id="models", start=lambda: Supervisor(models), start_timeout=600),
+            ChildSpec(id="endpoints", start=lambda: EndpointKeeper(self.models.endpoints())),
+            ChildSpec(id="programs", start=self.programs.supervisor),
+            ChildSpec(id="runs", start=lambda: RunKeeper(self.runs, lambda: self.closing)),
+            ChildSpec(id="rollouts", start=lambda: RolloutKeeper(self.programs.releases)),
         ]
+        if self.config.memory.guard:
+            children.insert(0, ChildSpec(id="memory", start=self._memory_guard))
+        retention = Retention.configured(self.config.retention)
+        if store is not None and not retention.keeps_all:
+            keeper = ChildSpec(id="retention", start=lambda: RetentionKeeper(OldRuns(store), retention, self._rng))
+            children.append(keeper)
+        return children
+
+    def _memory_guard(self) -> MemoryGuard:
+        read = MemoryReader(self.config.memory.limit).read
+        return MemoryGuard(self.memory, read, caches=self._caches, end=self._end_work)
+
+    def _end_work(self, priority: Priority) -> int:
+        """End the runs of this priority and of those below it; return how many."""
+        ending = PRIORITIES[PRIORITIES.index(priority) :]
+        runs = [run for run in self.under_way if run.info.terms.priority in ending]
+        for run in runs:
+            run.stop(Overloaded("the run was ended, as memory is short", retry_after=30.0))
+        return len(runs)
 
     def _root_ended(self, exit: Exit) -> None:
         if not self.closing and self._failure is None:
             self._failure = exit.error or ActorDown("the root supervisor ended")
             self._failed.set()
+        self.programs.close()
 
     def _check_open(self) -> None:
         if self._failure is not None:
@@ -508,11 +447,3 @@ class Runtime:
         )
         error.__cause__ = self._failure
         return error
-
-
-def _name_of(program: Module) -> str:
-    """A program's name where none was given; one of a string signature gets its content's."""
-    signature = program.signature
-    if signature.__name__ != Signature.__name__:
-        return signature.__name__
-    return f"program-{compile_signature(signature).fingerprint[:8]}"

@@ -1,6 +1,5 @@
 """The witness of a step's calls: it has each of them in the run's log before it is sent."""
 
-import asyncio
 from collections.abc import Sequence
 from decimal import Decimal
 from hashlib import blake2b
@@ -33,7 +32,7 @@ class StepWitness:
 
     __slots__ = (
         "_base",
-        "_current",
+        "_events",
         "_keys",
         "_policy",
         "_recorded",
@@ -50,7 +49,7 @@ class StepWitness:
         self._policy = policy
         self._base = ""
         self._keys = count()
-        self._current: tuple[Intent, int] | None = None  # the attempt under way, and the number of its event
+        self._events: dict[Intent, int] = {}  # attempts under way, and the number of the event of each
         self._untold: list[list[Any]] = []
         self._replies: list[str | LMResponse] = []  # answers that no event has carried yet
         self._recorded = history.calls_of(step) if history is not None else None
@@ -86,38 +85,28 @@ class StepWitness:
             # What has been paid for must not be bought again when only the rest of the step is to be repeated.
             data["replies"] = [_as_json(reply) for reply in self._replies]
             self._replies.clear()
-        write = self.log.append("call", data)
-        self._current = (intent, self.log.last)
-        if write is not None:
-            await asyncio.shield(write)
+        self.log.append("call", data)
+        self._events[intent] = self.log.last
+        await self.log.written()
 
-    def identified(self, response_id: str) -> None:
+    def identified(self, intent: Intent, response_id: str) -> None:
         """As `Witness.identified`."""
-        if self._current is not None:
-            intent, _ = self._current
+        if not self.log.closed:
             self.log.append("response", {"key": intent.key, "attempt": intent.attempt, "id": response_id})
 
-    def settled(self, ending: Told, usage: Usage, cost: Decimal | None) -> None:
+    def settled(self, intent: Intent, ending: Told, usage: Usage, cost: Decimal | None) -> None:
         """As `Witness.settled`."""
-        if self._current is None:
+        event = self._events.pop(intent, None)
+        if event is None or self.log.closed:  # the run has ended meanwhile: the call stays open in its log
             return
-        (intent, event), self._current = self._current, None
         nano = nano_dollars(cost) if cost is not None else None
         self._untold.append([intent.key, intent.attempt, ending, usage.input_tokens, usage.output_tokens, nano])
         if ending == "uncertain":
-            most = (intent.nano_most, intent.tokens_most)
-            call = OpenCall(
-                event, self.step, intent.key, intent.attempt, intent.endpoint, intent.request_hash, *most
-            )
+            whom = (intent.key, intent.attempt, intent.endpoint, intent.request_hash)
+            call = OpenCall(event, self.step, *whom, intent.nano_most, intent.tokens_most)
             self.log.doubt(call, "rebuy")
-        else:
+        elif ending == "paid":
             self.nano_cost += nano or 0
-
-    def beside(self) -> "StepWitness":
-        """As `Witness.beside`."""
-        other = StepWitness(self.log, self.step, None, self._policy)
-        other._base, other._keys, other._untold = self._base, self._keys, self._untold
-        return other
 
     # --- for the step ---
 

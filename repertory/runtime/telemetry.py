@@ -47,6 +47,8 @@ LEVELS: Final[Mapping[type[Event], Level]] = MappingProxyType(
         events.RunFinished: "debug",
         events.RunStuck: "error",
         events.PruningFailed: "warning",
+        events.RolloutRolledBack: "warning",
+        events.RolloutMetricFailed: "warning",
     }
 )
 """How loud each event is; those not named are ``info``; a circuit that opens, or short memory, ``warning``."""
@@ -275,7 +277,7 @@ def _program(path: str) -> str:
     """The program that the actor at ``path`` belongs to."""
     match path.split("/"):
         case ["root", "programs", name, *_]:
-            return name
+            return name.partition("@")[0]  # whichever version of it
         case _:
             return "other"
 

@@ -62,7 +62,7 @@ class Api:
 
     async def list_programs(self, _: web.Request) -> web.Response:
         """The programs, with JSON Schemas of what goes in and comes out."""
-        programs = [_described_program(deployment) for deployment in self.runtime.deployments.values()]
+        programs = [_described_program(deployment.current) for deployment in self.runtime.deployments.values()]
         return _json({"programs": programs})
 
     async def live(self, _: web.Request) -> web.Response:

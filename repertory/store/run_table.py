@@ -43,6 +43,13 @@ from repertory.store.tables import contents, run_events, run_messages, runs, unc
 from repertory.store.transactions import Connection
 
 _COLUMNS = [runs.c[field.name] for field in fields(StoredRun)]
+# Made once: a list within a statement leaves cycles behind that hold all of it until the collector looks.
+_FIND = select(*_COLUMNS).where(runs.c.id.in_(bindparam("ids", expanding=True)))
+_MESSAGES = (
+    select(*(run_messages.c[field.name] for field in fields(RunMessage)))
+    .where(run_messages.c.run_id.in_(bindparam("ids", expanding=True)))
+    .order_by(run_messages.c.at, run_messages.c.id)
+)
 _TELL = insert(run_messages)
 _TAKEN = delete(run_messages).where(run_messages.c.id == bindparam("of"))
 
@@ -59,14 +66,14 @@ class RunTable:
         self._store = store
         self._record = Recording(store.dialect, owner)
 
-    def record(self, entry: RunEntry) -> "asyncio.Future[bool]":
-        """Write ``entry`` after all those before it; done when it is on disk.
+    def record(self, entries: Sequence[RunEntry]) -> "asyncio.Future[bool]":
+        """Write ``entries``, of one run, after all those before; done when they are on disk.
 
-        The result is whether it was new: False for a run that is there already. Raises RunTakenOver if another
+        The result is whether all was new: False for a run that is there already. Raises RunTakenOver if another
         process executes the run, StoreError.
         """
         try:
-            return self._store.submit(self._record, entry)
+            return self._store.submit(self._record, entries)
         except StoreError as error:  # it takes no writes any more
             refused: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
             refused.set_exception(error)
@@ -75,7 +82,7 @@ class RunTable:
 
     async def find(self, ids: Collection[str]) -> dict[str, StoredRun]:
         """The runs with these ids."""
-        return await self._runs(select(*_COLUMNS).where(runs.c.id.in_(ids)))
+        return await self._runs(_FIND.params(ids=[*ids]))
 
     async def interrupted(self, program: str) -> dict[str, StoredRun]:
         """The submitted runs of ``program`` that have not ended, whoever owns them."""
@@ -119,11 +126,7 @@ class RunTable:
 
     async def messages(self, ids: Collection[str]) -> list[RunMessage]:
         """What was said to these runs and not taken yet, in the order in which it was said."""
-        query = (
-            select(*(run_messages.c[field.name] for field in fields(RunMessage)))
-            .where(run_messages.c.run_id.in_(ids))
-            .order_by(run_messages.c.at, run_messages.c.id)
-        )
+        query = _MESSAGES.params(ids=[*ids])
         return [RunMessage(*tuple(row)) for row in await self._store.read(query)]
 
     async def taken(self, message: RunMessage) -> None:
@@ -208,10 +211,13 @@ class Recording:
         # An outcome is recorded once: a run that has one is not "accepted" any more.
         self._end = update(runs).where(run, mine, runs.c.status == _ACCEPTED).values(new)
 
-    async def __call__(self, connection: Connection, entries: Sequence[RunEntry], /) -> "list[bool | StoreError]":
+    async def __call__(
+        self, connection: Connection, pieces: Sequence[Sequence[RunEntry]], /
+    ) -> "list[bool | StoreError]":
         of_kind: dict[type, list[RunEntry]] = {}
-        for entry in entries:
-            of_kind.setdefault(type(entry), []).append(entry)
+        for entries in pieces:
+            for entry in entries:
+                of_kind.setdefault(type(entry), []).append(entry)
         new: set[str] = set()
         if accepted := of_kind.get(NewRun):
             new = await self._take_in(connection, accepted)
@@ -224,13 +230,12 @@ class Recording:
             if rows := of_kind.get(kind):
                 written = await connection.execute(statement, {"given": _json(rows), "mine": self._owner})
                 if written.rowcount != len(rows) and kind is not Uncertain:
-                    if len(entries) > 1:
-                        raise _NotAllMine  # the writer tries them apart
-                    return [_taken_over(entries[0])]
+                    # The writer tries the pieces apart; what is written of one that fails is undone.
+                    raise _taken_over(rows[0]) if len(pieces) == 1 else _NotAllMine
         if doubted := of_kind.get(Uncertain):
             ids = sorted({entry.run_id for entry in doubted if isinstance(entry, Uncertain)})
             await connection.execute(self._count, {"given": orjson.dumps([[id] for id in ids]).decode()})
-        return [not isinstance(entry, NewRun) or entry.id in new for entry in entries]
+        return [all(entry.id in new for entry in entries if isinstance(entry, NewRun)) for entries in pieces]
 
     async def _take_in(self, connection: Connection, accepted: Sequence[RunEntry]) -> set[str]:
         """Write runs that are not there; return their ids."""

@@ -5,6 +5,8 @@ from collections import Counter
 from pathlib import Path
 from random import Random
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 
 from tests.cli.command import Workplace, kill, lines_in, until, workplace
@@ -20,11 +22,11 @@ def slow_enough(seen: Seen) -> Step:
     return Delay(0.004 * (1 + int(text.split()[1]) % 5), Reply(f'{{"answer": "{text}"}}'))
 
 
-async def kill_at(place: Workplace, lines: int) -> int:
+async def kill_at(place: Workplace, lines: int, command: list[str]) -> int:
     """Start the command, kill it when so many lines are there; return how many were."""
     results = place.out / "results.jsonl"
     results.unlink(missing_ok=True)
-    process = await place.start(*place.arguments("--workers", str(WORKERS)))
+    process = await place.start(*command)
     await until(lambda: lines_in(results) >= lines, process)
     await kill(process)
     assert process.returncode == -9
@@ -40,7 +42,7 @@ async def test_finished_rows_are_not_asked_again(tmp_path: Path, seed: int) -> N
         kills = sorted(rng.sample(range(1, ROWS - 10), 3))
         finished: dict[str, int] = {}  # how many requests there had been when the row was found finished
         for moment in kills:
-            await kill_at(place, moment)
+            await kill_at(place, moment, place.arguments("--workers", str(WORKERS)))
             done = [line["outputs"]["answer"] for line in place.results()]
             assert done == rows[: len(done)]
             for row in done:
@@ -57,6 +59,40 @@ async def test_finished_rows_are_not_asked_again(tmp_path: Path, seed: int) -> N
         summary = place.summary()
         assert (summary["rows"], summary["ok"]) == (ROWS, ROWS)
         assert summary["resumed"] >= len(finished)
+
+
+@pytest.mark.parametrize("format", ["csv", "parquet"])
+async def test_equal_rows_are_each_answered_once_and_bad_ones_told_once(tmp_path: Path, format: str) -> None:
+    """Three rows of each text, every seventh row unfit: the count of equal rows is right whatever was done."""
+    texts = [None if number % 7 == 6 else f"row {number % 25}" for number in range(75)]
+    good = [text for text in texts if text is not None]
+    async with workplace(tmp_path, slow_enough) as place:
+        data = write_table(tmp_path / f"data.{format}", texts)
+        command = place.arguments("--workers", str(WORKERS), data=data.name)
+        await kill_at(place, Random(format).randrange(1, len(good) - 10), command)
+        recorded = Counter(line["outputs"]["answer"] for line in place.results())
+        before = len(place.asked)
+        ended = await place.call(*command)
+        assert ended.status == 3, ended.stderr
+        results, rejects = place.results(), place.rejects()
+        assert [line["outputs"]["answer"] for line in results] == good
+        assert len({line["id"] for line in results}) == len(good)
+        first = 2 if format == "csv" else 1  # a header comes before
+        assert [line["line"] for line in results] == [n for n, text in enumerate(texts, first) if text is not None]
+        assert [line["line"] for line in rejects] == [n for n, text in enumerate(texts, first) if text is None]
+        assert Counter(place.asked[before:]) <= Counter(good) - recorded  # nothing recorded is asked again
+        assert len(place.asked) - len(good) <= WORKERS
+        assert place.summary()["resumed"] >= recorded.total()
+
+
+def write_table(path: Path, texts: list[str | None]) -> Path:
+    """One column ``text``; None is a row that is unfit to ask."""
+    match path.suffix:
+        case ".csv":
+            path.write_text("text\n" + "".join("a,b\n" if text is None else f"{text}\n" for text in texts))
+        case ".parquet":
+            pyarrow.parquet.write_table(pyarrow.table({"text": texts}), path, row_group_size=20)
+    return path
 
 
 async def test_rows_of_two_steps_resume_at_the_second(tmp_path: Path) -> None:

@@ -67,6 +67,7 @@ async def test_the_tree_of_a_running_daemon(tmp_path: Path) -> None:
                 "root/models",
                 "root/endpoints",
                 "root/programs",
+                "root/rollouts",
             ]
 
             place.environment["COLUMNS"] = "80"

@@ -23,6 +23,7 @@ class Dialect:
 
     Attributes:
         protocol: Our side of it.
+        id: What all replies are called; see `named`.
         reply: The body of a reply that says the text.
         opening: What comes before the first word.
         word: A word.
@@ -33,6 +34,7 @@ class Dialect:
     """
 
     protocol: WireProtocol
+    id: str
     reply: Callable[[str], bytes]
     opening: Callable[[], bytes]
     word: Callable[[str], bytes]
@@ -45,6 +47,10 @@ class Dialect:
         """A whole stream, event by event."""
         text = "".join(words)
         return (self.opening(), *map(self.word, words), self.closing(text), self.end(text))
+
+    def named(self, piece: bytes, id: str) -> bytes:
+        """A reply, or a piece of a stream, that is called ``id``."""
+        return piece.replace(b'"%b"' % self.id.encode(), b'"%b"' % id.encode())
 
 
 def event(data: object, name: str = "") -> bytes:
@@ -87,6 +93,7 @@ def _openai_error(complaint: Complaint, text: str) -> bytes:
 
 OPENAI = Dialect(
     openai_chat,
+    "c-1",
     reply=_chat,
     opening=lambda: _chat_piece(role="assistant", content=""),
     word=lambda word: _chat_piece(content=word),
@@ -109,6 +116,7 @@ def _response(text: str, status: str = "completed") -> dict[str, Any]:
 
 RESPONSES = Dialect(
     openai_responses,
+    "r-1",
     reply=lambda text: orjson.dumps(_response(text)),
     opening=lambda: typed(type="response.created", response=_response("", "in_progress")),
     word=lambda word: typed(type="response.output_text.delta", output_index=0, delta=word),
@@ -151,6 +159,7 @@ def _anthropic_error(complaint: Complaint, text: str) -> dict[str, Any]:
 
 ANTHROPIC = Dialect(
     anthropic_messages,
+    "msg-1",
     reply=lambda text: orjson.dumps(_message(text)),
     opening=lambda: (
         typed(type="message_start", message=_message("", content=[], stop_reason=None))
@@ -194,6 +203,7 @@ def _google_error(complaint: Complaint, text: str) -> dict[str, Any]:
 
 GOOGLE = Dialect(
     google_generate,
+    "g-1",
     reply=lambda text: orjson.dumps(_generated(text, finished=True)),
     opening=lambda: b"",
     word=lambda word: event(_generated(word, finished=False)),

@@ -80,7 +80,14 @@ class Cut:
     reset: bool = False
 
 
-Act: TypeAlias = Send | Drip | Trickle | Hold | Pause | Cut
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Calls ``to``: the play has come so far, with the client still there."""
+
+    to: Callable[[], None]
+
+
+Act: TypeAlias = Send | Drip | Trickle | Hold | Pause | Cut | Note
 Play: TypeAlias = tuple[Act, ...]
 
 EXHAUSTED: Play = (Send(b"HTTP/1.1 500 Script exhausted\r\nContent-Length: 0\r\n\r\n"),)
@@ -255,6 +262,8 @@ class _Connection(asyncio.Protocol):
             case Cut(reset):
                 self._play = None  # this client does not leave, it is left
                 self.cut(reset=reset)
+            case Note(to):
+                to()
 
     async def _write(self, data: bytes, size: int) -> None:
         for at in range(0, len(data), size):

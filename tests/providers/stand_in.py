@@ -23,6 +23,7 @@ class StandIn:
 
     Attributes:
         asked: The requests.
+        fetched: The ids of answers that it was asked for again; it gives ``kept``.
         cut_off: How many of them were cancelled.
     """
 
@@ -37,6 +38,7 @@ class StandIn:
         cost: int | None = None,
         kept: LMResponse | None = None,
         dialect: SchemaDialect | None = None,
+        can_fetch: bool = False,
     ) -> None:
         self.name = name
         self.schema_dialect = dialect
@@ -48,6 +50,8 @@ class StandIn:
         self.kept = kept
         self.asked: list[LMRequest] = []
         self.cut_off = 0
+        self.can_fetch = can_fetch
+        self.fetched: list[str] = []
         self.closed = False
 
     def __repr__(self) -> str:
@@ -61,6 +65,12 @@ class StandIn:
 
     def most_cost(self, request: LMRequest) -> int | None:
         return self.cost
+
+    async def fetch(
+        self, response_id: str, deadline: float, request: LMRequest | None = None
+    ) -> LMResponse | None:
+        self.fetched.append(response_id)
+        return self.kept
 
     async def stale(self, request: LMRequest) -> LMResponse | None:
         return self.kept

@@ -28,9 +28,9 @@ from repertory.providers.budget import (
     BudgetSettings,
     BudgetStage,
     input_at_most,
-    outcome_of,
     worst_case,
 )
+from repertory.providers.ending import outcome_of
 from repertory.providers.messages import LMRequest, MediaPart, Message, Terms, TextPart, ToolDefinition, Usage
 from repertory.providers.prices import FREE, Price
 from repertory.providers.wire import Quirks

@@ -23,6 +23,7 @@ from repertory.providers.messages import (
     ToolResultPart,
 )
 from tests.providers.generated import REQUESTS, WORDS
+from tests.providers.recorder import Recorder
 
 HELLO = LMRequest((Message("user", "hello"),))
 
@@ -59,7 +60,7 @@ ASKED: dict[str, Any] = {
     "extra": {"user": "x"},
     "terms": Terms(rollout="2"),
 }
-ASIDE: dict[str, Any] = {"deadline": 5.0}
+ASIDE: dict[str, Any] = {"deadline": 5.0, "witness": Recorder()}
 TERMS_ASIDE: dict[str, Any] = {
     "caller": "me",
     "priority": "batch",

@@ -13,10 +13,12 @@ from repertory.clock import SystemClock
 from repertory.errors import RepertoryError
 from repertory.events import Event, Hooks, LMCallFinished, LMRetryScheduled
 from repertory.providers.breaker import BreakerSettings
+from repertory.providers.budget import BudgetSettings
 from repertory.providers.endpoint import Endpoint
 from repertory.providers.limits import LimitSettings
 from repertory.providers.messages import End, LMRequest, Message, TextDelta
 from repertory.providers.settings import EndpointSettings
+from repertory.store import MemoryLedger
 from tests.faulty.dialects import DIALECTS, Dialect
 from tests.faulty.http import EVENTS, LAST_CHUNK, answer, chunk, head, in_chunks
 from tests.faulty.server import Cut, Drip, FaultyServer, Hold, Pause, Play, Request, Send, Trickle
@@ -90,12 +92,15 @@ class Weather:
 class Soak:
     """Calls with deadlines and cancellations drawn from a seed, and what became of them."""
 
+    budget = BudgetSettings()
+
     def __init__(self, dialect: Dialect, seed: int, *, adaptive: bool) -> None:
         self._rng = Random(seed)
         self._dialect = dialect
         self._adaptive = adaptive  # whether timeouts and 429s let fewer calls into flight; the others then wait
         self._clock = SystemClock()
         self.weather = Weather(dialect, Random(seed + 1))
+        self.ledger = MemoryLedger()
         self.outcomes: Counter[str] = Counter()
         self.events: list[Event] = []
         self.late: list[int] = []
@@ -126,6 +131,10 @@ class Soak:
         assert (snapshot.in_flight, snapshot.limits.callers) == (0, 0)
         self._check_counts(requests)
 
+    def request(self, text: str, deadline: float) -> LMRequest:
+        """What is asked."""
+        return LMRequest((Message("user", text),), deadline=deadline)
+
     def _check_counts(self, requests: int) -> None:
         attempts = Counter(event.error for event in self.events if isinstance(event, LMCallFinished))
         # What failed before it was sent, or was cut off before it arrived, the server has not seen; but nothing is
@@ -144,17 +153,19 @@ class Soak:
             "m",
             url,
             protocol=self._dialect.protocol,
+            budget=self.budget,
             timeout=0.25,
             limits=LimitSettings(max_concurrency=AT_ONCE * 4 // 5, adaptive=self._adaptive),
             breaker=BreakerSettings(window_calls=50, minimum_volume=20, failure_rate=0.8, open_seconds=0.02),
         )
-        return Endpoint(settings, clock=self._clock, hooks=Hooks([self.events.append]), rng=Random(3))
+        hooks = Hooks([self.events.append])
+        return Endpoint(settings, clock=self._clock, hooks=hooks, rng=Random(3), ledger=self.ledger)
 
     async def _one(self, endpoint: Endpoint, number: int) -> None:
         rng = self._rng
         deadline = self._clock.monotonic() + rng.choice((0.02, 0.1, 0.5, 1.0))
-        message = Message("user", f"question {number}")
-        call = asyncio.create_task(_asked(endpoint, LMRequest((message,), deadline=deadline), rng.random() < 0.5))
+        request = self.request(f"question {number}", deadline)
+        call = asyncio.create_task(_asked(endpoint, request, rng.random() < 0.5))
         loop = asyncio.get_running_loop()
         # The loop's time is the endpoint's: see `SystemClock`.
         timers = [loop.call_at(deadline + SLACK, self._due, call, number, GRACE)]

@@ -20,7 +20,9 @@ from repertory.testing import FakeClock
 from tests.endpoint import ScriptedEndpoint, Status
 
 NOWHERE = "http://127.0.0.1:9/v1"
-SLEEPERS = 2  # on a runtime's clock: the keeper between two looks, and the ledger between two renewals
+SLEEPERS = (
+    3  # on a runtime's clock: the keeper and the guard between two looks, and the ledger between two renewals
+)
 
 
 class Daemon:
@@ -36,7 +38,7 @@ class Daemon:
         }
         config = make_config("test", {"lm": {"default": table}})
         self.runtime = Runtime(config, lm=lm, store=store, hooks=[self.events.append], clock=self.clock)
-        self.sleepers = SLEEPERS if store is not None else 1
+        self.sleepers = SLEEPERS if store is not None else 2
 
     @property
     def endpoint(self) -> EndpointSnapshot:
@@ -77,7 +79,7 @@ def commits(monkeypatch: pytest.MonkeyPatch) -> list[object]:
 async def open_by_failures(daemon: Daemon) -> None:
     """Have the endpoint, which refuses the key, called once."""
 
-    (endpoint,) = daemon.runtime._endpoints()
+    (endpoint,) = daemon.runtime.models.endpoints()
     with pytest.raises(LMAuthError):
         await endpoint.complete(LMRequest((Message("user", "Tag?"),)))
 

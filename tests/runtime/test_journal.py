@@ -48,8 +48,8 @@ def new_run(journal: Journal, key: str, inputs: str = "{}") -> NewRun:
 
 
 async def accepted(journal: Journal, key: str) -> RunLog:
-    log, is_new = journal.accept(new_run(journal, key))
-    assert await is_new
+    log = journal.accept(new_run(journal, key))
+    assert await log.written()
     return log
 
 
@@ -66,15 +66,14 @@ def step(answer: str, occurrence: int = 0) -> dict[str, object]:
 async def test_a_run_is_found_again_under_its_key(journal: Journal) -> None:
     for number in range(3):
         await accepted(journal, f"k{number}")
-    _, is_new = journal.accept(new_run(journal, "k1", '{"n":99}'))
-    assert not await is_new
+    assert not await journal.accept(new_run(journal, "k1", '{"n":99}')).written()
     found = await journal.find("qa", ["k0", "k1", "k9"])
     assert sorted(found) == ["k0", "k1"]
     assert (found["k1"].fingerprint, found["k1"].inputs, found["k1"].status) == ("print", "{}", "accepted")
 
 
 async def test_of_two_processes_that_accept_a_run_at_once_one_has_it(journal: Journal, another: Journal) -> None:
-    attempts = [each.accept(new_run(each, "k"))[1] for each in (journal, another)]
+    attempts = [each.accept(new_run(each, "k")).written() for each in (journal, another)]
     assert sorted(await asyncio.gather(*attempts)) == [False, True]
 
 
@@ -83,7 +82,7 @@ async def test_events_are_numbered_without_a_gap_and_read_in_order(journal: Jour
     for number in range(600):
         log.append("delta", {"text": str(number)})
     log.append("done", {"status": "ok"})
-    await log.flush()
+    await log.written()
     events = [event async for event in read_log(log.run, journal.table, None, SystemClock(), after=0)]
     assert [event.id for event in events] == list(range(1, 603))
     assert [event.data["text"] for event in events[1:-1]] == list(map(str, range(600)))
@@ -94,7 +93,7 @@ async def test_history_has_the_outcomes_by_step(journal: Journal) -> None:
     log = await accepted(journal, "k")
     log.append("step", step("first"))
     log.append("step", step("second", 1))
-    await log.flush()
+    await log.written()
     steps = (await journal.history(log.run)).steps
     assert {key: recorded.outputs for key, recorded in steps.items()} == {
         StepKey("qa", "hash", 0): {"answer": "first"},
@@ -106,16 +105,15 @@ async def test_who_lost_a_run_cannot_write_into_it_any_more(journal: Journal, an
     """Whatever comes in the same transaction for other runs is written all the same."""
     log, other = await accepted(journal, "k"), await accepted(journal, "other")
     assert await another.take_over((await another.find("qa", ["k"]))["k"])
-    stale, fine = log.append("step", step("stale")), other.append("step", step("fine"))
-    assert stale is not None
-    assert fine is not None
-    with pytest.raises(RunTakenOver):
-        await stale
-    assert await fine
+    log.append("step", step("stale"))
+    other.append("step", step("fine"))
+    stale, fine = await asyncio.gather(log.written(), other.written(), return_exceptions=True)
+    assert isinstance(stale, RunTakenOver)
+    assert fine is True
     assert (await journal.history(log.run)).steps == {}
     mine = another.log(log.run, await another.history(log.run))
     mine.append("step", step("new owner's"))
-    await mine.flush()
+    await mine.written()
     assert len((await journal.history(log.run)).steps) == 1
 
 
@@ -173,7 +171,7 @@ async def test_pieces_that_come_while_one_is_written_become_one(journal: Journal
     for piece in ("a", "b", "c", "d"):
         log.append_delta("qa", piece)
     log.append("done", {"status": "ok"})
-    await log.flush()
+    await log.written()
     events = [event async for event in read_log(log.run, journal.table, None, SystemClock())]
     assert [event.data["text"] for event in events if event.kind == "delta"] == ["a", "bcd"]
 

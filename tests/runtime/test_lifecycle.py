@@ -144,7 +144,7 @@ async def test_a_tree_that_gives_up_says_why() -> None:
         await requests_seen(server, 1)
         failing = asyncio.create_task(runtime.failure())
         for life in range(1, 7):
-            runtime._system.ref("root/programs").kill(InjectedCrash("again and again"))
+            runtime.system.ref("root/programs").kill(InjectedCrash("again and again"))
             if life < 6:
                 await told.until(ActorRestarted, life)
         assert (await told.until(SupervisorGaveUp)).path == "root"
@@ -165,11 +165,11 @@ async def test_a_run_in_flight_when_the_tree_gives_up_is_told_why() -> None:
     async with ScriptedEndpoint(lambda _: Hang()) as server, runtime_for(server, hooks=[told]) as runtime:
         two = await runtime.start(Two())
         for life in range(1, 6):
-            runtime._system.ref("root/models").kill(InjectedCrash("again"))
+            runtime.system.ref("root/models").kill(InjectedCrash("again"))
             await told.until(ActorRestarted, life)
         run = asyncio.create_task(two(text="x"))
         await requests_seen(server, 1)
-        runtime._system.ref("root/models").kill(InjectedCrash("once too often"))
+        runtime.system.ref("root/models").kill(InjectedCrash("once too often"))
         with pytest.raises(RuntimeClosed, match="the supervision tree has given up") as caught:
             await run
         assert isinstance(caught.value.__cause__, RestartLimitReached)
@@ -179,7 +179,7 @@ async def test_programs_come_back_with_their_supervisor() -> None:
     told = Collected()
     async with ScriptedEndpoint(reply_to) as server, runtime_for(server, hooks=[told]) as runtime:
         two = await runtime.start(Two())
-        runtime._system.ref("root/programs").kill(InjectedCrash("once"))
+        runtime.system.ref("root/programs").kill(InjectedCrash("once"))
         await told.until(ActorRestarted)
         assert (await two(text="x")).answer == "amx"
 

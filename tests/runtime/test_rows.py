@@ -9,7 +9,8 @@ from hypothesis.strategies import integers, lists, text, tuples
 
 from repertory.errors import ConfigError
 from repertory.runtime.records import Record
-from repertory.runtime.rows import GROUP, Reject, Row, RowReader, count_lines, format_of, read_rows
+from repertory.runtime.rows import GROUP, Reject, Row, RowReader, read_rows
+from repertory.runtime.sources import count_lines, format_of
 from repertory.signatures import Signature, compile_signature
 
 ASK = compile_signature(Signature.parse("text, n: int -> answer"))
@@ -72,8 +73,9 @@ def test_counting_lines(tmp_path: Path, text: str, lines: int) -> None:
 
 def test_formats() -> None:
     names = {"a.jsonl": "jsonl", "a.NDJSON": "jsonl", "a.json": "jsonl", "b.CSV": "csv"}
+    names |= {"a.jsonl.gz": "jsonl", "a.csv.GZ": "csv", "c.parquet": "parquet", "c.PQ": "parquet"}
     assert {name: format_of(Path(name)) for name in names} == names
     assert format_of("-") == "jsonl"
-    for name in ("a.txt", "a", "a.csv.gz"):
+    for name in ("a.txt", "a", "a.txt.gz", "a.gz"):
         with pytest.raises(ConfigError, match=r"pass --format"):
             format_of(Path(name))

@@ -54,6 +54,10 @@ EVERY_EVENT: list[Event] = [
     events.RunStuck("mail", "run-1"),
     events.RunsPruned(3, 2, 100),
     events.PruningFailed(OSError("disk full")),
+    events.RolloutAdvanced("mail", "mail@2", 0.05, 0.1),
+    events.RolloutPromoted("mail", "mail@2", "mail"),
+    events.RolloutRolledBack("mail", "mail@2", "by hand"),
+    events.RolloutMetricFailed("mail", "mail@2", ValueError("no number")),
 ]
 
 
@@ -108,6 +112,8 @@ def test_incidents_are_louder_than_routine() -> None:
         "memory_level_changed",
         "work_refused",
         "work_shed",
+        "rollout_rolled_back",
+        "rollout_metric_failed",
     }
     assert {name for name, level in levels.items() if level == "debug"} == {
         "budget_charged",

@@ -25,7 +25,7 @@ TAKE_AWAY, BRING_BACK = "ALTER TABLE runs RENAME TO away", "ALTER TABLE away REN
 
 async def accept(journal: Journal) -> None:
     run = NewRun("id", "qa", "k", "print", "code", "{}", "owner", False, None, None, None, None, 0.0)
-    await journal.writes.watch(journal.table.record(run))
+    await journal.writes.watch(journal.table.record([run]))
 
 
 class Place(NamedTuple):

@@ -167,7 +167,7 @@ async def test_a_stop_before_it_is_up_means_that_it_never_comes_up() -> None:
 
 async def test_it_fails_when_the_supervision_tree_has_given_up() -> None:
     async with ScriptedEndpoint([]) as endpoint, Running(endpoint.url) as daemon:
-        daemon.runtime._system.ref("root").kill(ZeroDivisionError("no more"))
+        daemon.runtime.system.ref("root").kill(ZeroDivisionError("no more"))
         assert await daemon.exit_code() == FAILED
         assert "no more" in repr(daemon.recorder.of(DaemonFailed)[0].cause)
         assert not daemon.recorder.of(DaemonStopped)
