@@ -68,9 +68,9 @@ class Journal:
     async def lone(self, times: int) -> None:
         """Events of one run, one after the other."""
         id = next(self._ids)
-        await self._table.record(new_run(id))
+        await self._table.record([new_run(id)])
         for number in range(2, times + 1):
-            await self._table.record(step(id, number))
+            await self._table.record([step(id, number)])
 
     async def grouped(self, times: int) -> None:
         """Whole runs, many at a time."""
@@ -85,9 +85,8 @@ class Journal:
         record = self._table.record
         for _ in range(times):
             id = next(self._ids)
-            await record(new_run(id))
-            await record(step(id, 2))
-            await asyncio.gather(record(step(id, 3)), record(step(id, 4)), record(end(id)))
+            await record([new_run(id), step(id, 2)])
+            await record([step(id, 3), step(id, 4), end(id)])
 
 
 class Bare:
