@@ -10,8 +10,8 @@ threads. The figures are medians over the rounds, with the lowest and the highes
 ``lone_*``: an event of a run, awaited before the next one is written, as a run of sequential steps does.
 ``grouped_*``: runs, 100 at a time; each is accepted, has three events and an end, and awaits three times what it
 has written: per run. ``read_*``: a run looked up by its id. ``bare_*``: by sqlite3; 100 runs a transaction where
-they are grouped. ``*_ratio``: CPU of the store over that of sqlite3. The exit status is 1 unless ``lone_ms`` is
-under 1.0.
+they are grouped. ``*_added_ms``: what the store takes beyond sqlite3 of the same round, which waits for the same
+disk. ``*_ratio``: CPU of the store over that of sqlite3. The exit status is 1 unless ``lone_added_ms`` is under 1.0.
 """
 
 import argparse
@@ -35,7 +35,7 @@ from repertory.store import Store
 from repertory.store.run_rows import NewEvent, NewRun, RunEnd
 from repertory.store.run_table import RunTable
 
-MUST = 1.0  # milliseconds that ``lone_ms`` must stay under
+MUST = 1.0  # milliseconds that ``lone_added_ms`` must stay under
 IN_FLIGHT = 100
 OWNER = "benchmark"
 STEP = json.dumps({"asked": "a" * 64, "outputs": {"topic": "tech"}, "usage": [10, 2], "seconds": 0.0123})
@@ -182,6 +182,7 @@ async def measure(directory: Path, times: int, rounds: int) -> dict[str, list[fl
                 for name, (ours, theirs) in works.items():
                     (ms, cpu), (bare_ms, bare_cpu) = await spent(ours, times), await spent(theirs, times)
                     here = {f"{name}_ms": ms, f"{name}_cpu_us": cpu, f"{name}_ratio": cpu / bare_cpu}
+                    here[f"{name}_added_ms"] = ms - bare_ms
                     here |= {f"bare_{name}_ms": bare_ms, f"bare_{name}_cpu_us": bare_cpu}
                     for figure, value in here.items():
                         figures.setdefault(figure, []).append(value)
@@ -211,7 +212,7 @@ def main() -> None:
     else:
         for name, value in medians.items():
             print(f"{name:20} {value:>9.3f}   ({min(figures[name]):.3f} to {max(figures[name]):.3f})")
-    sys.exit(medians["lone_ms"] >= MUST)
+    sys.exit(medians["lone_added_ms"] >= MUST)
 
 
 if __name__ == "__main__":
