@@ -20,6 +20,7 @@ from repertory.runtime.journal import json_hash, run_id
 from repertory.runtime.predictor import RollBackParameters, UpdateParameters, VersionedParameters
 from repertory.runtime.releases import Releases
 from repertory.runtime.run import RunContext, Surroundings
+from repertory.runtime.run_budget import RunBudget, paid_by_itself, settle_up
 from repertory.runtime.run_info import RunInfo
 from repertory.runtime.run_log import RunLog
 from repertory.runtime.terms_json import terms_as_json
@@ -119,6 +120,7 @@ class Deployment:
         terms: Terms = TERMS,
         trace: str = "",
         tags: Mapping[str, str] | None = None,
+        budget: RunBudget | None = None,
     ) -> Run:
         """Run the program once; what is finished under ``key`` already is read, not asked again.
 
@@ -128,6 +130,7 @@ class Deployment:
             terms: On whose behalf models are asked, who pays, and whether an old answer will do.
             trace: The caller's trace context (W3C ``traceparent``).
             tags: What to find the run by.
+            budget: What it may spend.
 
         Raises:
             InputError: The inputs do not fit the program, or are not those that ``key`` stands for.
@@ -140,6 +143,7 @@ class Deployment:
             version = releases.pick(terms.sticky)
             values = version.compiled.validate_inputs(inputs)
             made = key or urandom(16).hex()
+            terms = await paid_by_itself(terms, run_id(self.name, made), budget, self._runtime.ledger)
             return await version.resume(values, made, None, timeout=timeout, terms=terms, trace=trace, tags=tags)
         # Who comes second with the same key waits for the first, and then reads what came of it.
         async with releases.turns.setdefault(key, asyncio.Lock()):
@@ -149,6 +153,7 @@ class Deployment:
             values = version.compiled.validate_inputs(inputs)
             if recorded is not None:
                 version.check_same(key, values, recorded)
+            terms = await paid_by_itself(terms, run_id(self.name, key), budget, self._runtime.ledger)
             return await version.resume(
                 values, key, recorded, timeout=timeout, terms=terms, trace=trace, tags=tags
             )
@@ -212,7 +217,9 @@ class Deployment:
                 info, values, log, history, streams=streams, context_of=context_of
             )
             counted.answered(values, run.prediction)
-            return run
+        if info.terms.accounts:
+            await settle_up(info.terms, info.id, self._runtime.ledger)
+        return run
 
     async def stop(self) -> None:
         """End the actors of this version. For `Releases`; a program is stopped by `Runtime.stop`."""

@@ -16,6 +16,7 @@ from repertory.runtime.history import RunHistory
 from repertory.runtime.journal import Journal, run_id
 from repertory.runtime.live_run import LiveRun
 from repertory.runtime.recorded_errors import load_error
+from repertory.runtime.run_budget import RunBudget, paid_by_itself
 from repertory.runtime.run_handle import RunHandle
 from repertory.runtime.run_info import RunInfo
 from repertory.runtime.run_keeper import Begin, Look
@@ -59,6 +60,7 @@ class Runs:
         terms: Terms,
         trace: str,
         tags: Mapping[str, str],
+        budget: RunBudget | None,
         streams: bool,
         durable: bool,
     ) -> RunHandle:
@@ -72,6 +74,7 @@ class Runs:
                 hint="Give Runtime a store, or say submit(..., durable=False).",
             )
         key = key or uuid4().hex
+        terms = await paid_by_itself(terms, run_id(deployment.name, key), budget, self._runtime.ledger)
         if not durable or journal is None:
             return self._submit_undurable(deployment, values, key, timeout, terms, trace, tags, streams)
         clock = self._runtime.clock

@@ -37,6 +37,7 @@ from repertory.runtime.retention import Retention, RetentionKeeper
 from repertory.runtime.rollout_keeper import RolloutKeeper
 from repertory.runtime.rollout_plan import RolloutPlan
 from repertory.runtime.run import RunContext
+from repertory.runtime.run_budget import RunBudget
 from repertory.runtime.run_handle import RunHandle
 from repertory.runtime.run_keeper import RunKeeper
 from repertory.runtime.runs import Runs
@@ -243,6 +244,7 @@ class Runtime:
         terms: Terms = TERMS,
         trace: str = "",
         tags: Mapping[str, str] = NO_TAGS,
+        budget: RunBudget | None = None,
         stream: bool = False,
         durable: bool = True,
     ) -> RunHandle:
@@ -256,6 +258,7 @@ class Runtime:
             terms: On whose behalf models are asked, who pays, and whether an old answer will do.
             trace: The caller's trace context (W3C ``traceparent``).
             tags: What to find the run by.
+            budget: What it may spend, across processes.
             stream: Whether pieces of answers are among its events.
             durable: False lets it be lost with the process, where there is no store.
 
@@ -273,6 +276,7 @@ class Runtime:
             terms=terms,
             trace=trace,
             tags=tags,
+            budget=budget,
             streams=stream,
             durable=durable,
         )
