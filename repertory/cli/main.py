@@ -17,7 +17,7 @@ from repertory.cli.exit_codes import ExitCode
 from repertory.cli.printable import printable
 from repertory.cli.runs_app import Debug, runs_app
 from repertory.errors import RepertoryError, RestartLimitReached, RuntimeClosed, StartFailed
-from repertory.providers.messages import SchemaDialect
+from repertory.providers.messages import Priority, SchemaDialect, Terms
 
 YOUNG_OBJECTS = 20_000  # until the garbage collector looks at them
 EPILOGUE = """Examples:
@@ -60,6 +60,9 @@ def run(
     config: Path | None = None,
     format: Literal["jsonl", "csv", "parquet"] | None = None,
     timeout: Annotated[float, Parameter(validator=Number(gt=0, lt=inf))] = 300.0,
+    account: Annotated[tuple[str, ...], Parameter(negative="", show_default=False)] = (),
+    priority: Priority = "normal",
+    caller: str = "",
     inject_crash: Annotated[int | None, Parameter(validator=AtLeastOne)] = None,
     debug: Debug = False,
 ) -> ExitCode:
@@ -98,6 +101,12 @@ def run(
         Format of DATA, where its name does not tell.
     timeout
         Seconds a row may take, retries included.
+    account
+        A budget of --config that pays for the rows, beside `global`; may be given several times.
+    priority
+        Which calls come first where they wait for the endpoint.
+    caller
+        On whose behalf the rows are asked: callers take turns at the endpoint.
     inject_crash
         Crash one worker after this many answers, to watch it being restarted.
     """
@@ -119,6 +128,7 @@ def run(
         baseline=baseline,
         baseline_limit=baseline_limit,
         timeout=timeout,
+        terms=Terms(caller=caller, priority=priority, accounts=account),
     )
     return run_batch(options, PatientConsole(stderr=True))
 

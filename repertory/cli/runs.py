@@ -25,6 +25,7 @@ from repertory.signatures.json_text import load_json
 ResultT = TypeVar("ResultT")
 
 UNITS: Final = MappingProxyType({"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0})
+WIDEST: Final = 1000  # cells of a table
 AGE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)([smhd])")
 
 
@@ -110,8 +111,9 @@ class RunsReport:
                 self.console.out(json.dumps(each), highlight=False)
         elif isinstance(shown, Table):
             # As wide as it is: a run's id that is cut short is of no use.
-            width = max(self.console.width, self.console.measure(shown).maximum)
-            self.console.print(shown, highlight=False, width=width, crop=False)
+            room = self.console.options.update(max_width=WIDEST)
+            self.console.width = max(self.console.width, self.console.measure(shown, options=room).maximum)
+            self.console.print(shown, highlight=False)
         else:
             self.console.print(shown, highlight=False, soft_wrap=True)
         return ExitCode.OK

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from typing import Any
-from uuid import uuid4
 
 from aiohttp import hdrs, web
 from prometheus_client import CollectorRegistry
@@ -18,7 +17,7 @@ from repertory.server.cutoff import Cutoff
 from repertory.server.problems import retry_after
 from repertory.server.reading import json_response, read_inputs, read_timeout
 from repertory.server.run_api import check_inputs, check_journal, started
-from repertory.server.terms import Asked, check_accounts, read_terms
+from repertory.server.terms import check_accounts, read_terms
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,23 +50,20 @@ class Api:
         timeout, asked = read_timeout(request, self.config.request_timeout), read_terms(request)
         async with self.requests.covering():
             inputs = await read_inputs(request, timeout)
-            if asked.terms.accounts:
-                await check_accounts(asked.terms.accounts, self.runtime.ledger)
-            run = await self._run(deployment, inputs, asked, timeout)
-        return json_response(_described_run(run))
-
-    async def _run(self, deployment: Deployment, inputs: dict[str, Any], asked: Asked, timeout: float) -> Run:
-        key, trace, tags = asked.key, asked.trace, asked.tags
-        if key is None:
-            version = deployment.releases.pick(asked.terms.sticky)
-            values = check_inputs(version, inputs)
-            key = uuid4().hex
-            return await version.resume(
-                values, key, None, timeout=timeout, terms=asked.terms, trace=trace, tags=tags
+            await check_accounts(asked.terms.accounts, self.runtime.ledger)
+            check_inputs(deployment.current, inputs)
+            if asked.key is not None:
+                check_journal(self.runtime)
+            run = await deployment.run(
+                inputs,
+                key=asked.key,
+                timeout=timeout,
+                terms=asked.terms,
+                trace=asked.trace,
+                tags=asked.tags,
+                budget=asked.budget,
             )
-        check_journal(self.runtime)
-        check_inputs(deployment.current, inputs)
-        return await deployment.run(inputs, key=key, timeout=timeout, terms=asked.terms, trace=trace, tags=tags)
+        return json_response(_described_run(run))
 
     async def list_programs(self, _: web.Request) -> web.Response:
         """The programs, with JSON Schemas of what goes in and comes out."""

@@ -85,6 +85,7 @@ class RunApi:
                 terms=asked.terms,
                 trace=asked.trace,
                 tags=asked.tags,
+                budget=asked.budget,
             )
             return await self._shown(run)
 
@@ -209,15 +210,14 @@ def check_journal(runtime: Runtime) -> None:
         )
 
 
-def check_inputs(deployment: Deployment, inputs: dict[str, Any]) -> dict[str, Any]:
-    """The inputs, validated. Raises Problem if they do not fit; one out of a run is the program's own."""
+def check_inputs(deployment: Deployment, inputs: dict[str, Any]) -> None:
+    """Raise Problem if the inputs do not fit: an InputError that comes out of a run is the program's own."""
     compiled = deployment.compiled
     try:
         values = compiled.validate_inputs(inputs)
         compiled.dump_inputs(values)  # can the journal and the prompt hold them?
     except InputError as error:
         raise input_problem(error) from None
-    return values
 
 
 @contextmanager

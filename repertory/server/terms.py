@@ -6,6 +6,8 @@ Context; ``Repertory-Tags`` is written like the list of W3C Baggage.
 
 import re
 from dataclasses import dataclass
+from decimal import Decimal
+from types import MappingProxyType
 from typing import Final, cast, get_args
 from urllib.parse import unquote
 
@@ -13,6 +15,7 @@ from aiohttp import web
 
 from repertory.errors import ConfigError
 from repertory.providers.messages import Priority, Terms
+from repertory.runtime.run_budget import RunBudget
 from repertory.server.problems import Problem
 from repertory.store.ledger import Ledger
 
@@ -20,12 +23,16 @@ KEY: Final = "Idempotency-Key"
 CALLER: Final = "Repertory-Caller"
 PRIORITY: Final = "Repertory-Priority"
 ACCOUNTS: Final = "Repertory-Accounts"
+BUDGET: Final = "Repertory-Budget"
 TAGS: Final = "Repertory-Tags"
 TRACE: Final = "traceparent"
 
 LONGEST: Final = 200  # characters of a key, a name or a tag's value
 MOST: Final = 16  # accounts, and tags
 
+_LIMITS: Final = MappingProxyType(
+    {"dollars": re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?"), "tokens": re.compile("[0-9]{1,15}")}
+)
 _TRACE: Final = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 
@@ -35,12 +42,14 @@ class Asked:
 
     Attributes:
         key: What makes it this run and not another; None: a new one.
+        budget: What it may spend; None: no limit of its own.
     """
 
     key: str | None
     terms: Terms
     trace: str
     tags: dict[str, str]
+    budget: RunBudget | None
 
 
 def read_terms(request: web.Request) -> Asked:
@@ -57,7 +66,8 @@ def read_terms(request: web.Request) -> Asked:
     )
     trace = headers.get(TRACE, "")
     # One that is none is as good as none there: W3C Trace Context, 3.2.2.
-    return Asked(key, terms, trace if _TRACE.fullmatch(trace) else "", _tags(headers.get(TAGS)))
+    trace = trace if _TRACE.fullmatch(trace) else ""
+    return Asked(key, terms, trace, _tags(headers.get(TAGS)), _budget(headers.get(BUDGET)))
 
 
 async def check_accounts(accounts: tuple[str, ...], ledger: Ledger) -> None:
@@ -86,6 +96,17 @@ def _priority(said: str | None) -> Priority:
 def _accounts(said: str | None) -> tuple[str, ...]:
     items = _items(ACCOUNTS, said)
     return tuple(dict.fromkeys(_text(ACCOUNTS, item, "names, separated by commas") for item in items))
+
+
+def _budget(said: str | None) -> RunBudget | None:
+    if said is None:
+        return None
+    limits = dict(item.partition("=")[::2] for item in _items(BUDGET, said))
+    known = all(name in _LIMITS and _LIMITS[name].fullmatch(value) for name, value in limits.items())
+    if not limits or not known:
+        raise _invalid(BUDGET, f"got {said[:40]!r}", "Write: dollars=0.05, tokens=10000   (or one of them)")
+    dollars, tokens = limits.get("dollars"), limits.get("tokens")
+    return RunBudget(Decimal(dollars) if dollars else None, int(tokens) if tokens else None)
 
 
 def _tags(said: str | None) -> dict[str, str]:
