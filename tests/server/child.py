@@ -59,14 +59,20 @@ class Child:
 
 @asynccontextmanager
 async def daemon(
-    tmp_path: Path, url: str, drain_timeout: float, *, program: str = MAIL, request_timeout: float = 60
+    tmp_path: Path,
+    url: str,
+    drain_timeout: float,
+    *,
+    program: str = MAIL,
+    request_timeout: float = 60,
+    settings: str = "",
 ) -> AsyncIterator[Child]:
     (tmp_path / "mail.py").write_text(program)
     config = tmp_path / "daemon.toml"
     config.write_text(
         f'store = "{tmp_path}/store.db"\n'
         f'[lm.default]\nmodel = "openai/scripted"\nbase_url = "{url}"\napi_key_env = ""\n'
-        f'[programs.mail]\nsource = "{tmp_path}/mail.py:judge"\n'
+        f'[programs.mail]\nsource = "{tmp_path}/mail.py:judge"\n{settings}'
         f"[server]\nport = 0\ndrain_timeout = {drain_timeout}\nrequest_timeout = {request_timeout}\n"
         '[log]\nformat = "json"\n'
     )

@@ -40,8 +40,8 @@ async def submit(child: Child, key: str) -> dict[str, Any]:
     return await ask(child, "POST", path, json={"text": key}, headers={"Idempotency-Key": key})
 
 
-async def outcome(child: Child, id: str) -> dict[str, Any]:
-    after, done = 0, False
+async def outcome(child: Child, id: str, after: int = 0) -> dict[str, Any]:
+    done = False
     async with asyncio.timeout(PATIENCE):
         while not done:
             page = await ask(child, "GET", f"/v1/runs/{id}/events?after={after}&wait=10")
@@ -82,3 +82,24 @@ async def test_runs_go_on_in_the_next_daemon_and_ask_for_no_recorded_step(
     assert again == ends
     labels = [seen.last_message.partition(": ")[0] for seen in endpoint.requests[first_life:]]
     assert labels == ["middle"] * RUNS
+
+
+async def test_a_run_is_held_where_the_configuration_says_so_until_somebody_decides(tmp_path: Path) -> None:
+    held = 'uncertain = "hold"\n'
+    answering = asyncio.Event()
+    async with ScriptedEndpoint(lambda _: Hold(answering, Reply('{"label": "spam"}'))) as endpoint:
+        async with daemon(tmp_path, endpoint.url, 3600, settings=held) as child:
+            id = (await submit(child, "a"))["id"]
+            await endpoint.arrived.acquire()
+            child.process.kill()
+            await child.exit_code()
+        answering.set()
+        async with daemon(tmp_path, endpoint.url, 3600, settings=held) as child:
+            run = await outcome(child, id)
+            assert (run["status"], run["error"]["code"], run["uncertain_calls"]) == ("held", "call_uncertain", 1)
+            assert len(endpoint.requests) == 1
+            last = (await ask(child, "GET", f"/v1/runs/{id}/events"))["last"]
+            await ask(child, "POST", f"/v1/runs/{id}/retry", json={})
+            run = await outcome(child, id, after=last)
+            assert (run["status"], run["outputs"]) == ("ok", {"label": "spam"})
+    assert len(endpoint.requests) == 2
