@@ -10,8 +10,9 @@ threads. The figures are medians over the rounds, with the lowest and the highes
 ``lone_*``: an event of a run, awaited before the next one is written, as a run of sequential steps does.
 ``grouped_*``: runs, 100 at a time; each is accepted, has three events and an end, and awaits three times what it
 has written: per run. ``read_*``: a run looked up by its id. ``bare_*``: by sqlite3; 100 runs a transaction where
-they are grouped. ``*_added_ms``: what the store takes beyond sqlite3 of the same round, which waits for the same
-disk. ``*_ratio``: CPU of the store over that of sqlite3. The exit status is 1 unless ``lone_added_ms`` is under 1.0.
+they are grouped. ``*_added_ms``: what the store takes beyond sqlite3, which waits for the same disk, in the same
+round. ``*_ratio``: CPU of the store over that of sqlite3. The exit status is 1 unless ``lone_added_ms`` is under
+1.0.
 """
 
 import argparse
