@@ -267,10 +267,12 @@ class Deployment:
         log = journal.log(recorded.id, history)
         if recorded.code is not None and recorded.code != self.code:
             if self._changed == "refuse":
-                raise ProgramChanged(
+                error = ProgramChanged(
                     f"{self.name}: the run {recorded.id} was begun with other code of its program",
                     hint='Give it another key, or start the program with changed="continue" or "restart".',
                 )
+                await journal.give_up(recorded, error)
+                raise error
             if self._changed == "restart":
                 history.steps.clear()
                 history.timers.clear()

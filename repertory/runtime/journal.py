@@ -78,6 +78,12 @@ class Journal:
         log.record(end)
         await self.writes.watch(log.written())
 
+    async def give_up(self, run: StoredRun, error: RepertoryError) -> None:
+        """Record that ``run``, which this process has taken over, cannot go on; on disk when this returns."""
+        log = self.log(run.id, await self.history(run.id))
+        spent = (Usage(run.input_tokens, run.output_tokens), run.lm_calls, run.nano_cost, run.seconds or 0.0)
+        await self.end(log, run_end(run.id, "failed", *spent, self._clock.time(), error=error))
+
     async def gone(self, owners: Collection[str]) -> set[str]:
         """Those of ``owners`` that execute nothing any more."""
         return await self._owners.gone(owners)

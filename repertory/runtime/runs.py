@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from repertory.actors import ActorRef
-from repertory.errors import ConfigError, KeyReused, ProgramError, RunTakenOver, RunUnknown, WrongRunState
+from repertory.errors import (
+    ConfigError,
+    InputError,
+    KeyReused,
+    ProgramChanged,
+    ProgramError,
+    RunTakenOver,
+    RunUnknown,
+    WrongRunState,
+)
 from repertory.modules import Parameters, Prediction
 from repertory.providers.messages import Terms, Usage
 from repertory.runtime.execution import Run
@@ -264,7 +273,13 @@ class Runs:
                     continue
                 if await journal.take_over(run):
                     version = self._version_of(run)
-                    values = version.compiled.validate_inputs(load_json(run.inputs))
+                    try:
+                        values = version.compiled.validate_inputs(load_json(run.inputs))
+                    except InputError as misfit:
+                        what = f"{run.program}: the run {run.id} was accepted with inputs that it takes no more"
+                        hint = "Submit it anew, with inputs that fit, under another key."
+                        await journal.give_up(run, ProgramChanged(f"{what}: {misfit.message}", hint=hint))
+                        continue
                     live = self.live[run.id] = self._going_on(version, run, values)
                     found.append(live)
         return found

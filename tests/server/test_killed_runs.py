@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.endpoint import Hold, Reply, ScriptedEndpoint, Seen, Step
+from tests.endpoint import Hang, Hold, Reply, ScriptedEndpoint, Seen, Step
 from tests.server.child import Child, daemon
 from tests.server.service import PATIENCE
 
@@ -103,3 +103,51 @@ async def test_a_run_is_held_where_the_configuration_says_so_until_somebody_deci
             run = await outcome(child, id, after=last)
             assert (run["status"], run["outputs"]) == ("ok", {"label": "spam"})
     assert len(endpoint.requests) == 2
+
+
+async def test_a_run_whose_code_has_changed_fails_and_is_tried_again_where_that_is_allowed(tmp_path: Path) -> None:
+    answering = asyncio.Event()
+
+    def script(seen: Seen) -> Step:
+        first = seen.last_message.startswith("text: ")
+        return Reply('{"middle": "m"}') if first else Hold(answering, Reply('{"answer": "a"}'))
+
+    async with ScriptedEndpoint(script) as endpoint:
+        async with daemon(tmp_path, endpoint.url, 3600, program=TWO) as child:
+            id = (await submit(child, "a"))["id"]
+            for _ in range(2):
+                await endpoint.arrived.acquire()
+            child.process.kill()
+            await child.exit_code()
+        answering.set()
+        changed = TWO.replace("middle=middle.middle", "middle=str(middle.middle)")
+        async with daemon(tmp_path, endpoint.url, 3600, program=changed) as child:
+            run = await outcome(child, id)
+            assert (run["status"], run["error"]["code"]) == ("failed", "program_changed")
+            last = (await ask(child, "GET", f"/v1/runs/{id}/events"))["last"]
+            async with child.client.post(f"/v1/runs/{id}/retry", json={}) as refused:
+                assert (refused.status, (await refused.json())["code"]) == (409, "program_changed")
+            assert (await ask(child, "GET", f"/v1/runs/{id}"))["status"] == "failed"
+        settings = 'changed = "continue"\n'
+        async with daemon(tmp_path, endpoint.url, 3600, program=changed, settings=settings) as child:
+            await ask(child, "POST", f"/v1/runs/{id}/retry", json={})
+            run = await outcome(child, id, after=last + 1)
+    assert (run["status"], run["outputs"]) == ("ok", {"answer": "a"})
+    assert [seen.last_message.partition(": ")[0] for seen in endpoint.requests] == ["text", "middle", "middle"]
+
+
+async def test_a_run_whose_inputs_fit_no_more_fails_and_keeps_no_daemon_from_starting(tmp_path: Path) -> None:
+    narrower = """
+import repertory as rp
+judge = rp.Predict("text: int -> label")
+"""
+    async with ScriptedEndpoint([Hang()]) as endpoint:
+        async with daemon(tmp_path, endpoint.url, 3600) as child:
+            id = (await submit(child, "a"))["id"]
+            await endpoint.arrived.acquire()
+            child.process.kill()
+            await child.exit_code()
+        async with daemon(tmp_path, endpoint.url, 3600, program=narrower) as child:
+            run = await outcome(child, id)
+    assert (run["status"], run["error"]["code"]) == ("failed", "program_changed")
+    assert "takes no more" in run["error"]["message"]
