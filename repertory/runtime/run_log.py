@@ -18,17 +18,21 @@ done       the run has its outcome, for now: one that failed may be tried again
 """
 
 import asyncio
+import sys
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
 from repertory.clock import Clock
+from repertory.runtime.spilled import RunSpiller, whole_event
 from repertory.signatures.json_text import dump_json, load_json
-from repertory.store.run_rows import NewEvent, Uncertain
+from repertory.store.content_reader import ContentReader
+from repertory.store.run_rows import NewEvent, RunEnd, Uncertain
 from repertory.store.run_table import RunTable
 
 KEPT: Final = 1024  # events a log without a store remembers
+KEPT_BYTES: Final = 1_048_576  # of JSON that these have, unless the latest alone has more
 PAGE: Final = 256  # events read from the store at a time
 LOOK_INTERVAL: Final = 0.25  # seconds between two looks at the log of a run that another process executes
 
@@ -78,25 +82,32 @@ class RunLog:
     Attributes:
         closed: Whether nothing is added any more.
 
-    Invariant: ``last`` is the number of the latest event, and all up to it have been handed to the store in order.
+    Invariants: ``last`` is the number of the latest event, and all up to it went in order to the store, which
+    writes none that comes after one it could not write. Without a store ``_kept`` has the latest events, as JSON,
+    and ``size`` says how much that is.
 
     Args:
         table: Where it is kept; None: in memory, and only its latest part.
         last: The number of the latest event there.
+        spiller: What it has divided of this run so far.
     """
 
     __slots__ = (
-        *("_clock", "_delta", "_delta_write", "_kept", "_last_write", "_many", "_table", "_unsettled", "_waiting"),
-        *("closed", "last", "run"),
+        *("_clock", "_delta", "_delta_write", "_kept", "_last_write", "_many", "_spiller", "_table", "_unsettled"),
+        *("_waiting", "closed", "last", "run", "size"),
     )
 
-    def __init__(self, run: str, clock: Clock, table: RunTable | None, last: int = 0) -> None:
+    def __init__(
+        self, run: str, clock: Clock, table: RunTable | None, last: int = 0, spiller: RunSpiller | None = None
+    ) -> None:
         self.run = run
         self.last = last
         self.closed = False
+        self.size = 0
         self._clock = clock
         self._table = table
-        self._kept: deque[RunEvent] | None = deque(maxlen=KEPT) if table is None else None
+        self._spiller = spiller or RunSpiller()
+        self._kept: deque[tuple[int, str, bytes, float]] = deque()
         self._waiting: list[asyncio.Future[None]] = []  # readers that have read all there is
         self._last_write: asyncio.Future[bool] | None = None
         self._unsettled: list[asyncio.Future[bool]] = []  # writes that `flush` has not looked at
@@ -124,6 +135,15 @@ class RunLog:
             entry = Uncertain(self.run, call.event, call.endpoint, call.request_hash, *most, policy, now)
             self._unsettled.append(self._table.record(entry))
 
+    def end(self, end: RunEnd) -> "asyncio.Future[bool]":
+        """Record how the run ended, after all its events; it is on disk when the future is done."""
+        assert self._table is not None
+        contents = None
+        if end.outputs is not None:
+            outputs, contents = self._spiller.values(end.outputs)
+            end = replace(end, outputs=outputs)
+        return self._table.record(replace(end, contents=contents, before=self._last_write))
+
     async def flush(self) -> None:
         """Return once all events are on disk. Raises StoreError."""
         if self._delta:
@@ -143,23 +163,31 @@ class RunLog:
         for write in self._unsettled:
             write.add_done_callback(_hear)
         self._unsettled.clear()
+        self._wake()
 
     def _append(self, kind: str, data: Mapping[str, Any]) -> "asyncio.Future[bool] | None":
         self.last += 1
         at = self._clock.time()
         write = None
         if self._table is not None:
-            write = self._table.record(NewEvent(self.run, self.last, kind, dump_json(data).decode(), at))
-            self._last_write = write
+            text, contents = self._spiller.event(data)
+            event = NewEvent(self.run, self.last, kind, text, at, contents, self._last_write)
+            write = self._last_write = self._table.record(event)
             self._unsettled.append(write)
             if len(self._unsettled) > self._many:
                 self._unsettled = [each for each in self._unsettled if not _went_well(each)]
                 self._many = max(64, 2 * len(self._unsettled))
-        elif self._kept is not None:
-            self._kept.append(RunEvent(self.last, kind, data, at))
+        else:
+            self._keep(kind, dump_json(data), at)
         if self._waiting:
             self._wake()
         return write
+
+    def _keep(self, kind: str, text: bytes, at: float) -> None:
+        self._kept.append((self.last, kind, text, at))
+        self.size += len(text)
+        while len(self._kept) > KEPT or (self.size > KEPT_BYTES and len(self._kept) > 1):
+            self.size -= len(self._kept.popleft()[2])
 
     def _append_deltas(self, _done: object = None) -> None:
         deltas, self._delta = self._delta, {}
@@ -171,8 +199,11 @@ class RunLog:
     # --- reading ---
 
     async def wait_beyond(self, last: int) -> None:
-        """Return once an event with a number above ``last`` can be read. Raises StoreError if it is not kept."""
-        while self.last <= last:
+        """Return once an event with a number above ``last`` can be read, or nothing is added any more.
+
+        Raises StoreError if it is not kept.
+        """
+        while self.last <= last and not self.closed:
             news: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.append(news)
             try:
@@ -186,7 +217,7 @@ class RunLog:
 
     def kept(self, after: int) -> list[RunEvent]:
         """The events after number ``after``; a gap tells of those that are not remembered."""
-        kept = [event for event in self._kept or () if event.id > after]
+        kept = [RunEvent(id, kind, load_json(text), at) for id, kind, text, at in self._kept if id > after]
         first = kept[0].id if kept else self.last + 1
         if first > after + 1:
             return [gap(after + 1, first - 1, self._clock.time()), *kept]
@@ -204,8 +235,40 @@ def gap(first: int, last: int, at: float) -> RunEvent:
     return RunEvent(last, "gap", {"from": first, "to": last}, at)
 
 
+async def read_page(
+    run: str, table: RunTable | None, log: RunLog | None, clock: Clock, after: int, limit: int = PAGE
+) -> list[RunEvent]:
+    """The events of a run that there are from number ``after`` + 1 on, at most ``limit``, and the gaps in them."""
+    if table is None:
+        return log.kept(after)[:limit] if log is not None else []
+    rows = await table.events(run, after, limit)
+    return [event async for event in _whole(rows, ContentReader(table.contents), after)]
+
+
+async def stored_steps(
+    run: str, table: RunTable, first: int = 0, most: int = sys.maxsize
+) -> AsyncGenerator[RunEvent, None]:
+    """The events of the steps of a run that ended, in the store now, from the ``first``-th on."""
+    reader, after, number = ContentReader(table.contents, shared=True), 0, 0
+    while rows := await table.events(run, after, PAGE):
+        for row in rows:
+            if row.kind != "step":
+                continue
+            if number >= first + most:
+                return
+            if number >= first:
+                yield RunEvent(row.id, row.kind, await whole_event(load_json(row.data), reader), row.at)
+            number += 1
+        after = rows[-1].id
+
+
 async def read_log(
-    run: str, table: RunTable | None, log: RunLog | None, clock: Clock, after: int = 0
+    run: str,
+    table: RunTable | None,
+    log: RunLog | None,
+    clock: Clock,
+    after: int = 0,
+    look: "Callable[[], Awaitable[RunLog | None]] | None" = None,
 ) -> AsyncIterator[RunEvent]:
     """The events of a run from number ``after`` + 1 on, as they come, up to its ``done``.
 
@@ -214,28 +277,42 @@ async def read_log(
 
     Args:
         log: That of a run which this process executes; None: another one does, or none.
+        look: Returns when it is worth to look into the store again, with the log if there is one by then.
     """
+    reader = ContentReader(table.contents) if table is not None else None
     while True:
-        if table is not None:
-            page = [
-                RunEvent(row.id, row.kind, load_json(row.data), row.at)
-                for row in await table.events(run, after, PAGE)
-            ]
+        before = after
+        if table is None or reader is None:
+            events = _all(log.kept(after) if log is not None else ())
         else:
-            page = log.kept(after) if log is not None else []
-        for event in page:
-            if event.id > after + 1 and event.kind != "gap":
-                yield gap(after + 1, event.id - 1, event.at)
+            events = _whole(await table.events(run, after, PAGE), reader, after)
+        async for event in events:
             after = event.id
             yield event
             if event.kind == "done" and (log is None or log.last <= after):
                 return
-        if page:
+        if after > before:
             continue
-        if log is not None:
+        if log is not None and not log.closed:
             await log.wait_beyond(after)
+        elif look is not None:
+            log = await look()
         else:
             await clock.sleep(LOOK_INTERVAL)
+
+
+async def _all(events: Iterable[RunEvent]) -> AsyncIterator[RunEvent]:
+    for event in events:
+        yield event
+
+
+async def _whole(rows: Sequence[NewEvent], reader: ContentReader, after: int) -> AsyncIterator[RunEvent]:
+    """The events kept as ``rows``, one at a time, as each may be large, and the gaps from ``after`` on."""
+    for row in rows:
+        if row.id > after + 1:
+            yield gap(after + 1, row.id - 1, row.at)
+        yield RunEvent(row.id, row.kind, await whole_event(load_json(row.data), reader), row.at)
+        after = row.id
 
 
 def _went_well(write: "asyncio.Future[bool]") -> bool:

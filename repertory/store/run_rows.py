@@ -1,7 +1,12 @@
 """Runs as the database keeps them: what is written of them, and what is read."""
 
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TypeAlias
+
+Contents: TypeAlias = Mapping[str, bytes]
+"""Contents that an entry refers to, by hash; see `contents.py`. They are written with it or not at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,29 +19,39 @@ class NewRun:
     fingerprint: str
     code: str
     inputs: str  # JSON
-    owner: str
+    owner: str | None  # None: it waits for a process that has room for it
     submitted: bool
     terms: str | None  # JSON
     deadline_at: float | None
     parent: str | None
     tags: str | None  # JSON
     accepted_at: float
+    priority: int = 1  # what waits is begun by it, the lowest first
+    said: str = "{}"  # JSON: the data of its first event
+    contents: Contents = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class NewEvent:
-    """Something happened in a run."""
+    """Something happened in a run.
+
+    Attributes:
+        before: The write of the event before it. Where that failed this one fails too, so that there is no gap,
+            and nothing that refers to contents which were lost.
+    """
 
     run_id: str
     id: int
     kind: str
     data: str  # JSON
     at: float
+    contents: Contents | None = None
+    before: "asyncio.Future[bool] | None" = None
 
 
 @dataclass(frozen=True, slots=True)
 class RunEnd:
-    """A run has ended, for now: one that failed may be tried again."""
+    """A run has ended, for now: one that failed may be tried again. ``before`` as an event's."""
 
     run_id: str
     status: str  # ok | failed | cancelled
@@ -49,6 +64,8 @@ class RunEnd:
     nano_cost: int
     seconds: float
     finished_at: float
+    contents: Contents | None = None
+    before: "asyncio.Future[bool] | None" = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,21 +82,16 @@ class Uncertain:
     found_at: float
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
-    """A large value that events refer to."""
-
-    hash: str
-    data: str
-    used_at: float
-
-
-RunEntry: TypeAlias = NewRun | NewEvent | RunEnd | Uncertain | Content
+RunEntry: TypeAlias = NewRun | NewEvent | RunEnd | Uncertain
 
 
 @dataclass(frozen=True, slots=True)
 class StoredRun:
-    """A run as the database has it."""
+    """A run as the database has it.
+
+    Attributes:
+        inputs, outputs: Whole, unless whoever hands it out says that they may refer to contents.
+    """
 
     id: str
     program: str

@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, fields
+from operator import attrgetter
 from typing import Any
 
 import orjson
 from sqlalchemy import (
     ColumnElement,
+    Integer,
     Select,
     String,
     Table,
@@ -25,19 +27,13 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from repertory.errors import RunTakenOver, StoreError
+from repertory.store.content_table import ContentTable, write_contents
 from repertory.store.database import Store
 from repertory.store.given import given
-from repertory.store.run_rows import (
-    Content,
-    NewEvent,
-    NewRun,
-    RunEnd,
-    RunEntry,
-    RunMessage,
-    StoredRun,
-    Uncertain,
-)
-from repertory.store.tables import contents, run_events, run_messages, runs, uncertain_calls
+from repertory.store.run_rows import NewEvent, NewRun, RunEnd, RunEntry, RunMessage, StoredRun, Uncertain
+from repertory.store.tables import IS_OPEN, run_events, run_messages, runs, uncertain_calls
+
+RELEASED = 1000  # runs in one transaction
 
 _COLUMNS = [runs.c[field.name] for field in fields(StoredRun)]
 # Made once: a list within a statement leaves cycles behind that hold all of it until the collector looks.
@@ -49,6 +45,35 @@ _MESSAGES = (
 )
 _TELL = insert(run_messages)
 _TAKEN = delete(run_messages).where(run_messages.c.id == bindparam("of"))
+_WAITING = (
+    select(*_COLUMNS)
+    .where(runs.c.program == bindparam("of", type_=String), runs.c.owner.is_(None), IS_OPEN)
+    .order_by(runs.c.priority, runs.c.accepted_at)
+    .limit(bindparam("most", type_=Integer))
+)
+_UNENDED = select(runs.c.id).where(runs.c.id.in_(bindparam("ids", expanding=True)), runs.c.status == "accepted")
+_OWNERS = (
+    select(runs.c.owner)
+    .where(runs.c.program.in_(bindparam("programs", expanding=True)), runs.c.owner.is_not(None), IS_OPEN)
+    .distinct()
+)
+_RELEASE = (
+    update(runs)
+    .where(
+        runs.c.id.in_(
+            select(runs.c.id)
+            .where(runs.c.owner == bindparam("gone", type_=String), IS_OPEN)
+            .limit(RELEASED)
+            .with_for_update(skip_locked=True)  # another process does the same
+        )
+    )
+    .values(owner=None)
+)
+_LET_GO = (
+    update(runs)
+    .where(runs.c.id == bindparam("of", type_=String), runs.c.owner == bindparam("mine", type_=String), IS_OPEN)
+    .values(owner=None)
+)
 
 
 class RunTable:
@@ -56,10 +81,14 @@ class RunTable:
 
     Args:
         owner: The process that executes the runs accepted here.
+
+    Attributes:
+        contents: What large values in here refer to.
     """
 
-    def __init__(self, store: Store, owner: str) -> None:
+    def __init__(self, store: Store, owner: str, contents: ContentTable) -> None:
         self.owner = owner
+        self.contents = contents
         self._store = store
         self._record = Recording(store.dialect, owner)
 
@@ -78,19 +107,38 @@ class RunTable:
             return refused
 
     async def find(self, ids: Collection[str]) -> dict[str, StoredRun]:
-        """The runs with these ids."""
+        """The runs with these ids. Their inputs and outputs may refer to contents."""
         return await self._runs(_FIND.params(ids=[*ids]))
 
-    async def interrupted(self, program: str) -> dict[str, StoredRun]:
-        """The submitted runs of ``program`` that have not ended, whoever owns them."""
-        return await self._runs(
-            select(*_COLUMNS).where(
-                runs.c.program == program, runs.c.status == "accepted", runs.c.submitted == literal(True)
-            )
-        )
+    async def waiting(self, program: str, limit: int) -> list[StoredRun]:
+        """The submitted runs of ``program`` that nobody owns, those first that are to be begun first.
+
+        Their inputs may refer to contents.
+        """
+        rows = await self._store.read(_WAITING.params(of=program, most=limit))
+        return [StoredRun(*tuple(row)) for row in rows]
+
+    async def unended(self, ids: Collection[str]) -> set[str]:
+        """Those of these runs that have no outcome."""
+        return {row.id for row in await self._store.read(_UNENDED.params(ids=[*ids]))}
+
+    async def owners(self, programs: Collection[str]) -> set[str]:
+        """Who owns submitted runs of ``programs`` that have not ended."""
+        rows = await self._store.read(_OWNERS.params(programs=[*programs]))
+        return {row.owner for row in rows}
+
+    async def release(self, owner: str) -> None:
+        """Let the submitted runs that ``owner`` has not brought to their end wait for somebody else."""
+        while await self._store.submit(_release, owner) == RELEASED:
+            pass
+
+    async def let_go(self, ids: Iterable[str]) -> None:
+        """Let those of these submitted runs that this process owns wait for whoever has room for them."""
+        for write in [self._store.write(_LET_GO, {"of": id, "mine": self.owner}) for id in ids]:
+            await write
 
     async def latest(self, program: str | None, status: str | None, limit: int) -> list[StoredRun]:
-        """Runs, the latest first."""
+        """Runs, the latest first. Their inputs and outputs may refer to contents."""
         query = select(*_COLUMNS).order_by(runs.c.accepted_at.desc(), runs.c.id).limit(limit)
         if program is not None:
             query = query.where(runs.c.program == program)
@@ -108,10 +156,11 @@ class RunTable:
         )
         return [NewEvent(*tuple(row)) for row in await self._store.read(query)]
 
-    async def last_event(self, run: str) -> int:
-        """The id of the latest event of ``run``; 0 where there is none."""
-        (row,) = await self._store.read(select(func.max(run_events.c.id)).where(run_events.c.run_id == run))
-        return row[0] or 0
+    async def count(self, run: str, kind: str) -> int:
+        """How many events of this kind ``run`` has."""
+        query = select(func.count()).where(run_events.c.run_id == run, run_events.c.kind == kind)
+        ((count,),) = await self._store.read(query)
+        return int(count)
 
     async def take_over(self, run: StoredRun) -> bool:
         """Make this process the owner of ``run`` where it still is as it was read; return whether it is now."""
@@ -178,14 +227,10 @@ class Recording:
         )
         self._first = insert(run_events).from_select(
             _names(NewEvent),
-            select(value[0].as_string(), literal(1), literal("accepted"), literal("{}"), runs.c.accepted_at).where(
-                run
-            ),
+            select(
+                *(value[0].as_string(), literal(1), literal("accepted"), value[1].as_string(), runs.c.accepted_at)
+            ).where(run),
         )
-        keep = postgresql.insert(contents).from_select(
-            _names(Content), select(*_values_of(contents, Content, value)).where(true())
-        )
-        self._keep = keep.on_conflict_do_update(index_elements=["hash"], set_={"used_at": keep.excluded.used_at})
         self._append = insert(run_events).from_select(
             _names(NewEvent), select(*_values_of(run_events, NewEvent, value)).where(run, mine)
         )
@@ -212,24 +257,32 @@ class Recording:
         self, connection: AsyncConnection, entries: Sequence[RunEntry], /
     ) -> "list[bool | StoreError]":
         of_kind: dict[type, list[RunEntry]] = {}
+        contents: dict[str, bytes] = {}
+        used_at = 0.0
         for entry in entries:
             of_kind.setdefault(type(entry), []).append(entry)
+            if isinstance(entry, Uncertain):
+                continue
+            if entry.contents:
+                contents |= entry.contents
+                used_at = max(used_at, _time_of(entry))
+            if not isinstance(entry, NewRun) and _failed(entry.before):
+                if len(entries) > 1:
+                    raise _NotAllWritable
+                return [_not_any_more(entry)]
         new: set[str] = set()
         if accepted := of_kind.get(NewRun):
             new = {id for (id,) in await connection.execute(self._accept, {"given": _json(accepted)})}
-            if new:
-                await connection.execute(self._first, {"given": orjson.dumps([[id] for id in new]).decode()})
-        if kept := of_kind.get(Content):
-            # A statement must not touch a row twice; in one order for all, so that no two processes wait for each
-            # other.
-            once = {entry.hash: entry for entry in kept if isinstance(entry, Content)}
-            await connection.execute(self._keep, {"given": _json([once[hash] for hash in sorted(once)])})
+            said = [[entry.id, entry.said] for entry in accepted if isinstance(entry, NewRun) and entry.id in new]
+            if said:
+                await connection.execute(self._first, {"given": orjson.dumps(said).decode()})
+        await write_contents(connection, contents, used_at)
         for kind, statement in ((NewEvent, self._append), (Uncertain, self._doubt), (RunEnd, self._end)):
             if rows := of_kind.get(kind):
                 written = await connection.execute(statement, {"given": _json(rows), "mine": self._owner})
                 if written.rowcount != len(rows) and kind is not Uncertain:
                     if len(entries) > 1:
-                        raise _NotAllMine  # the writer tries them apart
+                        raise _NotAllWritable
                     return [_taken_over(entries[0])]
         if doubted := of_kind.get(Uncertain):
             ids = sorted({entry.run_id for entry in doubted if isinstance(entry, Uncertain)})
@@ -237,15 +290,21 @@ class Recording:
         return [not isinstance(entry, NewRun) or entry.id in new for entry in entries]
 
 
-class _NotAllMine(Exception):
-    """Among the entries is one of a run that another process owns."""
+async def _release(connection: AsyncConnection, owners: Sequence[str], /) -> list[int]:
+    """An operation of the writer: how many runs of each owner belong to nobody now."""
+    return [(await connection.execute(_RELEASE, {"gone": owner})).rowcount for owner in owners]
+
+
+class _NotAllWritable(Exception):
+    """Among the entries is one that cannot be written: the writer tries them apart."""
 
 
 _NOUGHT = dict.fromkeys(("input_tokens", "output_tokens", "lm_calls"), 0)  # columns without a server's default
+_BESIDE = frozenset(("said", "contents", "before"))  # fields of entries that are no columns of theirs
 
 
 def _names(kind: type) -> list[str]:
-    return [field.name for field in fields(kind)]
+    return [field.name for field in fields(kind) if field.name not in _BESIDE]
 
 
 def _values_of(table: Table, kind: type, value: ColumnElement[Any]) -> list[ColumnElement[Any]]:
@@ -258,7 +317,30 @@ def _values_of(table: Table, kind: type, value: ColumnElement[Any]) -> list[Colu
 
 def _json(entries: Iterable[RunEntry]) -> str:
     # Not `astuple`, which copies each value deeply.
-    return orjson.dumps([[getattr(entry, name) for name in entry.__slots__] for entry in entries]).decode()
+    return orjson.dumps([_VALUES[type(entry)](entry) for entry in entries]).decode()
+
+
+_VALUES = {kind: attrgetter(*_names(kind)) for kind in (NewRun, NewEvent, RunEnd, Uncertain)}
+
+
+def _time_of(entry: NewRun | NewEvent | RunEnd) -> float:
+    if isinstance(entry, NewEvent):
+        return entry.at
+    return entry.accepted_at if isinstance(entry, NewRun) else entry.finished_at
+
+
+def _failed(write: "asyncio.Future[bool] | None") -> bool:
+    return write is not None and write.done() and not write.cancelled() and write.exception() is not None
+
+
+def _not_any_more(entry: NewEvent | RunEnd) -> StoreError:
+    """Why ``entry`` is not written: what was to be before it was not."""
+    if entry.before is not None and isinstance(entry.before.exception(), RunTakenOver):
+        return _taken_over(entry)
+    return StoreError(
+        f"the run {entry.run_id} is not recorded any further: an earlier event of it could not be written",
+        hint="It goes on from there when it is resumed.",
+    )
 
 
 def _taken_over(entry: RunEntry) -> RunTakenOver:
