@@ -12,6 +12,7 @@ from typing import Any, NoReturn, Self
 
 from repertory.errors import ProgramError
 from repertory.modules.prediction import Prediction
+from repertory.modules.record import Record
 
 
 class Pending(Coroutine[Any, Any, Prediction]):
@@ -276,10 +277,10 @@ def _plain(step: Key | Attribute | int) -> str | int:
 
 
 def references_in(value: object) -> Iterator[Reference]:
-    """The references in ``value``, which may be inside of lists, tuples and dicts."""
+    """The references in ``value``, which may be inside of lists, tuples, dicts and records."""
     if isinstance(value, Reference):
         yield value
-    elif isinstance(value, dict):
+    elif isinstance(value, dict | Record):
         for member in value.values():
             yield from references_in(member)
     elif isinstance(value, list | tuple):
@@ -292,13 +293,15 @@ def resolved(value: Any) -> Any:
     if isinstance(value, Reference):
         pending, path = source_of(value)
         return value_at(pending.begun().result(), path)
-    if isinstance(value, dict):
-        return {key: resolved(member) for key, member in value.items()}
+    if next(references_in(value), None) is None:
+        return value  # as it is, of whatever kind
+    if isinstance(value, dict | Record):
+        values = {key: resolved(member) for key, member in value.items()}
+        return value.but(values) if isinstance(value, Prediction) else values
+    members = [resolved(member) for member in value]
     if isinstance(value, list):
-        return [resolved(member) for member in value]
-    if isinstance(value, tuple):
-        return tuple(resolved(member) for member in value)
-    return value
+        return members
+    return value._make(members) if hasattr(value, "_make") else tuple(members)
 
 
 async def arrived(value: Any) -> Any:
@@ -314,3 +317,10 @@ async def arrived(value: Any) -> Any:
     for outcome in there:
         outcome.result()  # raises what it ended with
     return resolved(value)
+
+
+async def whole(answer: Any) -> Any:
+    """What a ``forward`` has returned, once it is there, with what its references lead to."""
+    if isinstance(answer, Pending):
+        answer = await answer
+    return await arrived(answer) if isinstance(answer, Prediction) else answer

@@ -176,7 +176,7 @@ async def test_who_needs_the_value_of_a_reference_is_told_to_await_it(need: Call
 async def test_a_prediction_that_is_not_there_is_not_looked_through(look: Callable[[Any], object]) -> None:
     """Its items are references to whatever one asks for: there would be no end of them."""
     pending = Pending("a", at_once)
-    with pytest.raises(TypeError, match="'Pending' is not iterable|'Pending' object is not iterable"):
+    with pytest.raises(TypeError, match=r"'Pending' (object )?is not iterable"):
         look(pending)
     await pending
 
