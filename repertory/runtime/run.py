@@ -23,7 +23,7 @@ from repertory.errors import (
 from repertory.modules import Module, Parameters, Pending, Predict, Prediction
 from repertory.modules.dispatch import current_dispatcher
 from repertory.modules.options import DEFAULTS, ModuleOptions
-from repertory.modules.pending import arrived, references_in, source_of
+from repertory.modules.pending import arrived, references_in, source_of, whole
 from repertory.providers.messages import Usage
 from repertory.runtime.failure_policy import FailurePolicy
 from repertory.runtime.history import Kept, RecordedStep, RunHistory, StepKey
@@ -156,7 +156,7 @@ class RunContext:
             raise RuntimeClosed(f"the run of {name} has ended", hint="Await all that forward begins.")
         number = self._count
         self._count += 1
-        after = self._awaited_by(inputs)
+        after = self._awaited_by(inputs, demos)
         try:
             turn = self._around.stage.enter(self.info.id, number, after, parent=parent, composite=station is None)
         except (StepCancelled, StepSkipped) as refusal:
@@ -280,10 +280,10 @@ class RunContext:
             )
         return station
 
-    def _awaited_by(self, inputs: Mapping[str, Any]) -> set[int]:
-        """The steps under way that ``inputs`` refer to."""
+    def _awaited_by(self, inputs: Mapping[str, Any], demos: Sequence[Mapping[str, Any]] | None) -> set[int]:
+        """The steps under way that ``inputs`` and ``demos`` refer to."""
         numbers = set()
-        for value in inputs.values():
+        for value in (*inputs.values(), *(demos or ())):
             for reference in references_in(value):
                 source, _ = source_of(reference)
                 source.heard = True  # the step that waits for it will tell
@@ -296,8 +296,8 @@ class RunContext:
     async def _compose(self, number: int, module: Module, inputs: Mapping[str, Any]) -> Prediction:
         """The work of a module that holds others."""
         current_dispatcher.set(_Within(self, number))
-        answer = await module.forward(**await arrived(inputs))
-        return await answer if isinstance(answer, Pending) else answer
+        answer: Prediction = await whole(await module.forward(**await arrived(inputs)))
+        return answer
 
     async def _predict(
         self,
@@ -307,7 +307,7 @@ class RunContext:
         demos: Sequence[Mapping[str, Any]] | None,
     ) -> Prediction:
         values = predictor.compiled.validate_inputs(await arrived(inputs))
-        return await self._step(station, predictor, values, demos)
+        return await self._step(station, predictor, values, await arrived(demos))
 
     async def _governed(
         self,
