@@ -26,14 +26,15 @@ import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing
-from dataclasses import astuple
 from itertools import count
 from pathlib import Path
 from statistics import median
 from time import perf_counter, process_time
 
+from repertory.clock import SystemClock
 from repertory.store import Store
-from repertory.store.run_rows import NewEvent, NewRun, RunEnd
+from repertory.store.content_table import ContentTable
+from repertory.store.run_rows import NewEvent, NewRun, RunEnd, RunPiece
 from repertory.store.run_table import RunTable
 
 MUST = 1.0  # milliseconds that ``lone_added_ms`` must stay under
@@ -63,15 +64,15 @@ class Journal:
     """The works, done by the store."""
 
     def __init__(self, store: Store, ids: Iterator[str]) -> None:
-        self._table = RunTable(store, OWNER)
+        self._table = RunTable(store, OWNER, ContentTable(store, SystemClock()))
         self._ids = ids
 
     async def lone(self, times: int) -> None:
         """Events of one run, one after the other."""
         id = next(self._ids)
-        await self._table.record([new_run(id)])
+        await self._table.record(RunPiece([new_run(id)]))
         for number in range(2, times + 1):
-            await self._table.record([step(id, number)])
+            await self._table.record(RunPiece([step(id, number)]))
 
     async def grouped(self, times: int) -> None:
         """Whole runs, many at a time."""
@@ -86,8 +87,8 @@ class Journal:
         record = self._table.record
         for _ in range(times):
             id = next(self._ids)
-            await record([new_run(id), step(id, 2)])
-            await record([step(id, 3), step(id, 4), end(id)])
+            await record(RunPiece([new_run(id), step(id, 2)]))
+            await record(RunPiece([step(id, 3), step(id, 4), end(id)]))
 
 
 class Bare:
@@ -137,17 +138,17 @@ class Bare:
             "INSERT INTO runs (id, program, key, fingerprint, code, inputs, owner, submitted, terms, deadline_at,"
             " parent, tags, accepted_at, status, input_tokens, output_tokens, lm_calls)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'accepted', 0, 0, 0)",
-            astuple(new_run(id)),
+            new_run(id)[: len(NewRun._fields) - 2],
         )
         self._append(NewEvent(id, 1, "accepted", "{}", 1764270000.5))
 
     def _append(self, event: NewEvent) -> None:
         self._connection.execute(
-            "INSERT INTO run_events (run_id, id, kind, data, at) VALUES (?, ?, ?, ?, ?)", astuple(event)
+            "INSERT INTO run_events (run_id, id, kind, data, at) VALUES (?, ?, ?, ?, ?)", event
         )
 
     def _end(self, ended: RunEnd) -> None:
-        id, *values = astuple(ended)
+        id, *values = ended
         self._connection.execute(
             "UPDATE runs SET status = ?, outputs = ?, error_code = ?, error_message = ?, input_tokens = ?,"
             " output_tokens = ?, lm_calls = ?, nano_cost = ?, seconds = ?, finished_at = ? WHERE id = ?",

@@ -11,12 +11,15 @@ from repertory.clock import Clock, SystemClock
 from repertory.errors import ConfigError, RunUnknown, WrongRunState
 from repertory.events import RunsPruned
 from repertory.runtime.config import load_config, make_config
+from repertory.runtime.journal import whole_run
 from repertory.runtime.old_runs import OldRuns
 from repertory.runtime.retention import Retention, prune
-from repertory.runtime.run_log import PAGE, RunEvent, read_page
-from repertory.runtime.run_status import RunStatus, StepStatus, steps_in
+from repertory.runtime.run_log import PAGE, RunEvent, read_page, stored_steps
+from repertory.runtime.run_status import RunStatus, StepStatus, step_status
 from repertory.signatures.json_text import dump_json
 from repertory.store import Store
+from repertory.store.content_reader import ContentReader
+from repertory.store.content_table import ContentTable
 from repertory.store.location import shown
 from repertory.store.run_rows import RunMessage, Uncertain
 from repertory.store.run_table import RunTable
@@ -32,10 +35,10 @@ class RunStore:
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
         self._clock = clock
-        self._table = RunTable(store, NOBODY)
+        self._table = RunTable(store, NOBODY, ContentTable(store, clock))
 
     async def latest(self, program: str | None, status: str | None, limit: int) -> list[RunStatus]:
-        """Runs, the latest first."""
+        """Runs, the latest first, with references in place of large values."""
         return [RunStatus.of(run) for run in await self._table.latest(program, status, limit)]
 
     async def status(self, id: str) -> RunStatus:
@@ -45,11 +48,15 @@ class RunStore:
             raise RunUnknown(
                 f"{self._store.name} has no run {id!r}", hint="`repertory runs list` shows those there are."
             )
-        return RunStatus.of(found[id])
+        return RunStatus.of(await whole_run(found[id], ContentReader(self._table.contents)))
 
     async def steps(self, id: str) -> list[StepStatus]:
         """The steps of a run that have ended. Raises RunUnknown."""
-        return steps_in([event async for event in self.events(id)])
+        await self.status(id)
+        steps: list[StepStatus] = []
+        async for event in stored_steps(id, self._table):
+            steps.append(step_status(len(steps), event))
+        return steps
 
     async def events(self, id: str, after: int = 0) -> AsyncGenerator[RunEvent, None]:
         """The events of a run that there are beyond number ``after``. Raises RunUnknown."""

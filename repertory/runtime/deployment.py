@@ -8,7 +8,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from repertory.actors import ActorRef
-from repertory.errors import KeyReused, ProgramChanged, ProgramError
+from repertory.errors import InputError, KeyReused, ProgramChanged, ProgramError
 from repertory.events import RunFinished
 from repertory.modules import Module, Parameters, Predict, Prediction
 from repertory.providers.messages import TERMS, Terms, Usage
@@ -271,14 +271,27 @@ class Deployment:
                     f"{self.name}: the run {recorded.id} was begun with other code of its program",
                     hint='Give it another key, or start the program with changed="continue" or "restart".',
                 )
-                await journal.give_up(recorded, error)
+                await journal.give_up(recorded.id, error)
                 raise error
             if self._changed == "restart":
                 history.steps.clear()
                 history.timers.clear()
-        if recorded.status != "accepted":
+        if recorded.status != "accepted" or history.ended:
             history.forget_failures()
         return Interrupted(recorded, log, history)
+
+    async def fitting_inputs(self, recorded: StoredRun) -> dict[str, Any]:
+        """The inputs of a run that was taken up. Raises ProgramChanged if the program takes them no more."""
+        try:
+            return self.compiled.validate_inputs(load_json(recorded.inputs))
+        except InputError as misfit:
+            error = ProgramChanged(
+                f"{self.name}: the run {recorded.id} has inputs that its program takes no more: {misfit.message}",
+                hint="Submit it anew, with inputs that fit, under another key.",
+            )
+            assert self._runtime.journal is not None
+            await self._runtime.journal.give_up(recorded.id, error)
+            raise error from None
 
     # --- parameters ---
 

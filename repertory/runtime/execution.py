@@ -20,9 +20,10 @@ from repertory.errors import (
     StoreError,
 )
 from repertory.events import Hooks, RunFinished, RunStuck
-from repertory.modules import Module, Pending, Predict, Prediction
+from repertory.modules import Module, Predict, Prediction
 from repertory.modules.dispatch import current_dispatcher
 from repertory.modules.effects import current_run
+from repertory.modules.pending import whole
 from repertory.runtime.confined import Overdue, Work, confined
 from repertory.runtime.history import RunHistory
 from repertory.runtime.journal import Journal, run_end
@@ -168,9 +169,7 @@ class Executor:
         current_dispatcher.set(context)
         current_run.set(context)
         try:
-            answer = await self.program.forward(**values)
-            if isinstance(answer, Pending):
-                answer = await answer
+            answer: Prediction = await whole(await self.program.forward(**values))
             await context.settle()
             return answer
         except SystemExit as failure:

@@ -104,10 +104,9 @@ class RunApi:
         """The steps of a run that have ended, in the order in which they did."""
         after = read_number(request, "after", -1, least=-1)
         limit = read_number(request, "limit", PAGE, least=1, most=MOST)
-        steps = await self.runtime.runs.steps(request.match_info["id"])
-        page = steps[after + 1 :][:limit]
-        body = {"steps": [described_step(step) for step in page], "more": len(steps) > after + 1 + len(page)}
-        return json_response(body)
+        steps = await self.runtime.runs.steps(request.match_info["id"], after + 1, limit + 1)
+        page = [described_step(step) for step in steps[:limit]]
+        return json_response({"steps": page, "more": len(steps) > limit})
 
     async def events(self, request: web.Request) -> web.Response:
         """A page of a run's events; where there are none yet, it is waited for the first."""

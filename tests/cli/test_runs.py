@@ -3,7 +3,8 @@
 import asyncio
 import io
 import json
-from contextlib import AsyncExitStack
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,6 @@ from repertory.cli.exit_codes import ExitCode
 from repertory.cli.runs import RunsReport, parse_age
 from repertory.errors import ConfigError, LMServerError, RunUnknown, WrongRunState
 from repertory.runtime.runtime import Runtime
-from repertory.store import Store
-from repertory.store.run_rows import Uncertain
-from repertory.store.run_table import RunTable
 from repertory.testing import ScriptedLM
 from tests.cli.command import DEADLINE, workplace
 from tests.cli.test_ps_daemon import daemon
@@ -131,15 +129,12 @@ def test_steps_and_events_of_a_run_are_shown(store: Path, ids: tuple[str, str]) 
 
 
 def test_what_may_have_been_billed_is_listed(store: Path, ids: tuple[str, str]) -> None:
-    async def doubt() -> None:
-        async with AsyncExitStack() as stack:
-            opened = await Store.open(store)
-            stack.push_async_callback(opened.close)
-            owner = (await RunTable(opened, "").find([ids[0]]))[ids[0]].owner
-            call = Uncertain(ids[0], 2, "default", "hash", 1_500_000, None, "rebuy", 0.0)
-            await RunTable(opened, owner or "").record([call])
-
-    asyncio.run(doubt())
+    with closing(sqlite3.connect(store)) as disk, disk:
+        disk.execute(
+            "insert into uncertain_calls (run_id, event_id, endpoint, request_hash, nano_most, policy, found_at) "
+            "values (?, 2, 'default', 'hash', 1500000, 'rebuy', 0)",
+            [ids[0]],
+        )
     for chosen in (None, ids[0]):
         shown = Shown(store)
         shown.report.uncertain(chosen, 10)
