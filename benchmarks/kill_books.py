@@ -135,15 +135,11 @@ def compared(books: Books, asked: Iterable[Asked]) -> tuple[int, int]:
             bill[one.key].append(one)
     unlisted, difference = 0, 0
     for paid in books.paid:
-        same = [
-            one
-            for one in bill[paid.key]
-            if (one.input_tokens, one.output_tokens) == (paid.input_tokens, paid.output_tokens)
-        ]
-        if same and same[0].nano == paid.nano:
-            bill[paid.key].remove(same[0])
-        else:
+        billed = next((one for one in bill[paid.key] if _is_of(paid, one)), None)
+        if billed is None:
             difference += paid.nano
+        else:
+            bill[paid.key].remove(billed)
     for key, left in bill.items():
         most = sorted(books.doubted.get(key, ()))
         for one in sorted(left, key=lambda one: one.nano, reverse=True):
@@ -155,11 +151,16 @@ def compared(books: Books, asked: Iterable[Asked]) -> tuple[int, int]:
     return unlisted, difference + _own_difference(books)
 
 
+def _is_of(paid: Paid, one: Asked) -> bool:
+    """Whether the ledger's entry is that of the request."""
+    return (paid.input_tokens, paid.output_tokens, paid.nano) == (one.input_tokens, one.output_tokens, one.nano)
+
+
 def _own_difference(books: Books) -> int:
     """By how many nano-dollars the totals of the runs differ from their entries."""
-    spent = sum(run.nano_cost for run in books.runs.values()) - sum(paid.nano for paid in books.paid)
+    spent: int = sum(run.nano_cost for run in books.runs.values()) - sum(paid.nano for paid in books.paid)
     most = sum(map(sum, books.doubted.values()))
-    doubted = sum(run.nano_uncertain for run in books.runs.values()) - most
+    doubted: int = sum(run.nano_uncertain for run in books.runs.values()) - most
     return abs(spent) + abs(doubted)
 
 

@@ -5,9 +5,8 @@ what a model has generated is paid for. It speaks OpenAI Chat Completions, and i
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from random import Random
 
