@@ -70,11 +70,13 @@ class RecordedCalls:
     Attributes:
         replies: The answers it got, each as JSON, in order.
         open: The call that was under way, if its provider has told an id by which to ask for the answer.
+        paid: The keys of calls that had an end and were paid for.
         nano_cost: What these calls cost for certain, in nano-dollars.
     """
 
     replies: list[str] = field(default_factory=list)
     open: OpenCall | None = None
+    paid: frozenset[str] = frozenset()
     nano_cost: int = 0
 
 
@@ -86,22 +88,26 @@ class RunHistory:
         last: The number of the latest event.
         open_calls: By key and attempt.
         uncertain: Numbers of the intents that are listed as uncertain already.
+        gone: Those of them whose answer was asked for by its id, and is not there.
         timers: When steps that sleep wake up, by their keys.
         signals: What was said to the run: name, value, and the message's id.
         replies: The answers that the calls of a step got, each as JSON, by step.
         parameters: Of predictors, by their paths, that hold for this run alone.
         inherited: Steps of the run that this one was forked from: it need not ask for them.
-        paid: What the calls of steps without an outcome cost for certain, in nano-dollars.
+        paid: What the calls of a step cost for certain, in nano-dollars; of use where it has no outcome.
+        paid_keys: The keys of these calls.
     """
 
     last: int = 0
     steps: dict[StepKey, RecordedStep] = field(default_factory=dict)
     open_calls: dict[tuple[str, int], OpenCall] = field(default_factory=dict)
     uncertain: set[int] = field(default_factory=set)
+    gone: set[int] = field(default_factory=set)
     timers: dict[StepKey, float] = field(default_factory=dict)
     signals: list[tuple[str, Any, str]] = field(default_factory=list)
     replies: dict[StepKey, list[str]] = field(default_factory=dict)
     paid: Counter[StepKey] = field(default_factory=Counter)
+    paid_keys: dict[StepKey, set[str]] = field(default_factory=dict)
     parameters: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     inherited: set[StepKey] = field(default_factory=set)
     ended: bool = False
@@ -121,7 +127,7 @@ class RunHistory:
         match event.kind:
             case "call":
                 step = _key(data)
-                self.paid[step] += self._settle(data.get("settled", ()))
+                self._settle(step, data.get("settled", ()))
                 call = OpenCall(
                     event.id,
                     step,
@@ -133,8 +139,6 @@ class RunHistory:
                     data["tokens"],
                 )
                 self.open_calls[call.key, call.attempt] = call
-                if call.attempt == 1 and call.key.endswith("-0"):
-                    self.replies.pop(call.step, None)  # it was begun anew
                 if replies := data.get("replies"):
                     self.replies.setdefault(call.step, []).extend(replies)
             case "response":
@@ -143,8 +147,10 @@ class RunHistory:
                     self.open_calls[place] = replace(known, response_id=data["id"])
             case "uncertain":
                 self.uncertain.add(data["call"])
+                if data.get("gone"):
+                    self.gone.add(data["call"])
             case "step":
-                self._settle(data.get("settled", ()))
+                self._settle(_key(data), data.get("settled", ()))
                 if (data.get("error") or {}).get("code") != CANCELLED:
                     self.steps[_key(data)] = _step(event.id, data)
                     if data.get("inherited"):
@@ -173,22 +179,28 @@ class RunHistory:
                 del self.steps[key]
 
     def unsettled(self) -> list[OpenCall]:
-        """The calls of which nobody knows what became, in order; not those of steps that have their outcome."""
-        return [call for call in self.open_calls.values() if call.step not in self.steps]
+        """The calls of which nobody knows what became, or can ask, in order; not those of ended steps."""
+        calls = [call for call in self.open_calls.values() if call.step not in self.steps]
+        fetchable = {call.step: call for call in calls if self._is_kept(call)}
+        return [call for call in calls if call is not fetchable.get(call.step)]
 
     def calls_of(self, step: StepKey) -> RecordedCalls:
         """What is recorded of the calls of a step that has no outcome."""
-        calls = [call for call in self.open_calls.values() if call.step == step]
-        last = calls[-1] if calls and calls[-1].response_id is not None else None
-        return RecordedCalls([*self.replies.get(step, ())], last, self.paid[step])
+        replies, paid = self.replies.get(step, ()), self.paid_keys.get(step, ())
+        kept = [call for call in self.open_calls.values() if call.step == step and self._is_kept(call)]
+        return RecordedCalls([*replies], kept[-1] if kept else None, frozenset(paid), self.paid[step])
 
-    def _settle(self, settled: Iterable[Any]) -> int:
-        """Take note of attempts that have ended; return what they cost for certain."""
-        nano = 0
+    def _is_kept(self, call: OpenCall) -> bool:
+        """Whether the answer can be asked for by its id."""
+        return call.response_id is not None and call.event not in self.gone
+
+    def _settle(self, step: StepKey, settled: Iterable[Any]) -> None:
+        """Take note of attempts of a step that have ended."""
         for key, attempt, ending, _, _, cost in settled:
             self.open_calls.pop((key, attempt), None)
-            nano += (cost or 0) if ending == "paid" else 0
-        return nano
+            if ending == "paid":
+                self.paid[step] += cost or 0
+                self.paid_keys.setdefault(step, set()).add(key)
 
 
 def _key(data: Mapping[str, Any]) -> StepKey:
