@@ -139,8 +139,7 @@ class Executor:
     def _doubt(self, history: RunHistory, log: RunLog) -> None:
         """List the calls of which nobody knows whether they were billed. Raises CallUncertain by the policy."""
         policy = self.around.uncertain
-        lost = [call for call in history.unsettled() if call.response_id is None]
-        new = [call for call in lost if call.event not in history.uncertain]
+        new = [call for call in history.unsettled() if call.event not in history.uncertain]
         for call in new:
             log.append("uncertain", {"call": call.event, "policy": policy})
             log.doubt(call, policy)
