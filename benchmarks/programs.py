@@ -23,7 +23,7 @@ METHOD = {
     "statistic": "median over the rounds",
     "ratios": "raw aiohttp's elapsed time / ours, both sides in turns",
     "endpoint": "a process of its own, or a model in memory; the whole pipeline on except the cache",
-    "gc": "gc.collect() before each timed part, the collector on during it",
+    "gc": "gc.freeze() when all has started, as the daemon does; gc.collect() before each timed part",
 }
 FIGURES: dict[str, Figure] = {
     figure.key: figure

@@ -74,9 +74,12 @@ class SchedulerConfig(Table):
 
     Attributes:
         steps: Steps that may be under way at a time, over all runs; the others take turns.
+        runs: Submitted runs that may be under way at a time; the others wait on disk, and are begun by their
+            priority and in the order in which they were accepted.
     """
 
     steps: int = Field(default=4096, ge=1)
+    runs: int = Field(default=1000, ge=1)
 
 
 class RetentionConfig(Table):

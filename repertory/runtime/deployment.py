@@ -274,7 +274,7 @@ class Deployment:
             if self._changed == "restart":
                 history.steps.clear()
                 history.timers.clear()
-        if recorded.status != "accepted":
+        if recorded.status != "accepted" or history.ended:
             history.forget_failures()
         return Interrupted(recorded, log, history)
 

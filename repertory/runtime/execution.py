@@ -20,9 +20,10 @@ from repertory.errors import (
     StoreError,
 )
 from repertory.events import Hooks, RunFinished, RunStuck
-from repertory.modules import Module, Pending, Predict, Prediction
+from repertory.modules import Module, Predict, Prediction
 from repertory.modules.dispatch import current_dispatcher
 from repertory.modules.effects import current_run
+from repertory.modules.pending import whole
 from repertory.runtime.confined import Overdue, Work, confined
 from repertory.runtime.history import RunHistory
 from repertory.runtime.journal import Journal, run_end
@@ -138,8 +139,7 @@ class Executor:
     def _doubt(self, history: RunHistory, log: RunLog) -> None:
         """List the calls of which nobody knows whether they were billed. Raises CallUncertain by the policy."""
         policy = self.around.uncertain
-        lost = [call for call in history.unsettled() if call.response_id is None]
-        new = [call for call in lost if call.event not in history.uncertain]
+        new = [call for call in history.unsettled() if call.event not in history.uncertain]
         for call in new:
             log.append("uncertain", {"call": call.event, "policy": policy})
             log.doubt(call, policy)
@@ -168,9 +168,7 @@ class Executor:
         current_dispatcher.set(context)
         current_run.set(context)
         try:
-            answer = await self.program.forward(**values)
-            if isinstance(answer, Pending):
-                answer = await answer
+            answer: Prediction = await whole(await self.program.forward(**values))
             await context.settle()
             return answer
         except SystemExit as failure:

@@ -23,10 +23,10 @@ from repertory.errors import (
 from repertory.modules import Module, Parameters, Pending, Predict, Prediction
 from repertory.modules.dispatch import current_dispatcher
 from repertory.modules.options import DEFAULTS, ModuleOptions
-from repertory.modules.pending import arrived, references_in, source_of
+from repertory.modules.pending import arrived, references_in, source_of, whole
 from repertory.providers.messages import Usage
 from repertory.runtime.failure_policy import FailurePolicy
-from repertory.runtime.history import RecordedStep, RunHistory, StepKey
+from repertory.runtime.history import Kept, RecordedStep, RunHistory, StepKey
 from repertory.runtime.journal import json_hash
 from repertory.runtime.predictor import Answer, VersionedParameters
 from repertory.runtime.recorded_errors import dump_error, load_error
@@ -94,7 +94,7 @@ class RunContext:
     """
 
     __slots__ = (
-        *("_around", "_because", "_begun", "_count", "_dry", "_ended", "_failed", "_heard", "_history", "_names"),
+        *("_around", "_because", "_begun", "_count", "_dry", "_ended", "_failed", "_history", "_names"),
         *("_pendings", "_signalled", "_steps", "_streams"),
         *("failure", "info", "lm_calls", "log", "nano_cost", "stopped", "task", "usage"),
     )
@@ -129,7 +129,6 @@ class RunContext:
         self._because: dict[int, int] = {}  # steps given up, by the step that failed
         # Plain dicts and no event before one is needed: a run that is one step has use for none of them.
         self._begun: dict[tuple[str, str], int] = {}
-        self._heard: dict[str, int] = {}
         self._signalled: asyncio.Event | None = None
         self._ended = False
         around.stage.open(info.id, info.terms.priority, around.policy)
@@ -157,7 +156,7 @@ class RunContext:
             raise RuntimeClosed(f"the run of {name} has ended", hint="Await all that forward begins.")
         number = self._count
         self._count += 1
-        after = self._awaited_by(inputs)
+        after = self._awaited_by(inputs, demos)
         try:
             turn = self._around.stage.enter(self.info.id, number, after, parent=parent, composite=station is None)
         except (StepCancelled, StepSkipped) as refusal:
@@ -281,10 +280,10 @@ class RunContext:
             )
         return station
 
-    def _awaited_by(self, inputs: Mapping[str, Any]) -> set[int]:
-        """The steps under way that ``inputs`` refer to."""
+    def _awaited_by(self, inputs: Mapping[str, Any], demos: Sequence[Mapping[str, Any]] | None) -> set[int]:
+        """The steps under way that ``inputs`` and ``demos`` refer to."""
         numbers = set()
-        for value in inputs.values():
+        for value in (*inputs.values(), *(demos or ())):
             for reference in references_in(value):
                 source, _ = source_of(reference)
                 source.heard = True  # the step that waits for it will tell
@@ -297,8 +296,8 @@ class RunContext:
     async def _compose(self, number: int, module: Module, inputs: Mapping[str, Any]) -> Prediction:
         """The work of a module that holds others."""
         current_dispatcher.set(_Within(self, number))
-        answer = await module.forward(**await arrived(inputs))
-        return await answer if isinstance(answer, Pending) else answer
+        answer: Prediction = await whole(await module.forward(**await arrived(inputs)))
+        return answer
 
     async def _predict(
         self,
@@ -308,7 +307,7 @@ class RunContext:
         demos: Sequence[Mapping[str, Any]] | None,
     ) -> Prediction:
         values = predictor.compiled.validate_inputs(await arrived(inputs))
-        return await self._step(station, predictor, values, demos)
+        return await self._step(station, predictor, values, await arrived(demos))
 
     async def _governed(
         self,
@@ -354,7 +353,7 @@ class RunContext:
         dumped = compiled.dump_inputs(inputs)
         shown = to_jsonable_python([dict(demo) for demo in demos]) if demos is not None else None
         key = self._key(station.path, json_hash(dumped, shown))
-        if (recorded := self._recorded(key)) is not None:
+        if (recorded := await self._recorded(key)) is not None:
             prediction = Prediction(
                 compiled.validate_outputs(recorded.outputs),
                 usage=recorded.usage,
@@ -419,11 +418,12 @@ class RunContext:
         self._begun[step, asked] = occurrence + 1
         return StepKey(step, asked, occurrence)
 
-    def _recorded(self, key: StepKey) -> RecordedStep | None:
+    async def _recorded(self, key: StepKey) -> RecordedStep | None:
         """The recorded outcome of a step; None where it has none. Raises the failure that is recorded."""
         history = self._history
-        recorded = history.steps.pop(key, None) if history is not None else None
+        recorded = await history.take_outcome(key) if history is not None else None
         if recorded is not None and recorded.error is not None:
+            assert not isinstance(recorded.error, Kept)
             raise load_error(recorded.error)
         if recorded is None and self._dry:
             raise RunReplayIncomplete(
@@ -467,7 +467,7 @@ class RunContext:
         if self.log is None and self._history is None:
             return to_jsonable_python(await work())
         key = self._key(f"step:{name}", json_hash(to_jsonable_python(arguments)))
-        if (recorded := self._recorded(key)) is not None:
+        if (recorded := await self._recorded(key)) is not None:
             return recorded.outputs
         assert self.log is not None
         started = self._around.clock.monotonic()
@@ -504,11 +504,10 @@ class RunContext:
         history = self._history
         assert history is not None
         while True:
-            values = [value for said, value, _ in history.signals if said == name]
-            heard = self._heard.get(name, 0)
-            if len(values) > heard:
-                self._heard[name] = heard + 1
-                return values[heard]
+            for place, (said, value, _) in enumerate(history.signals):
+                if said == name:
+                    del history.signals[place]
+                    return await history.whole(value)
             if self._signalled is None or self._signalled.is_set():
                 self._signalled = asyncio.Event()
             await self._signalled.wait()
@@ -517,8 +516,9 @@ class RunContext:
         """Take in what was said to the run; it is on disk when this returns. Nothing is heard twice."""
         history = self._history
         assert history is not None
-        if any(message == heard for _, _, heard in history.signals):
+        if message in history.said:
             return
+        history.said.append(message)
         history.signals.append((name, value, message))
         if self._signalled is not None:
             self._signalled.set()

@@ -43,9 +43,12 @@ class RunHandle:
         """Its present state."""
         return await self._runs.status(self.id)
 
-    async def steps(self) -> list[StepStatus]:
-        """Its steps that have ended, in the order in which they did."""
-        return await self._runs.steps(self.id)
+    async def steps(self, *, first: int = 0, limit: int | None = None) -> list[StepStatus]:
+        """Its steps that have ended, in the order in which they did, from number ``first`` on.
+
+        Values that several of them have in common may be there once: do not change them.
+        """
+        return await self._runs.steps(self.id, first, limit)
 
     def events(self, *, after: int = 0) -> AsyncIterator[RunEvent]:
         """Its events with numbers above ``after``, as they come, up to its end."""

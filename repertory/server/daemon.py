@@ -1,6 +1,7 @@
 """The daemon: from a configuration to a service, and back to nothing in good order."""
 
 import asyncio
+import gc
 import sys
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
@@ -117,6 +118,9 @@ class Daemon:
         stack.push_async_callback(runner.cleanup)
         stack.callback(self._requests.cut)
         site, url = await listen(runner, bound, self._config)
+        # What the start has made stays for as long as the process: the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
         admin_socket = str(admin) if admin is not None else None
         self._tell(Listening(url, tuple(self._programs), self._config.auth, admin_socket))
         return site
