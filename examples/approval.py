@@ -4,9 +4,9 @@
     python examples/approval.py waiting
     python examples/approval.py approve RUN        (or: refuse RUN)
 
-Each command is a process of its own. While a human thinks, nothing is running: the run is in complaints.db, with its
-draft, and goes on there. What was sent is in outbox.jsonl. With `--lm openai/gpt-4.1-mini` drafts are better than
-the packaged model's.
+Each command is a process of its own. While a human thinks, nothing is running: the run is in complaints.db, with
+its draft, and goes on there. What was sent is in outbox.jsonl. With `--lm openai/gpt-4.1-mini` drafts are better
+than those of the packaged model.
 """
 
 import argparse
