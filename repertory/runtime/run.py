@@ -23,6 +23,7 @@ from repertory.errors import (
 )
 from repertory.modules import Module, Parameters, Pending, Predict, Prediction
 from repertory.modules.dispatch import current_dispatcher
+from repertory.modules.effects import as_json, performed, performing
 from repertory.modules.options import DEFAULTS, ModuleOptions
 from repertory.modules.pending import arrived, references_in, source_of, whole
 from repertory.providers.messages import Usage
@@ -455,12 +456,7 @@ class RunContext:
         assert self.log is not None
         witness = StepWitness(self.log, key, self._history, self._around.uncertain)
         started = self._around.clock.monotonic()
-        told = {
-            "step": key.step,
-            "asked": key.asked,
-            "occurrence": key.occurrence,
-            "begun": self.log.last,
-        }
+        told = {**_told_of(key), "begun": self.log.last}
         if not alone:  # else they are the run's
             told["inputs"] = dumped
         try:
@@ -505,8 +501,10 @@ class RunContext:
 
     def _key(self, step: str, asked: str) -> StepKey:
         occurrence = self._begun.get((step, asked), 0)
-        self._begun[step, asked] = occurrence + 1
-        return StepKey(step, asked, occurrence)
+        history = self._history
+        key = StepKey(step, asked, occurrence) if history is None else history.begin(step, asked, occurrence)
+        self._begun[step, asked] = key.occurrence + 1
+        return key
 
     def _recorded(self, key: StepKey) -> RecordedStep | None:
         """The recorded outcome of a step; None where it has none. Raises the failure that is recorded."""
@@ -553,22 +551,23 @@ class RunContext:
 
     async def effect(self, name: str, arguments: Any, work: Callable[[], Awaitable[Any]]) -> Any:
         """The outcome of ``work`` as JSON has it, recorded once; ``arguments`` tell it from others of its name."""
+        asked = json_hash(as_json(f"step {name!r} was given", arguments))
         if self.log is None and self._history is None:
-            return to_jsonable_python(await work())
-        key = self._key(f"step:{name}", json_hash(to_jsonable_python(arguments)))
+            return await performed(name, work)
+        key = self._key(f"step:{name}", asked)
         if (recorded := self._recorded(key)) is not None:
             return recorded.outputs
         assert self.log is not None
         started = self._around.clock.monotonic()
-        told = {"step": key.step, "asked": key.asked, "occurrence": key.occurrence}
+        told = _told_of(key)
+        enclosing = performing.set(key.step)
         try:
-            outcome = to_jsonable_python(await work())
-        except Exception as error:
-            failure = error if isinstance(error, RepertoryError) else _told(name, error)
-            self._record_failure(told, failure, (), started)
-            if failure is error:
-                raise
-            raise failure from error
+            outcome = await performed(name, work)
+        except (RepertoryError, asyncio.CancelledError) as error:
+            self._record_failure(told, error, (), started)
+            raise
+        finally:
+            performing.reset(enclosing)
         seconds = self._around.clock.monotonic() - started
         # An effect must not happen twice: it is on disk before the program goes on.
         write = self.log.append("step", {**told, "outputs": outcome, "seconds": seconds})
@@ -584,24 +583,41 @@ class RunContext:
         if history is not None and key in history.timers:
             time = history.timers.pop(key)
         elif self.log is not None:
-            write = self.log.append(
-                "timer", {"step": key.step, "asked": "", "occurrence": key.occurrence, "until": time}
-            )
+            write = self.log.append("timer", {**_told_of(key), "until": time})
             if write is not None:
                 await asyncio.shield(write)
         while (left := time - clock.time()) > 0:
+            if self._dry:
+                raise RunReplayIncomplete("the run sleeps, and has not gone on yet", hint="Wait for its end.")
             await clock.sleep(min(left, 60.0))  # the wall clock may be set meanwhile
 
-    async def wait_for_signal(self, name: str) -> Any:
+    async def wait_for_signal(self, name: str, timeout: float | None) -> Any:
         """The value that was said to the run under ``name``, the first that was not heard yet."""
-        history = self._history
-        assert history is not None
+        if self._history is None:
+            raise ProgramError(
+                f"wait_for_signal({name!r}): nobody can send a signal to a run that was not submitted",
+                hint="Begin it with Runtime.submit, and wait for its result.",
+            )
+        key = self._key(f"signal:{name}", "")
+        if (recorded := self._history.steps.pop(key, None)) is not None and recorded.error is not None:
+            raise load_error(recorded.error)  # it had waited long enough, whatever was said later
+        started = self._around.clock.monotonic()
+        try:
+            return await _within(partial(self._next_signal, self._history, name), timeout, f"signal {name!r}")
+        except DeadlineExceeded as error:
+            if self.log is not None:
+                self._record_failure(_told_of(key), error, (), started)
+            raise
+
+    async def _next_signal(self, history: RunHistory, name: str) -> Any:
         while True:
             values = [value for said, value, _ in history.signals if said == name]
             heard = self._heard.get(name, 0)
             if len(values) > heard:
                 self._heard[name] = heard + 1
                 return values[heard]
+            if self._dry:
+                raise RunReplayIncomplete(f"the run waits for a signal {name!r}", hint="Send it one.")
             if self._signalled is None or self._signalled.is_set():
                 self._signalled = asyncio.Event()
             await self._signalled.wait()
@@ -609,7 +625,7 @@ class RunContext:
     def hear(self, name: str, value: Any, message: str) -> "asyncio.Future[bool] | None":
         """Take in what was said to the run; done when that is on disk. Nothing is heard twice."""
         history = self._history
-        assert history is not None
+        assert history is not None, "only a run that was submitted is told anything"
         if any(message == heard for _, _, heard in history.signals):
             return None
         history.signals.append((name, value, message))
@@ -623,7 +639,7 @@ class RunContext:
     def unread(self) -> list[StepKey]:
         """The recorded steps that the program did not ask for again."""
         history = self._history
-        return [key for key in history.steps if key not in history.inherited] if history is not None else []
+        return [key for key in history.steps if key not in history.optional] if history is not None else []
 
 
 class _Within:
@@ -661,8 +677,12 @@ def _fields_of(module: Module) -> tuple[str, ...] | None:
     return module.output_names if isinstance(module, Predict) else None
 
 
-def _told(name: str, failure: Exception) -> ProgramError:
-    return ProgramError(f"step {name!r} raised {type(failure).__name__}: {failure}")
+def _told_of(key: StepKey) -> dict[str, Any]:
+    """What an event says about which step it tells of."""
+    told: dict[str, Any] = {"step": key.step, "asked": key.asked, "occurrence": key.occurrence}
+    if (enclosing := performing.get()) is not None:
+        told["within"] = enclosing
+    return told
 
 
 def _sources_of(inputs: Mapping[str, Any], demos: Sequence[Mapping[str, Any]] | None) -> "list[Pending]":

@@ -299,7 +299,10 @@ class Runs:
             live.cancel()
             return None
         data = load_json(message.data)
-        assert live.context is not None
+        if live.context is None:  # it is about to begin
+            live.history = live.history or RunHistory()
+            live.history.signals.append((data["name"], data["value"], message.id))
+            return None
         return live.context.hear(data["name"], data["value"], message.id)
 
     def _submit_undurable(
