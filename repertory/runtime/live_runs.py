@@ -117,7 +117,10 @@ class LiveRuns:
             live.cancel()
             return
         data = load_json(message.data)
-        assert live.context is not None
+        if live.context is None:  # it is about to begin, without a store: else the message would wait there
+            live.history = live.history or RunHistory()
+            live.history.signals.append((data["name"], data["value"], message.id))
+            return
         await live.context.hear(data["name"], data["value"], message.id)
 
     async def stored(self, id: str) -> StoredRun:
