@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from repertory.actors import ActorRef
 from repertory.errors import ProgramError, RunTakenOver, RunUnknown, StoreError
 from repertory.runtime.awaited_runs import AwaitedRuns
+from repertory.runtime.history import RunHistory
 from repertory.runtime.live_run import LiveRun, TakenUp
 from repertory.runtime.run_info import RunInfo
 from repertory.runtime.run_keeper import Begin, Look, Sweep
