@@ -105,7 +105,9 @@ class RunHistory:
         said: The ids of the latest messages, which might come again.
         replies: The answers that the calls of a step without an outcome got, each as JSON, by step.
         parameters: Of predictors, by their paths, that hold for this run alone.
-        inherited: Steps of the run that this one was forked from: it need not ask for them.
+        given_up: Steps that were begun and have no outcome, as another one failed or their time was up.
+        optional: Steps that the program need not ask for again: those of the run it was forked from, those within
+            a step that is recorded itself, all of a run that is retried and may go another way now.
         paid: What the calls of steps without an outcome cost for certain, in nano-dollars.
         paid_keys: The keys of these calls.
         trace, streams: What it was submitted with.
@@ -125,11 +127,13 @@ class RunHistory:
     paid: Counter[StepKey] = field(default_factory=Counter)
     paid_keys: dict[StepKey, set[str]] = field(default_factory=dict)
     parameters: dict[str, Mapping[str, Any]] = field(default_factory=dict)
-    inherited: set[StepKey] = field(default_factory=set)
+    given_up: set[StepKey] = field(default_factory=set)
+    optional: set[StepKey] = field(default_factory=set)
     trace: str = ""
     streams: bool = False
     ended: bool = False
     reader: ContentReader | None = None
+    _latest: dict[tuple[str, str], int] = field(default_factory=dict)  # occurrence that has an outcome
 
     @classmethod
     def of(cls, events: Iterable[RunEvent]) -> "RunHistory":
@@ -190,7 +194,8 @@ class RunHistory:
     def forget_failures(self) -> None:
         """Have the steps asked again whose failure was the last that was seen of them.
 
-        A failure that the program itself got over, by asking the same once more, stays what it was.
+        A failure that the program itself got over, by asking the same once more, stays what it was. Where one is
+        forgotten the program may go another way than before, and need not ask for what it did on the first.
         """
         begun: dict[tuple[str, str], int] = {}  # when the latest was begun that ended well
         for key, step in self.steps.items():
@@ -200,6 +205,17 @@ class RunHistory:
         for key in [key for key, step in self.steps.items() if step.error is not None]:
             if self.steps[key].event > begun.get((key.step, key.asked), -1):
                 del self.steps[key]
+                self.optional.update(self.steps)
+
+    def begin(self, step: str, asked: str, occurrence: int) -> StepKey:
+        """The call that a program begins as the ``occurrence``-th of its kind, or a later one that stands for it.
+
+        Where an earlier life gave one up, and got an answer when it asked the same again, that is the answer.
+        """
+        latest = self._latest.get((step, asked), -1)
+        while occurrence < latest and StepKey(step, asked, occurrence) in self.given_up:
+            occurrence += 1
+        return StepKey(step, asked, occurrence)
 
     async def whole(self, value: Any) -> Any:
         """``value``, which is JSON or a `Kept`. Raises StoreError if something of it is missing."""
@@ -244,10 +260,13 @@ class RunHistory:
 
     def _take_step(self, event: int, key: StepKey, data: Mapping[str, Any]) -> None:
         if (data.get("error") or {}).get("code") == CANCELLED:
+            self.given_up.add(key)
             return
+        self.given_up.discard(key)
         self.steps[key] = recorded = _step(event, data)
-        if data.get("inherited"):
-            self.inherited.add(key)
+        self._latest[key.step, key.asked] = max(key.occurrence, self._latest.get((key.step, key.asked), 0))
+        if data.get("inherited") or data.get("within"):
+            self.optional.add(key)
         if recorded.error is None:  # else it may be tried again
             self.paid.pop(key, None)
             self.paid_keys.pop(key, None)
