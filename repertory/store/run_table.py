@@ -234,7 +234,15 @@ class Recording:
         if doubted := of_kind.get(Uncertain):
             ids = sorted({entry.run_id for entry in doubted if isinstance(entry, Uncertain)})
             await connection.execute(self._count, {"given": orjson.dumps([[id] for id in ids]).decode()})
-        return [not isinstance(entry, NewRun) or entry.id in new for entry in entries]
+        return [not isinstance(entry, NewRun) or _first(new, entry.id) for entry in entries]
+
+
+def _first(new: set[str], id: str) -> bool:
+    """Whether the run is new and nobody was told so: of those that accept it at once one has it."""
+    if id not in new:
+        return False
+    new.remove(id)
+    return True
 
 
 class _NotAllMine(Exception):
