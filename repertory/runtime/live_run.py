@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from repertory.errors import RepertoryError, RunCancelled
 from repertory.runtime.execution import Run
@@ -14,6 +14,9 @@ from repertory.runtime.run_log import RunLog
 
 if TYPE_CHECKING:
     from repertory.runtime.deployment import Deployment
+
+TakeUp: TypeAlias = Callable[[], Awaitable[tuple[RunLog | None, RunHistory] | Run]]
+"""Makes the log and the history of a run that goes on; its outcome where it has ended meanwhile."""
 
 
 @dataclass(slots=True, eq=False)
@@ -31,7 +34,7 @@ class LiveRun:
     info: RunInfo
     deployment: "Deployment"
     values: dict[str, Any]
-    take_up: "Callable[[], Awaitable[tuple[RunLog | None, RunHistory]]]"
+    take_up: TakeUp
     log: RunLog | None = None
     history: RunHistory | None = None
     streams: bool = False
@@ -42,16 +45,7 @@ class LiveRun:
     async def perform(self) -> None:
         """Bring it to its outcome. Raises nothing but CancelledError, where this process is to end."""
         try:
-            if self.log is None or self.context is not None:
-                self.log, self.history = await self.take_up()
-            run = await self.deployment.execute(
-                self.info,
-                self.values,
-                self.log,
-                self.history if self.history is not None else RunHistory(),
-                streams=self.streams,
-                context_of=self._know,
-            )
+            run = await self._performed()
         except RepertoryError as error:
             if not self.outcome.done():
                 self.outcome.set_exception(error)
@@ -59,6 +53,21 @@ class LiveRun:
         else:
             if not self.outcome.done():
                 self.outcome.set_result(run)
+
+    async def _performed(self) -> Run:
+        if self.log is None or self.context is not None:
+            taken = await self.take_up()
+            if isinstance(taken, Run):
+                return taken
+            self.log, self.history = taken
+        return await self.deployment.execute(
+            self.info,
+            self.values,
+            self.log,
+            self.history if self.history is not None else RunHistory(),
+            streams=self.streams,
+            context_of=self._know,
+        )
 
     def cancel(self) -> None:
         """Have it end as cancelled."""

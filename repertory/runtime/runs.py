@@ -1,20 +1,30 @@
 """Runs that were submitted: begun when they are on disk, brought to their outcome whoever waits, asked about."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from repertory.actors import ActorRef
-from repertory.errors import ConfigError, ProgramError, RunTakenOver, RunUnknown
+from repertory.errors import (
+    ConfigError,
+    InputError,
+    ProgramError,
+    RepertoryError,
+    RunTakenOver,
+    RuntimeClosed,
+    RunUnknown,
+)
 from repertory.modules import Parameters, Prediction
 from repertory.providers.messages import Terms, Usage
 from repertory.runtime.execution import Run
 from repertory.runtime.history import RunHistory
-from repertory.runtime.journal import Journal, run_id
-from repertory.runtime.live_run import LiveRun
+from repertory.runtime.journal import Journal, other_inputs, run_id
+from repertory.runtime.live_run import LiveRun, TakeUp
 from repertory.runtime.recorded_errors import load_error
 from repertory.runtime.run_handle import RunHandle
 from repertory.runtime.run_info import RunInfo
@@ -44,6 +54,8 @@ class Runs:
     def __init__(self, runtime: "Runtime") -> None:
         self.live: dict[str, LiveRun] = {}
         self._runtime = runtime
+        self._coming: dict[str, asyncio.Future[bool]] = {}  # by id: whether they are new, once that is on disk
+        self._taken: set[str] = set()  # ids of those that are about to go on, or go on in their caller's task
         self._ended: dict[str, LiveRun] = {}  # without a store: the latest
 
     # --- what users ask for, by way of the runtime ---
@@ -75,17 +87,15 @@ class Runs:
             return self._submit_undurable(deployment, values, key, timeout, terms, trace, tags, streams)
         clock = self._runtime.clock
         deadline_at = clock.time() + timeout if timeout is not None else None
+        deadline = clock.monotonic() + timeout if timeout is not None else inf
         new = deployment.new_run(key, values, terms=terms, tags=tags, submitted=True, deadline_at=deadline_at)
+        info = RunInfo(*(new.id, new.program, deadline, self._runtime.charged(terms), trace, tags), durable=True)
         log, accepted = journal.accept(new)
-        if await journal.writes.watch(accepted):
-            deadline = clock.monotonic() + timeout if timeout is not None else inf
-            info = RunInfo(
-                *(new.id, new.program, deadline, self._runtime.charged(terms), trace, tags), durable=True
-            )
-            await self._begin(
-                LiveRun(info, deployment, values, self._taking_up(deployment, new.id), log, streams=streams)
-            )
-        else:
+        live = LiveRun(info, deployment, values, self._taking_up(deployment, new.id), log, streams=streams)
+        self._coming[new.id] = accepted
+        accepted.add_done_callback(partial(self._accepted, live))
+        # Shielded: a run that is accepted is begun, be its caller gone meanwhile.
+        if not await journal.writes.watch(asyncio.shield(accepted)):
             deployment.check_same(key, values, await self._stored(new.id))
         return RunHandle(self, new.id, new.program, key, durable=True)
 
@@ -128,23 +138,18 @@ class Runs:
 
     async def outcome(self, id: str, timeout: float | None) -> Prediction:
         """What a run returns; raises what it fails with, TimeoutError where neither comes in time."""
-        live = self.live.get(id) or self._ended.get(id)
         async with asyncio.timeout(timeout):
-            if live is not None:
-                return (await asyncio.shield(live.outcome)).prediction
             while True:
+                if (live := self.live.get(id) or self._ended.get(id)) is not None:
+                    with suppress(RunTakenOver):  # another process goes on with it
+                        return (await asyncio.shield(live.outcome)).prediction
+                if self._runtime.closing:
+                    raise _cut_off(live)
                 stored = await self._stored(id)
                 if stored.status != "accepted":
-                    break
-                if (live := self.live.get(id)) is not None:
-                    return (await asyncio.shield(live.outcome)).prediction
-                await self._runtime.clock.sleep(WATCH_INTERVAL)
-        if stored.status == "ok":
-            deployment = self._runtime.deployments.get(stored.program)
-            if deployment is not None:
-                return deployment.replayed(stored).prediction
-            return Prediction(load_json(stored.outputs or "{}"), lm_calls=stored.lm_calls)
-        raise load_error({"code": stored.error_code or "error", "message": stored.error_message or stored.status})
+                    return self._outcome_in(stored).prediction
+                if id not in self.live:
+                    await self._runtime.clock.sleep(WATCH_INTERVAL)
 
     async def tell(self, id: str, kind: str, data: Mapping[str, Any]) -> None:
         """Say something to a run; on disk when this returns. Raises RunUnknown, ProgramError if it has ended."""
@@ -167,13 +172,12 @@ class Runs:
         if stored.status in ("accepted", "ok"):
             raise ProgramError(f"the run {id} is {stored.status}: there is nothing to retry")
         deployment = self._version_of(stored)
-        journal = self._journal()
         values = deployment.compiled.validate_inputs(load_json(stored.inputs))
-        interrupted = await deployment.take_up(stored)
         live = self._going_on(deployment, stored, values)
+        with self.taken(id):
+            interrupted = await deployment.take_up(stored)
         live.log, live.history = interrupted.log, interrupted.history
-        assert journal.owner
-        await self._begin(live)
+        self._begin(live)
 
     async def replay(self, id: str) -> Prediction:
         """What the program makes of what is recorded, dry: nothing is asked, nothing is done."""
@@ -217,10 +221,29 @@ class Runs:
         await log.flush()
         live = self._going_on(deployment, replace(stored, id=new.id, key=key, submitted=True), values)
         live.log, live.history = log, await journal.history(new.id)
-        await self._begin(live)
+        self._begin(live)
         return RunHandle(self, new.id, new.program, key, durable=True)
 
     # --- for deployments ---
+
+    @contextmanager
+    def taken(self, id: str) -> Iterator[None]:
+        """Somebody of this process goes on with a run that is not live. Raises RunTakenOver if somebody does."""
+        if self._executes(id):
+            raise RunTakenOver(f"the run {id} is executed already", hint="Ask for its outcome.")
+        self._taken.add(id)
+        try:
+            yield
+        finally:
+            self._taken.discard(id)
+
+    async def submitted(self, id: str) -> StoredRun | None:
+        """A run that was submitted to this process and may not have been on disk a moment ago."""
+        if (accepted := self._coming.get(id)) is not None:
+            await asyncio.wait({accepted})
+        elif id not in self.live:
+            return None
+        return (await self._journal().table.find([id])).get(id)
 
     async def outcome_elsewhere(self, recorded: StoredRun, deadline: float) -> StoredRun | None:
         """Wait while somebody else executes a run; how it ended if that was well, None if it is to be executed.
@@ -230,7 +253,9 @@ class Runs:
         journal, clock = self._journal(), self._runtime.clock
         while recorded.status == "accepted" and recorded.owner is not None:
             mine = recorded.owner == journal.owner
-            if recorded.id not in self.live and (mine or recorded.owner in await journal.gone({recorded.owner})):
+            if not self._executes(recorded.id) and (
+                mine or recorded.owner in await journal.gone({recorded.owner})
+            ):
                 return None
             if clock.monotonic() >= deadline:
                 raise RunTakenOver(
@@ -252,17 +277,29 @@ class Runs:
             if program is not None and deployment.name != program:
                 continue
             runs = await journal.table.interrupted(deployment.name)
-            others = {run.owner for run in runs.values() if run.owner is not None} - {journal.owner}
-            gone = await journal.gone(others)
+            owners = {run.owner for run in runs.values() if run.owner is not None}
+            # Of this process's own those are without anybody whose outcome could not be written down.
+            idle = {None, journal.owner, *await journal.gone(owners - {journal.owner})}
             for run in runs.values():
-                if run.id in self.live or not (run.owner is None or run.owner in gone):
-                    continue
-                if await journal.take_over(run):
-                    version = self._version_of(run)
-                    values = version.compiled.validate_inputs(load_json(run.inputs))
-                    live = self.live[run.id] = self._going_on(version, run, values)
-                    found.append(live)
+                if run.owner in idle and not self._executes(run.id):
+                    with self.taken(run.id):
+                        live = await self._adopted(run)
+                    if live is not None:
+                        self.live[run.id] = live
+                        found.append(live)
         return found
+
+    async def _adopted(self, run: StoredRun) -> LiveRun | None:
+        journal = self._journal()
+        if not await journal.take_over(run):
+            return None
+        version = self._version_of(run)
+        try:
+            values = version.compiled.validate_inputs(load_json(run.inputs))
+        except InputError as error:  # another program by now
+            await version.refuse(run, await journal.history(run.id), error)
+            return None
+        return self._going_on(version, run, values)
 
     async def recover(self, program: str) -> None:
         """Go on with the submitted runs of a program that has just been started."""
@@ -292,7 +329,18 @@ class Runs:
             while len(self._ended) > KEPT_ENDED:
                 del self._ended[next(iter(self._ended))]
 
+    def close(self) -> None:
+        """Tell whoever waits for a run that it does not go on here."""
+        for live in self.live.values():
+            if not live.outcome.done():
+                live.outcome.set_exception(self._runtime.explained(_cut_off(live)))
+                live.outcome.exception()  # it may well be that nobody asks
+
     # --- inside ---
+
+    def _executes(self, id: str) -> bool:
+        """Whether this process is at work on a run."""
+        return id in self.live or id in self._coming or id in self._taken
 
     def _hear(self, live: LiveRun, message: RunMessage) -> "asyncio.Future[bool] | None":
         if message.kind == "cancel":
@@ -314,20 +362,28 @@ class Runs:
         streams: bool,
     ) -> RunHandle:
         id, clock = run_id(deployment.name, key), self._runtime.clock
-        if self._undurable(id) is None:
+        if (known := self._undurable(id)) is not None:
+            if known.values != values:
+                raise other_inputs(key)
+        else:
             deadline = clock.monotonic() + timeout if timeout is not None else inf
             info = RunInfo(id, deployment.name, deadline, self._runtime.charged(terms), trace, tags)
             log = RunLog(id, clock, None)
             log.append("accepted", {})
 
-            async def again() -> tuple[RunLog | None, RunHistory]:
+            async def again() -> tuple[RunLog | None, RunHistory] | Run:
                 return log, RunHistory.of(log.kept(0))
 
             live = self.live[id] = LiveRun(info, deployment, values, again, log, streams=streams)
             self._keeper().tell(Begin(live))
         return RunHandle(self, id, deployment.name, key, durable=False)
 
-    async def _begin(self, live: LiveRun) -> None:
+    def _accepted(self, live: LiveRun, accepted: "asyncio.Future[bool]") -> None:
+        self._coming.pop(live.info.id, None)
+        if not accepted.cancelled() and accepted.exception() is None and accepted.result():
+            self._begin(live)
+
+    def _begin(self, live: LiveRun) -> None:
         self.live[live.info.id] = live
         self._keeper().tell(Begin(live))
 
@@ -339,12 +395,25 @@ class Runs:
         info = RunInfo(run.id, run.program, clock.monotonic() + left, terms, "", tags, durable=True)
         return LiveRun(info, deployment, values, self._taking_up(deployment, run.id))
 
-    def _taking_up(self, deployment: "Deployment", id: str) -> Any:
-        async def take_up() -> tuple[RunLog | None, RunHistory]:
-            interrupted = await deployment.take_up(await self._stored(id))
+    def _taking_up(self, deployment: "Deployment", id: str) -> TakeUp:
+        async def take_up() -> tuple[RunLog | None, RunHistory] | Run:
+            stored = await self._stored(id)
+            if stored.status != "accepted":
+                return self._outcome_in(stored)
+            interrupted = await deployment.take_up(stored)
             return interrupted.log, interrupted.history
 
         return take_up
+
+    def _outcome_in(self, stored: StoredRun) -> Run:
+        """What came of a run that has ended. Raises what it failed with."""
+        if stored.status != "ok":
+            message = stored.error_message or stored.status
+            raise load_error({"code": stored.error_code or "error", "message": message})
+        if (deployment := self._runtime.deployments.get(stored.program)) is not None:
+            return deployment.replayed(stored)
+        prediction = Prediction(load_json(stored.outputs or "{}"), lm_calls=stored.lm_calls)
+        return Run(stored.id, prediction, stored.seconds or 0.0, replayed=True, durable=True)
 
     def _undurable(self, id: str) -> LiveRun | None:
         live = self.live.get(id) or self._ended.get(id)
@@ -380,6 +449,16 @@ class Runs:
 
     def _keeper(self) -> ActorRef:
         return self._runtime.actor("root/runs")
+
+
+def _cut_off(live: LiveRun | None) -> RepertoryError:
+    durable = live is None or live.info.durable
+    return RuntimeClosed(
+        "the runtime was closed before the run had ended",
+        hint="It goes on when its program is started again."
+        if durable
+        else "It was submitted with durable=False.",
+    )
 
 
 def _status_of(live: LiveRun) -> RunStatus:
