@@ -310,7 +310,7 @@ class Deployment:
         if self is not self.current:
             return await self.current.update_parameters(predictor, parameters)
         keeper = self._keeper(predictor)
-        self._runtime.models.check(predictor, self.program.predictors()[predictor], parameters.lm)
+        self.check_model(predictor, parameters)
         changed: VersionedParameters = await keeper.ask(UpdateParameters(parameters))
         return changed.version
 
@@ -321,6 +321,10 @@ class Deployment:
         """
         changed: VersionedParameters = await self._keeper(predictor).ask(RollBackParameters(version))
         return changed.version
+
+    def check_model(self, predictor: str, parameters: Parameters) -> None:
+        """Raise ProgramError if there is no language model that ``parameters`` of this predictor name."""
+        self._runtime.models.check(predictor, self.program.predictors()[predictor], parameters.lm)
 
     def busiest_worker(self) -> ActorRef:
         """The actor with the most to do, among those that make predictions."""

@@ -11,6 +11,8 @@ from repertory.runtime.history import RunHistory
 from repertory.runtime.run import RunContext
 from repertory.runtime.run_info import RunInfo
 from repertory.runtime.run_log import RunLog
+from repertory.signatures.json_text import load_json
+from repertory.store.run_rows import RunMessage
 
 if TYPE_CHECKING:
     from repertory.runtime.deployment import Deployment
@@ -28,6 +30,7 @@ class LiveRun:
         log: None where it goes on from the store: then it has to be taken up first.
         streams: Whether pieces of answers go into its log.
         cancelled: Whether somebody who may has asked it to stop.
+        early: What was said to it before it began.
         take_up: Makes log and history anew, after a life in which it was begun.
     """
 
@@ -39,6 +42,7 @@ class LiveRun:
     history: RunHistory | None = None
     streams: bool = False
     cancelled: bool = False
+    early: list[RunMessage] = field(default_factory=list)
     context: RunContext | None = None
     outcome: "asyncio.Future[Run]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
@@ -69,8 +73,18 @@ class LiveRun:
             context_of=self._know,
         )
 
-    def cancel(self) -> None:
-        """Have it end as cancelled."""
+    def hear(self, message: RunMessage) -> "asyncio.Future[bool] | None":
+        """Take in what was said to it; done when that is on disk."""
+        if message.kind == "cancel":
+            self._cancel()
+        elif self.context is None:
+            self.early.append(message)
+        else:
+            data = load_json(message.data)
+            return self.context.hear(data["name"], data["value"], message.id)
+        return None
+
+    def _cancel(self) -> None:
         self.cancelled = True
         if self.context is not None:
             id = self.info.id
@@ -79,4 +93,6 @@ class LiveRun:
     def _know(self, context: RunContext) -> None:
         self.context = context
         if self.cancelled:
-            self.cancel()
+            self._cancel()
+        while self.early:
+            self.hear(self.early.pop(0))

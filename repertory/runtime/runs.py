@@ -83,7 +83,7 @@ class Runs:
                 hint="Give Runtime a store, or say submit(..., durable=False).",
             )
         key = key or uuid4().hex
-        if not durable or journal is None:
+        if journal is None:
             return self._submit_undurable(deployment, values, key, timeout, terms, trace, tags, streams)
         clock = self._runtime.clock
         deadline_at = clock.time() + timeout if timeout is not None else None
@@ -154,13 +154,13 @@ class Runs:
     async def tell(self, id: str, kind: str, data: Mapping[str, Any]) -> None:
         """Say something to a run; on disk when this returns. Raises RunUnknown, ProgramError if it has ended."""
         if (live := self._undurable(id)) is not None:
-            self._hear(live, RunMessage(uuid4().hex, id, kind, dump_json(data).decode(), 0.0))
+            if live.outcome.done():
+                raise _has_ended(_status_of(live))
+            live.hear(RunMessage(uuid4().hex, id, kind, dump_json(data).decode(), 0.0))
             return
-        stored = await self._stored(id)
-        if stored.status != "accepted":
-            raise ProgramError(
-                f"the run {id} has ended: {stored.status}", hint="`retry` goes on with a failed one."
-            )
+        status = await self.status(id)
+        if status.ended:
+            raise _has_ended(status)
         now = self._runtime.clock.time()
         message = RunMessage(uuid4().hex, id, kind, dump_json(data).decode(), now)
         await self._journal().table.tell(message)
@@ -205,12 +205,15 @@ class Runs:
         if unknown:
             has = ", ".join(deployment.parameters())
             raise ProgramError(f"{stored.program} has no predictor {min(unknown)!r}", hint=f"It has: {has}.")
+        for path, changed in parameters.items():
+            deployment.check_model(path, changed)
         ended = [event for event in await self._recorded(id) if event.kind == "step"]
         if not 0 <= step <= len(ended):
             raise ProgramError(f"fork: step = {step}: the run has {len(ended)} steps", hint="Count from 0.")
         key = key or uuid4().hex
         terms = terms_from_json(stored.terms)
-        new = deployment.new_run(key, values, terms=terms, submitted=True, parent=id)
+        tags = load_json(stored.tags) if stored.tags is not None else {}
+        new = deployment.new_run(key, values, terms=terms, tags=tags, submitted=True, parent=id)
         log, accepted = journal.accept(new)
         if not await journal.writes.watch(accepted):
             raise ProgramError(f"fork: there is a run with the key {key!r}", hint="Give it a key of its own.")
@@ -219,7 +222,7 @@ class Runs:
         for event in ended[:step]:
             log.append("step", {**event.data, "inherited": True})
         await log.flush()
-        live = self._going_on(deployment, replace(stored, id=new.id, key=key, submitted=True), values)
+        live = self._going_on(deployment, replace(stored, id=new.id, deadline_at=None), values)
         live.log, live.history = log, await journal.history(new.id)
         self._begin(live)
         return RunHandle(self, new.id, new.program, key, durable=True)
@@ -316,7 +319,7 @@ class Runs:
             live = self.live.get(message.run_id)
             if live is None or live.context is None:
                 continue  # it is about to begin, or has just ended
-            written = self._hear(live, message)
+            written = live.hear(message)
             if written is not None:
                 await written
             await journal.table.taken(message)
@@ -341,14 +344,6 @@ class Runs:
     def _executes(self, id: str) -> bool:
         """Whether this process is at work on a run."""
         return id in self.live or id in self._coming or id in self._taken
-
-    def _hear(self, live: LiveRun, message: RunMessage) -> "asyncio.Future[bool] | None":
-        if message.kind == "cancel":
-            live.cancel()
-            return None
-        data = load_json(message.data)
-        assert live.context is not None
-        return live.context.hear(data["name"], data["value"], message.id)
 
     def _submit_undurable(
         self,
@@ -449,6 +444,12 @@ class Runs:
 
     def _keeper(self) -> ActorRef:
         return self._runtime.actor("root/runs")
+
+
+def _has_ended(status: RunStatus) -> ProgramError:
+    return ProgramError(
+        f"the run {status.id} has ended: {status.status}", hint="`retry` goes on with one that failed."
+    )
 
 
 def _cut_off(live: LiveRun | None) -> RepertoryError:

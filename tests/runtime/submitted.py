@@ -3,17 +3,16 @@
 import asyncio
 import json
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import repertory as rp
 from repertory.errors import RepertoryError
-from repertory.providers.messages import Delta, LMRequest, LMResponse
+from repertory.providers.messages import LMRequest, LMResponse
 from repertory.runtime.run_handle import RunHandle
 from repertory.runtime.run_log import RunEvent
-from repertory.runtime.runtime import Runtime
 from repertory.testing import Answer, ScriptedLM
 
 PATIENCE = 4  # seconds after which a test that hangs is told so
@@ -28,7 +27,8 @@ class Chain(rp.Module):
     async def forward(self, n0: str) -> rp.Prediction:
         value = n0
         for number, step in enumerate(self.steps):
-            value = (await step(**{f"n{number}": value}))[f"n{number + 1}"]
+            inputs: dict[str, Any] = {f"n{number}": value}
+            value = (await step(**inputs))[f"n{number + 1}"]
         return rp.Prediction(answer=value)
 
 
@@ -99,13 +99,16 @@ def kinds(events: list[RunEvent]) -> list[str]:
     return [event.kind for event in events]
 
 
-async def event_of_kind(handle: RunHandle, kind: str) -> RunEvent:
-    """The first event of this kind, as soon as it is there."""
+async def events_until(handle: RunHandle, kind: str, count: int = 1) -> list[RunEvent]:
+    """The events up to the one that is the ``count``-th of its kind, as soon as it is there."""
+    events: list[RunEvent] = []
     async with asyncio.timeout(PATIENCE):
         async for event in handle.events():
-            if event.kind == kind:
-                return event
-    raise AssertionError(f"the run has ended without {kind}")
+            events.append(event)
+            count -= event.kind == kind
+            if not count:
+                return events
+    raise AssertionError(f"the run has ended without {kind}: {events}")
 
 
 async def outcome_of(handle: RunHandle) -> rp.Prediction:

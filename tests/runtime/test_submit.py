@@ -14,13 +14,13 @@ from repertory.errors import (
     LMRequestRejected,
     ProgramError,
     RunCancelled,
-    RunUnknown,
     RuntimeClosed,
+    RunUnknown,
 )
 from repertory.runtime.runtime import Runtime
 from repertory.testing import FakeClock
 from tests.runtime.programs import Two
-from tests.runtime.submitted import Asked, Chain, fields_asked, failure_of, held, outcome_of
+from tests.runtime.submitted import Asked, failure_of, fields_asked, held, outcome_of
 
 SUBMITTING = """
 import asyncio, sys
@@ -335,7 +335,7 @@ async def test_who_waits_for_the_outcome_is_told_when_the_runtime_closes(tmp_pat
     assert isinstance(await waiting, RuntimeClosed)
 
 
-async def test_ten_thousand_runs_can_be_submitted_in_one_turn(tmp_path: Path) -> None:
+async def test_of_many_runs_submitted_in_one_turn_none_is_lost(tmp_path: Path) -> None:
     """More than a mailbox holds: none of them may be lost between the disk and whoever executes it."""
     lm = Asked(held=lambda _: True)
     async with Runtime(lm=lm, store=tmp_path / "s.db") as runtime:
