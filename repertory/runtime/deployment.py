@@ -275,6 +275,8 @@ class Deployment:
                 history.timers.clear()
         if recorded.status != "accepted":
             history.forget_failures()
+        for step in sorted(history.cut_off):
+            log.append("reset", {"step": step})
         return Interrupted(recorded, log, history)
 
     async def refuse(self, recorded: StoredRun, history: RunHistory, error: RepertoryError) -> None:

@@ -90,6 +90,7 @@ class RunHistory:
         signals: What was said to the run: name, value, and the message's id.
         replies: The answers that the calls of a step got, each as JSON, by step.
         parameters: Of predictors, by their paths, that hold for this run alone.
+        cut_off: Paths of predictors of which pieces of an answer came last, and neither its end nor another's.
         inherited: Steps of the run that this one was forked from: it need not ask for them.
         paid: What the calls of steps without an outcome cost for certain, in nano-dollars.
     """
@@ -104,6 +105,7 @@ class RunHistory:
     paid: Counter[StepKey] = field(default_factory=Counter)
     parameters: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     inherited: set[StepKey] = field(default_factory=set)
+    cut_off: set[str] = field(default_factory=set)
     ended: bool = False
 
     @classmethod
@@ -143,7 +145,12 @@ class RunHistory:
                     self.open_calls[place] = replace(known, response_id=data["id"])
             case "uncertain":
                 self.uncertain.add(data["call"])
+            case "delta":
+                self.cut_off.add(data["step"])
+            case "reset":
+                self.cut_off.discard(data["step"])
             case "step":
+                self.cut_off.discard(data["step"])
                 self._settle(data.get("settled", ()))
                 if (data.get("error") or {}).get("code") != CANCELLED:
                     self.steps[_key(data)] = _step(event.id, data)

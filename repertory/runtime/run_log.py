@@ -140,6 +140,7 @@ class RunLog:
     def abandon(self) -> None:
         """Nothing is added any more, and nobody waits for the writes under way."""
         self.closed = True
+        self._wake()
         for write in self._unsettled:
             write.add_done_callback(_hear)
         self._unsettled.clear()
@@ -171,8 +172,11 @@ class RunLog:
     # --- reading ---
 
     async def wait_beyond(self, last: int) -> None:
-        """Return once an event with a number above ``last`` can be read. Raises StoreError if it is not kept."""
-        while self.last <= last:
+        """Return once an event with a number above ``last`` can be read, or none will come.
+
+        Raises StoreError if it is not kept.
+        """
+        while self.last <= last and not self.closed:
             news: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.append(news)
             try:
@@ -207,7 +211,9 @@ def gap(first: int, last: int, at: float) -> RunEvent:
 async def read_log(
     run: str, table: RunTable | None, log: RunLog | None, clock: Clock, after: int = 0
 ) -> AsyncIterator[RunEvent]:
-    """The events of a run from number ``after`` + 1 on, as they come, up to its ``done``.
+    """The events of a run from number ``after`` + 1 on, as they come, up to the ``done`` that is its last.
+
+    Where the log is closed before that there are no more from it, though there may be from another process.
 
     A reader is told of each number once, be it within a gap. One that does not read costs nothing but its place:
     what it has not read is in the store, or is forgotten.
@@ -215,6 +221,7 @@ async def read_log(
     Args:
         log: That of a run which this process executes; None: another one does, or none.
     """
+    ended = False
     while True:
         if table is not None:
             page = [
@@ -227,12 +234,15 @@ async def read_log(
             if event.id > after + 1 and event.kind != "gap":
                 yield gap(after + 1, event.id - 1, event.at)
             after = event.id
+            ended = event.kind == "done"
             yield event
-            if event.kind == "done" and (log is None or log.last <= after):
-                return
-        if page:
+        if len(page) == PAGE:
             continue
+        if ended and (log is None or log.last <= after):
+            return
         if log is not None:
+            if log.closed and log.last <= after:
+                return
             await log.wait_beyond(after)
         else:
             await clock.sleep(LOOK_INTERVAL)

@@ -18,6 +18,7 @@ from repertory.errors import (
     RunTakenOver,
     RuntimeClosed,
     RunUnknown,
+    StoreError,
 )
 from repertory.modules import Parameters, Prediction
 from repertory.providers.messages import Terms, Usage
@@ -121,13 +122,43 @@ class Runs:
 
     async def events(self, id: str, after: int) -> AsyncIterator[RunEvent]:
         """The events of a run. Raises RunUnknown."""
-        live = self._undurable(id)
-        if live is None and id not in self.live:
-            await self._stored(id)
-        log = (live or self.live[id]).log if live is not None or id in self.live else None
-        table = None if live is not None else self._journal().table
-        async for event in read_log(id, table, log, self._runtime.clock, after):
-            yield event
+        if (kept := self._undurable(id)) is not None:
+            async for event in self._undurable_events(kept, after):
+                yield event
+            return
+        table, clock = self._journal().table, self._runtime.clock
+        live = self.live.get(id)
+        log = live.log if live is not None else None
+        ended = False
+        while log is not None or not await self._all_read(id, after):
+            try:
+                async for event in read_log(id, table, log, clock, after):
+                    after = event.id
+                    yield event
+                    ended = event.kind == "done"
+                if ended:
+                    return
+            except StoreError as error:
+                if not self._runtime.closing and not isinstance(error, RunTakenOver):
+                    raise
+            if self._runtime.closing:
+                raise _cut_off(live)
+            log = None  # it goes on in another life, be it another process's
+
+    async def _undurable_events(self, live: LiveRun, after: int) -> AsyncIterator[RunEvent]:
+        assert live.log is not None
+        while live.log.last > after or not live.outcome.done():
+            async for event in read_log(live.info.id, None, live.log, self._runtime.clock, after):
+                after = event.id
+                yield event
+            if self._runtime.closing:
+                raise _cut_off(live)
+            if live.log.closed and not live.outcome.done():
+                await self._runtime.clock.sleep(WATCH_INTERVAL)  # between two lives
+
+    async def _all_read(self, id: str, after: int) -> bool:
+        """Whether a run has ended and has no events after number ``after``."""
+        return (await self.status(id)).ended and await self._journal().table.last_event(id) <= after
 
     async def steps(self, id: str) -> list[StepStatus]:
         """The steps of a run that have ended. Raises RunUnknown."""
@@ -367,6 +398,7 @@ class Runs:
             log.append("accepted", {})
 
             async def again() -> tuple[RunLog | None, RunHistory] | Run:
+                log.closed = False
                 return log, RunHistory.of(log.kept(0))
 
             live = self.live[id] = LiveRun(info, deployment, values, again, log, streams=streams)
