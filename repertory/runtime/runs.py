@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from repertory.actors import ActorRef
 from repertory.errors import (
+    ActorDown,
     ConfigError,
     InputError,
     ProgramError,
@@ -367,7 +368,9 @@ class Runs:
         """Tell whoever waits for a run that it does not go on here."""
         for live in self.live.values():
             if not live.outcome.done():
-                live.outcome.set_exception(self._runtime.explained(_cut_off(live)))
+                closing = self._runtime.closing
+                why = _cut_off(live) if closing else self._runtime.explained(ActorDown("the runs have no keeper"))
+                live.outcome.set_exception(why)
                 live.outcome.exception()  # it may well be that nobody asks
 
     # --- inside ---
