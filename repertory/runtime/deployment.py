@@ -61,6 +61,7 @@ class Deployment:
         runtime: "Runtime",
         name: str,
         program: Module,
+        predictors: Mapping[str, Predict],
         around: Surroundings,
         keepers: Mapping[str, ActorRef],
         changed: ChangedPolicy = "refuse",
@@ -71,6 +72,7 @@ class Deployment:
         self.name = name
         self.version = version or name
         self.program = program
+        self._predictors = predictors
         self.compiled: CompiledSignature = compile_signature(program.signature)
         self.fingerprint = self._fingerprint(runtime)
         self.code = code_fingerprint(program)
@@ -97,7 +99,7 @@ class Deployment:
                 predict.parameters.model_dump(mode="json"),
                 runtime.models.address(predict),
             ]
-            for path, predict in self.program.predictors().items()
+            for path, predict in self._predictors.items()
         }
         return json_hash(self.compiled.fingerprint, predictors)
 
@@ -326,7 +328,7 @@ class Deployment:
 
     def check_model(self, predictor: str, parameters: Parameters) -> None:
         """Raise ProgramError if there is no language model that ``parameters`` of this predictor name."""
-        self._runtime.models.check(predictor, self.program.predictors()[predictor], parameters.lm)
+        self._runtime.models.check(predictor, self._predictors[predictor], parameters.lm)
 
     def busiest_worker(self) -> ActorRef:
         """The actor with the most to do, among those that make predictions."""

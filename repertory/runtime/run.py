@@ -182,6 +182,7 @@ class RunContext:
         """The only step of a program that is one predictor; ``inputs`` are validated."""
         station = self._station_of(predictor)
         run, stage = self.info.id, self._around.stage
+        self._count = 1
         turn = stage.enter(run, 0)
         if turn is not None:
             await turn
