@@ -264,7 +264,6 @@ class Runtime:
         Overloaded, RuntimeClosed.
         """
         self._check_open()
-        self.memory.check(terms.priority)
         deployment = self.programs.find(program) if isinstance(program, str) else program
         return await self.runs.submit(
             deployment,
@@ -433,7 +432,7 @@ class Runtime:
 
     def _end_work(self, priority: Priority) -> int:
         """End the runs of this priority and of those below it; return how many."""
-        ending = PRIORITIES[PRIORITIES.index(priority) :]
+        ending = PRIORITIES[: PRIORITIES.index(priority) + 1]
         runs = [run for run in self.under_way if run.info.terms.priority in ending]
         for run in runs:
             run.stop(Overloaded("the run was ended, as memory is short", retry_after=30.0))
