@@ -302,6 +302,8 @@ class Deployment:
 
         Raises ProgramError for an unknown path.
         """
+        if self is not self.current:
+            return self.current.parameter_versions(predictor)
         self._keeper(predictor)
         (station,) = (each for each in self._around.stations.values() if each.path == predictor)
         return station.parameters.versions()
@@ -321,8 +323,12 @@ class Deployment:
     async def roll_back_parameters(self, predictor: str, version: int) -> int:
         """Bring back the parameters that were ``version``, as a new version; return that.
 
-        Raises ProgramError for an unknown path, or a version that is not kept.
+        Raises ProgramError for an unknown path, a version that is not kept, or one whose model is gone.
         """
+        if self is not self.current:
+            return await self.current.roll_back_parameters(predictor, version)
+        if (earlier := self.parameter_versions(predictor).get(version)) is not None:
+            self.check_model(predictor, earlier)
         changed: VersionedParameters = await self._keeper(predictor).ask(RollBackParameters(version))
         return changed.version
 
