@@ -14,6 +14,7 @@ from repertory.errors import (
     ActorDown,
     ConfigError,
     InputError,
+    Overloaded,
     ProgramError,
     RepertoryError,
     RunTakenOver,
@@ -84,6 +85,12 @@ class Runs:
                 "the runtime keeps no journal, so that a run would end with the process",
                 hint="Give Runtime a store, or say submit(..., durable=False).",
             )
+        try:
+            self._runtime.memory.check(terms.priority)
+        except Overloaded:
+            if key is None or (known := await self._known(deployment, key, values)) is None:
+                raise
+            return known
         key = key or uuid4().hex
         if journal is None:
             return self._submit_undurable(deployment, values, key, timeout, terms, trace, tags, streams)
@@ -100,6 +107,25 @@ class Runs:
         if not await journal.writes.watch(asyncio.shield(accepted)):
             deployment.check_same(key, values, await self._stored(new.id))
         return RunHandle(self, new.id, new.program, key, durable=True)
+
+    async def _known(self, deployment: "Deployment", key: str, values: dict[str, Any]) -> RunHandle | None:
+        """A handle on the run that ``key`` stands for, if there is one. Raises InputError, ProgramError."""
+        if (handle := self._known_here(deployment, key, values)) is not None:
+            return handle
+        recorded = await deployment.recorded([key])
+        if not recorded:
+            return None
+        deployment.check_same(key, values, recorded[key])
+        return self.handle(RunStatus.of(recorded[key]))
+
+    def _known_here(self, deployment: "Deployment", key: str, values: dict[str, Any]) -> RunHandle | None:
+        """As `_known`, among the runs without a store."""
+        id = run_id(deployment.name, key)
+        if (live := self._undurable(id)) is None:
+            return None
+        if live.values != values:
+            raise other_inputs(key)
+        return RunHandle(self, id, deployment.name, key, durable=False)
 
     def handle(self, run: RunStatus) -> RunHandle:
         """A handle on a run."""
@@ -204,6 +230,7 @@ class Runs:
         if stored.status in ("accepted", "ok"):
             raise ProgramError(f"the run {id} is {stored.status}: there is nothing to retry")
         deployment = self._version_of(stored)
+        self._runtime.memory.check(terms_from_json(stored.terms).priority)
         values = deployment.compiled.validate_inputs(load_json(stored.inputs))
         live = self._going_on(deployment, stored, values)
         with self.taken(id):
@@ -244,6 +271,7 @@ class Runs:
             raise ProgramError(f"fork: step = {step}: the run has {len(ended)} steps", hint="Count from 0.")
         key = key or uuid4().hex
         terms = terms_from_json(stored.terms)
+        self._runtime.memory.check(terms.priority)
         tags = load_json(stored.tags) if stored.tags is not None else {}
         new = deployment.new_run(key, values, terms=terms, tags=tags, submitted=True, parent=id)
         log, accepted = journal.accept(new)
@@ -390,22 +418,19 @@ class Runs:
         tags: Mapping[str, str],
         streams: bool,
     ) -> RunHandle:
+        if (handle := self._known_here(deployment, key, values)) is not None:
+            return handle
         id, clock = run_id(deployment.name, key), self._runtime.clock
-        if (known := self._undurable(id)) is not None:
-            if known.values != values:
-                raise other_inputs(key)
-        else:
-            deadline = clock.monotonic() + timeout if timeout is not None else inf
-            info = RunInfo(id, deployment.name, deadline, self._runtime.charged(terms), trace, tags)
-            log = RunLog(id, clock, None)
-            log.append("accepted", {})
+        deadline = clock.monotonic() + timeout if timeout is not None else inf
+        info = RunInfo(id, deployment.name, deadline, self._runtime.charged(terms), trace, tags)
+        log = RunLog(id, clock, None)
+        log.append("accepted", {})
 
-            async def again() -> tuple[RunLog | None, RunHistory] | Run:
-                log.closed = False
-                return log, RunHistory.of(log.kept(0))
+        async def again() -> tuple[RunLog | None, RunHistory] | Run:
+            log.closed = False
+            return log, RunHistory.of(log.kept(0))
 
-            live = self.live[id] = LiveRun(info, deployment, values, again, log, streams=streams)
-            self._keeper().tell(Begin(live))
+        self._begin(LiveRun(info, deployment, values, again, log, streams=streams))
         return RunHandle(self, id, deployment.name, key, durable=False)
 
     def _accepted(self, live: LiveRun, accepted: "asyncio.Future[bool]") -> None:
