@@ -105,6 +105,7 @@ class RunHistory:
         said: The ids of the latest messages, which might come again.
         replies: The answers that the calls of a step without an outcome got, each as JSON, by step.
         parameters: Of predictors, by their paths, that hold for this run alone.
+        cut_off: Paths of predictors of which pieces of an answer came last, and neither its end nor another's.
         inherited: Steps of the run that this one was forked from: it need not ask for them.
         paid: What the calls of steps without an outcome cost for certain, in nano-dollars.
         paid_keys: The keys of these calls.
@@ -128,6 +129,7 @@ class RunHistory:
     inherited: set[StepKey] = field(default_factory=set)
     trace: str = ""
     streams: bool = False
+    cut_off: set[str] = field(default_factory=set)
     ended: bool = False
     reader: ContentReader | None = None
 
@@ -174,7 +176,12 @@ class RunHistory:
                 self.uncertain.add(data["call"])
                 if data.get("gone"):
                     self.gone.add(data["call"])
+            case "delta":
+                self.cut_off.add(data["step"])
+            case "reset":
+                self.cut_off.discard(data["step"])
             case "step":
+                self.cut_off.discard(data["step"])
                 self._settle(_key(data), data.get("settled", ()))
                 self._take_step(event.id, _key(data), data)
             case "parameters":

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from repertory.clock import Clock
-from repertory.errors import RepertoryError
+from repertory.errors import InputError, RepertoryError
 from repertory.providers.messages import Usage
 from repertory.runtime.history import RunHistory
 from repertory.runtime.recorded_errors import storable
@@ -143,6 +143,13 @@ def said_first(trace: str, streams: bool) -> str:
 def run_id(program: str, key: str) -> str:
     """The id of the run of ``program`` under ``key``: the same wherever and whenever it is asked for."""
     return hashlib.blake2b(f"{program}\0{key}".encode(), digest_size=16).hexdigest()
+
+
+def other_inputs(key: str) -> InputError:
+    """What who comes with other inputs than the run has that ``key`` stands for is told."""
+    return InputError(
+        "", f"the key {key!r} stands for a run with other inputs", hint="Give each run a key of its own."
+    )
 
 
 def json_hash(*parts: Any) -> str:

@@ -1,5 +1,6 @@
 """What a step's witness makes of the lives before: their answers are read, their keys go to no other call."""
 
+import asyncio
 from decimal import Decimal
 
 import pytest
@@ -116,6 +117,7 @@ async def test_of_calls_beside_each_other_one_is_fetched_and_the_other_is_uncert
     for intent in intents:
         await first.intend(intent)
         first.identified(intent, f"id-{intent.endpoint}")
+    await asyncio.sleep(0)  # ids are told in the loop's next turn
     assert [each.endpoint for each in lives.history().unsettled()] == ["a"]
     fetchable = lives.next().open_call()
     assert fetchable is not None
@@ -129,6 +131,7 @@ async def test_a_call_that_is_known_can_be_fetched_though_another_one_is_not() -
     for intent in intents:
         await first.intend(intent)
     first.identified(intents[0], "id-a")
+    await asyncio.sleep(0)
     assert [each.endpoint for each in lives.history().unsettled()] == ["b"]
     fetchable = lives.next().open_call()
     assert fetchable is not None
@@ -141,6 +144,7 @@ async def test_an_answer_that_is_gone_is_held_for_once() -> None:
     intent = Intent(first.key(), 1, "a", "asked", 9, 3)
     await first.intend(intent)
     first.identified(intent, "id-a")
+    await asyncio.sleep(0)
     second = lives.next()
     fetchable = second.open_call()
     assert fetchable is not None
