@@ -47,7 +47,7 @@ class LiveRun:
         log: None where it goes on from the store: then it has to be taken up first.
         streams: Whether pieces of answers go into its log.
         cancelled: Whether somebody who may has asked it to stop.
-        early: What was said to it before it began.
+        early: What was said to it before it began, or between two lives of its keeper.
         take_up: Reads what it goes on from, also after a life of its keeper in which it was begun.
     """
 
@@ -68,19 +68,24 @@ class LiveRun:
         try:
             run = await self._performed()
         except RepertoryError as error:
-            self._fail(error)
+            self.fail(error)
         except Exception as error:  # noqa: BLE001  # a log that nobody can read must not be the end of other runs
             reason = f"the run {self.info.id} cannot go on: {type(error).__name__}: {error}"
-            self._fail(ProgramError(reason))
+            self.fail(ProgramError(reason))
         else:
             if not self.outcome.done():
                 self.outcome.set_result(run)
+
+    @property
+    def listens(self) -> bool:
+        """Whether what is said to it now reaches its program."""
+        return self.context is not None and self.log is not None and not self.log.closed
 
     def hear(self, message: RunMessage) -> None:
         """Take in what was said to it; its log records that."""
         if message.kind == "cancel":
             self._cancel()
-        elif self.context is None:
+        elif self.context is None or not self.listens:
             self.early.append(message)
         else:
             data = load_json(message.data)
@@ -120,9 +125,11 @@ class LiveRun:
             self.streams = taken.history.streams
             self.info = replace(self.info, trace=taken.history.trace)
 
-    def end_here(self, why: RepertoryError) -> None:
-        """Tell whoever waits for it that it does not go on in this process."""
-        self._fail(why)
+    def fail(self, why: RepertoryError) -> None:
+        """Tell whoever waits for it that it has no outcome in this process but ``why``, unless it has one."""
+        if not self.outcome.done():
+            self.outcome.set_exception(why)
+            self.outcome.exception()  # it may well be that nobody asks
 
     # --- inside ---
 
@@ -146,17 +153,13 @@ class LiveRun:
         if self.context is not None:
             self.context.stop(run_cancelled(self.info.id))
 
-    def _fail(self, error: RepertoryError) -> None:
-        if not self.outcome.done():
-            self.outcome.set_exception(error)
-            self.outcome.exception()  # it may well be that nobody asks
-
     def _know(self, context: RunContext) -> None:
         self.context = context
         if self.cancelled:
             self._cancel()
-        while self.early:
-            self.hear(self.early.pop(0))
+        early, self.early = self.early, []
+        for message in early:
+            self.hear(message)
 
 
 def cut_off(*, durable: bool) -> RuntimeClosed:

@@ -220,7 +220,7 @@ class LiveRuns:
         while ids := [*islice(durable, ASKED_FOR)]:
             for message in await table.messages(ids):
                 live = self.by_id.get(message.run_id)
-                if live is None or live.context is None:
+                if live is None or not live.listens:
                     continue  # it is about to begin, or has just ended
                 await self.hear(live, message)
                 await table.taken(message)
@@ -245,7 +245,7 @@ class LiveRuns:
         closing = self._runtime.closing
         gone = self._runtime.explained(ActorDown("the runs have no keeper"))
         for live in self.by_id.values():
-            live.end_here(cut_off(durable=live.info.durable) if closing else gone)
+            live.fail(cut_off(durable=live.info.durable) if closing else gone)
         self.awaited.close(cut_off(durable=True) if closing else gone)
 
     # --- inside ---

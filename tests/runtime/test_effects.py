@@ -13,6 +13,7 @@ from repertory.clock import Clock
 from repertory.errors import ConfigError, DeadlineExceeded, ProgramError
 from repertory.runtime.run_keeper import Look
 from repertory.runtime.runtime import Runtime
+from repertory.store.run_rows import RunMessage
 from repertory.testing import FakeClock
 from tests.runtime.submitted import (
     PATIENCE,
@@ -250,6 +251,25 @@ async def test_signals_reach_a_run_that_waits(tmp_path: Path, durable: bool) -> 
         assert (await handle.status()).status == "accepted"
         await handle.signal("approved", {"by": "two"})
         assert (await outcome_of(handle)).who == [{"by": "one"}, {"by": "two"}]
+
+
+@pytest.mark.parametrize("durable", [True, False])
+async def test_signals_between_two_lives_of_the_keeper_reach_the_run(tmp_path: Path, durable: bool) -> None:
+    async with Runtime(lm=Asked(), store=tmp_path / "s.db" if durable else None) as runtime:
+        await runtime.start(Approved())
+        handle = await runtime.submit("Approved", {"text": "x"}, durable=durable)
+        await events_until(handle, "step")
+        live = runtime.runs.live[handle.id]
+        log = live.log
+        assert log is not None
+        last = log.last
+        runtime.actor("root/runs").kill(ValueError("a fault"))
+        async with asyncio.timeout(PATIENCE):
+            await log.wait_beyond(last)  # until it is closed
+        live.hear(RunMessage("m", handle.id, "signal", '{"name": "approved", "value": 1}', 0.0))
+        assert log.last == last  # the next life numbers what comes now
+        await handle.signal("approved", 2)
+        assert (await outcome_of(handle)).who == [1, 2]
 
 
 @pytest.mark.parametrize("durable", [True, False])
