@@ -208,6 +208,7 @@ class Executor:
         outputs: str | None = None,
         error: RepertoryError | None = None,
     ) -> None:
+        context.task = None  # who stops it now comes too late: it has its outcome
         if self.journal is None:
             log.append("done", {"status": status, "error": error.code if error is not None else None})
             return

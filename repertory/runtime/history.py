@@ -105,6 +105,7 @@ class RunHistory:
         said: The ids of the latest messages, which might come again.
         replies: The answers that the calls of a step without an outcome got, each as JSON, by step.
         parameters: Of predictors, by their paths, that hold for this run alone.
+        cut_off: Paths of predictors of which pieces of an answer came last, and neither its end nor another's.
         given_up: Steps that were begun and have no outcome, as another one failed or their time was up.
         optional: Steps that the program need not ask for again: those of the run it was forked from, those within
             a step that is recorded itself, all of a run that is retried and may go another way now.
@@ -131,6 +132,7 @@ class RunHistory:
     optional: set[StepKey] = field(default_factory=set)
     trace: str = ""
     streams: bool = False
+    cut_off: set[str] = field(default_factory=set)
     ended: bool = False
     reader: ContentReader | None = None
     _latest: dict[tuple[str, str], int] = field(default_factory=dict)  # occurrence that has an outcome
@@ -178,7 +180,12 @@ class RunHistory:
                 self.uncertain.add(data["call"])
                 if data.get("gone"):
                     self.gone.add(data["call"])
+            case "delta":
+                self.cut_off.add(data["step"])
+            case "reset":
+                self.cut_off.discard(data["step"])
             case "step":
+                self.cut_off.discard(data["step"])
                 self._settle(_key(data), data.get("settled", ()))
                 self._take_step(event.id, _key(data), data)
             case "parameters":

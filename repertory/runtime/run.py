@@ -199,6 +199,7 @@ class RunContext:
         """The only step of a program that is one predictor without a fallback; ``inputs`` are validated."""
         station = self._station_of(predictor)
         run, stage = self.info.id, self._around.stage
+        self._count = 1
         turn = stage.enter(run, 0)
         if turn is not None:
             left = self.info.deadline - self._around.clock.monotonic()
@@ -620,8 +621,8 @@ class RunContext:
                 self._signalled = asyncio.Event()
             await self._signalled.wait()
 
-    async def hear(self, name: str, value: Any, message: str) -> None:
-        """Take in what was said to the run; it is on disk when this returns. Nothing is heard twice."""
+    def hear(self, name: str, value: Any, message: str) -> None:
+        """Take in what was said to the run, which its log records. Nothing is heard twice."""
         history = self._history
         assert history is not None, "only a run that was submitted is told anything"
         if message in history.said:
@@ -632,7 +633,6 @@ class RunContext:
             self._signalled.set()
         if self.log is not None:
             self.log.append("signal", {"name": name, "value": value, "message": message})
-            await self.log.written()
 
     @property
     def unread(self) -> list[StepKey]:

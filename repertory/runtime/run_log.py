@@ -20,7 +20,7 @@ done       the run has its outcome, for now: one that failed may be tried again
 import asyncio
 import sys
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -307,23 +307,21 @@ async def stored_steps(
 
 
 async def read_log(
-    run: str,
-    table: RunTable | None,
-    log: RunLog | None,
-    clock: Clock,
-    after: int = 0,
-    look: "Callable[[], Awaitable[RunLog | None]] | None" = None,
+    run: str, table: RunTable | None, log: RunLog | None, after: int = 0
 ) -> AsyncIterator[RunEvent]:
-    """The events of a run from number ``after`` + 1 on, as they come, up to its ``done``.
+    """The events of a run from number ``after`` + 1 on, as they come, up to the ``done`` that is its last.
+
+    Where ``log`` is closed before that there are no more from it, though there may be from another life of the
+    run; without one there are no more than the store has now.
 
     A reader is told of each number once, be it within a gap. One that does not read costs nothing but its place:
     what it has not read is in the store, or is forgotten.
 
     Args:
         log: That of a run which this process executes; None: another one does, or none.
-        look: Returns when it is worth to look into the store again, with the log if there is one by then.
     """
     reader = ContentReader(table.contents) if table is not None else None
+    ended = missing = False
     while True:
         before = after
         if table is None or reader is None:
@@ -332,17 +330,20 @@ async def read_log(
             events = _whole(await table.events(run, after, PAGE), reader, after)
         async for event in events:
             after = event.id
+            ended = event.kind == "done"
             yield event
-            if event.kind == "done" and (log is None or log.last <= after):
+        if log is None:
+            if after == before:
                 return
-        if after > before:
-            continue
-        if log is not None and not log.closed:
+        elif log.last <= after:
+            if ended or log.closed:
+                return
             await log.wait_beyond(after)
-        elif look is not None:
-            log = await look()
-        else:
-            await clock.sleep(LOOK_INTERVAL)
+        elif after == before:
+            if missing:  # all were on disk: they are not kept any more
+                return
+            await log.wait_beyond(after)
+        missing = after == before
 
 
 async def _all(events: Iterable[RunEvent]) -> AsyncIterator[RunEvent]:
