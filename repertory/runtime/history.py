@@ -96,6 +96,7 @@ class RunHistory:
         inherited: Steps of the run that this one was forked from: it need not ask for them.
         paid: What the calls of a step cost for certain, in nano-dollars; of use where it has no outcome.
         paid_keys: The keys of these calls.
+        nano_paid: What all calls of the run cost for certain, whatever became of their steps.
     """
 
     last: int = 0
@@ -108,6 +109,7 @@ class RunHistory:
     replies: dict[StepKey, list[str]] = field(default_factory=dict)
     paid: Counter[StepKey] = field(default_factory=Counter)
     paid_keys: dict[StepKey, set[str]] = field(default_factory=dict)
+    nano_paid: int = 0
     parameters: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     inherited: set[StepKey] = field(default_factory=set)
     ended: bool = False
@@ -150,7 +152,8 @@ class RunHistory:
                 if data.get("gone"):
                     self.gone.add(data["call"])
             case "step":
-                self._settle(_key(data), data.get("settled", ()))
+                if not data.get("inherited"):  # else another run has paid
+                    self._settle(_key(data), data.get("settled", ()))
                 if (data.get("error") or {}).get("code") != CANCELLED:
                     self.steps[_key(data)] = _step(event.id, data)
                     if data.get("inherited"):
@@ -181,8 +184,21 @@ class RunHistory:
     def unsettled(self) -> list[OpenCall]:
         """The calls of which nobody knows what became, or can ask, in order; not those of ended steps."""
         calls = [call for call in self.open_calls.values() if call.step not in self.steps]
-        fetchable = {call.step: call for call in calls if self._is_kept(call)}
-        return [call for call in calls if call is not fetchable.get(call.step)]
+        kept = {call.step: call for call in calls if self._is_kept(call)}
+        return [call for call in calls if call is not kept.get(call.step)]
+
+    def fetchable(self) -> list[OpenCall]:
+        """The calls of steps without an outcome whose answers can be asked for, one of each step."""
+        calls = [call for call in self.open_calls.values() if call.step not in self.steps]
+        return [*{call.step: call for call in calls if self._is_kept(call)}.values()]
+
+    def close(self, call: OpenCall) -> None:
+        """It is known by now what became of ``call``."""
+        self.open_calls.pop((call.key, call.attempt), None)
+
+    def is_open(self, call: OpenCall) -> bool:
+        """Whether nothing else is known of ``call``."""
+        return self.open_calls.get((call.key, call.attempt)) is call
 
     def calls_of(self, step: StepKey) -> RecordedCalls:
         """What is recorded of the calls of a step that has no outcome."""
@@ -200,6 +216,7 @@ class RunHistory:
             self.open_calls.pop((key, attempt), None)
             if ending == "paid":
                 self.paid[step] += cost or 0
+                self.nano_paid += cost or 0
                 self.paid_keys.setdefault(step, set()).add(key)
 
 

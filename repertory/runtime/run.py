@@ -39,6 +39,7 @@ from repertory.supervisors import PoolRef
 
 T = TypeVar("T")
 
+WINDING_UP = 1.0  # seconds the other steps of a run that failed have to say how their calls ended
 ATTEMPTS = 3  # times a step is given to an actor, where the life that held it ends each time
 PAUSE = 0.1  # seconds before the last of these
 SECOND_THOUGHT = 0.1  # seconds before a step that failed is asked for again, doubled each time
@@ -113,7 +114,7 @@ class RunContext:
         self.log = log
         self.usage = NO_USAGE
         self.lm_calls = 0
-        self.nano_cost = 0
+        self.nano_cost = history.nano_paid if history is not None else 0
         self.failure: BaseException | None = None  # what failed the run by its policy
         self.stopped: RepertoryError | None = None  # why it was stopped from outside
         self.task = asyncio.current_task()
@@ -210,6 +211,15 @@ class RunContext:
         if self.stopped is None and self.task is not None and not self._ended:
             self.stopped = error
             self.task.cancel()
+
+    async def wind_up(self) -> None:
+        """The run has failed: cancel its other steps, whose calls are to have an end before the run has one."""
+        self._ended = True
+        steps = [*self._steps.values()]
+        for task in steps:
+            task.cancel()
+        if steps:
+            await asyncio.wait(steps, timeout=WINDING_UP)
 
     def end(self) -> None:
         """Nobody waits for the run any more: its steps are cancelled."""
@@ -361,10 +371,11 @@ class RunContext:
                 lm_calls=recorded.calls,
                 parameters_version=recorded.version,
             )
-            self._count_in(prediction, recorded.nano_cost)
+            self._count_in(prediction)
             return prediction
         assert self.log is not None
         witness = StepWitness(self.log, key, self._history, self._around.uncertain)
+        paid_before = witness.nano_cost
         started = self._around.clock.monotonic()
         told = {
             "step": key.step,
@@ -377,10 +388,13 @@ class RunContext:
         try:
             prediction = await self._ask(station, inputs, demos, witness)
         except (RepertoryError, asyncio.CancelledError) as error:
+            told["nano"] = witness.nano_cost
             self._record_failure(told, error, witness.take_settled(), started)
             raise
+        finally:
+            self.nano_cost += witness.nano_cost - paid_before
+            witness.end()
         seconds = self._around.clock.monotonic() - started
-        nano = witness.nano_cost
         self.log.append(
             "step",
             {
@@ -389,12 +403,12 @@ class RunContext:
                 "version": prediction.parameters_version,
                 "usage": (prediction.usage.input_tokens, prediction.usage.output_tokens),
                 "calls": prediction.lm_calls,
-                "nano": nano,
+                "nano": witness.nano_cost,
                 "settled": witness.take_settled(),
                 "seconds": seconds,
             },
         )
-        self._count_in(prediction, nano)
+        self._count_in(prediction)
         return prediction
 
     def _record_failure(
@@ -409,10 +423,9 @@ class RunContext:
         seconds = self._around.clock.monotonic() - started
         self.log.append("step", {**told, "error": dump_error(error), "settled": settled, "seconds": seconds})
 
-    def _count_in(self, prediction: Prediction, nano: int = 0) -> None:
+    def _count_in(self, prediction: Prediction) -> None:
         self.usage = self.usage + prediction.usage if self.lm_calls else prediction.usage
         self.lm_calls += prediction.lm_calls
-        self.nano_cost += nano
 
     def _key(self, step: str, asked: str) -> StepKey:
         occurrence = self._begun.get((step, asked), 0)

@@ -178,6 +178,9 @@ class RunLog:
             return
         entries, self._buffer = self._buffer, []
         write = self._last_write = self._table.record(entries)
+        if self.closed:
+            write.add_done_callback(_hear)
+            return
         self._unsettled.append(write)
         if len(self._unsettled) > self._many:
             self._unsettled = [each for each in self._unsettled if not _went_well(each)]
