@@ -1,5 +1,6 @@
 """Predictions through actors, scheduler and provider pipeline: beside raw aiohttp, and by themselves."""
 
+import gc
 import tempfile
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -73,6 +74,8 @@ async def _beside_raw(suffix: str, behaviour: Behaviour, calls: int, in_flight: 
                 "plain": await repertory_client(url, stack, None),
                 "journaled": await repertory_client(url, stack, Path(directory) / "store.db"),
             }
+            gc.collect()
+            gc.freeze()  # as the daemon does when it has started
             spent = await in_turns(sides, calls, in_flight, 2)
     sample = {}
     for side, key in (("plain", f"predict_ratio_{suffix}"), ("journaled", f"journaled_ratio_{suffix}")):

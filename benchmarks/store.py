@@ -10,8 +10,9 @@ threads. The figures are medians over the rounds, with the lowest and the highes
 ``lone_*``: an event of a run, awaited before the next one is written, as a run of sequential steps does.
 ``grouped_*``: runs, 100 at a time; each is accepted, has three events and an end, and awaits three times what it
 has written: per run. ``read_*``: a run looked up by its id. ``bare_*``: by sqlite3; 100 runs a transaction where
-they are grouped. ``*_ratio``: CPU of the store over that of sqlite3. The exit status is 1 unless ``lone_ms`` is
-under 1.0.
+they are grouped. ``*_added_ms``: what the store takes beyond sqlite3, which waits for the same disk, in the same
+round. ``*_ratio``: CPU of the store over that of sqlite3. The exit status is 1 unless ``lone_added_ms`` is under
+1.0.
 """
 
 import argparse
@@ -25,17 +26,18 @@ import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing
-from dataclasses import astuple
 from itertools import count
 from pathlib import Path
 from statistics import median
 from time import perf_counter, process_time
 
+from repertory.clock import SystemClock
 from repertory.store import Store
-from repertory.store.run_rows import NewEvent, NewRun, RunEnd
+from repertory.store.content_table import ContentTable
+from repertory.store.run_rows import NewEvent, NewRun, RunEnd, RunPiece
 from repertory.store.run_table import RunTable
 
-MUST = 1.0  # milliseconds that ``lone_ms`` must stay under
+MUST = 1.0  # milliseconds that ``lone_added_ms`` must stay under
 IN_FLIGHT = 100
 OWNER = "benchmark"
 STEP = json.dumps({"asked": "a" * 64, "outputs": {"topic": "tech"}, "usage": [10, 2], "seconds": 0.0123})
@@ -62,15 +64,15 @@ class Journal:
     """The works, done by the store."""
 
     def __init__(self, store: Store, ids: Iterator[str]) -> None:
-        self._table = RunTable(store, OWNER)
+        self._table = RunTable(store, OWNER, ContentTable(store, SystemClock()))
         self._ids = ids
 
     async def lone(self, times: int) -> None:
         """Events of one run, one after the other."""
         id = next(self._ids)
-        await self._table.record([new_run(id)])
+        await self._table.record(RunPiece([new_run(id)]))
         for number in range(2, times + 1):
-            await self._table.record([step(id, number)])
+            await self._table.record(RunPiece([step(id, number)]))
 
     async def grouped(self, times: int) -> None:
         """Whole runs, many at a time."""
@@ -85,8 +87,8 @@ class Journal:
         record = self._table.record
         for _ in range(times):
             id = next(self._ids)
-            await record([new_run(id), step(id, 2)])
-            await record([step(id, 3), step(id, 4), end(id)])
+            await record(RunPiece([new_run(id), step(id, 2)]))
+            await record(RunPiece([step(id, 3), step(id, 4), end(id)]))
 
 
 class Bare:
@@ -136,17 +138,17 @@ class Bare:
             "INSERT INTO runs (id, program, key, fingerprint, code, inputs, owner, submitted, terms, deadline_at,"
             " parent, tags, accepted_at, status, input_tokens, output_tokens, lm_calls)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'accepted', 0, 0, 0)",
-            astuple(new_run(id)),
+            new_run(id)[: len(NewRun._fields) - 2],
         )
         self._append(NewEvent(id, 1, "accepted", "{}", 1764270000.5))
 
     def _append(self, event: NewEvent) -> None:
         self._connection.execute(
-            "INSERT INTO run_events (run_id, id, kind, data, at) VALUES (?, ?, ?, ?, ?)", astuple(event)
+            "INSERT INTO run_events (run_id, id, kind, data, at) VALUES (?, ?, ?, ?, ?)", event
         )
 
     def _end(self, ended: RunEnd) -> None:
-        id, *values = astuple(ended)
+        id, *values = ended
         self._connection.execute(
             "UPDATE runs SET status = ?, outputs = ?, error_code = ?, error_message = ?, input_tokens = ?,"
             " output_tokens = ?, lm_calls = ?, nano_cost = ?, seconds = ?, finished_at = ? WHERE id = ?",
@@ -182,6 +184,7 @@ async def measure(directory: Path, times: int, rounds: int) -> dict[str, list[fl
                 for name, (ours, theirs) in works.items():
                     (ms, cpu), (bare_ms, bare_cpu) = await spent(ours, times), await spent(theirs, times)
                     here = {f"{name}_ms": ms, f"{name}_cpu_us": cpu, f"{name}_ratio": cpu / bare_cpu}
+                    here[f"{name}_added_ms"] = ms - bare_ms
                     here |= {f"bare_{name}_ms": bare_ms, f"bare_{name}_cpu_us": bare_cpu}
                     for figure, value in here.items():
                         figures.setdefault(figure, []).append(value)
@@ -211,7 +214,7 @@ def main() -> None:
     else:
         for name, value in medians.items():
             print(f"{name:20} {value:>9.3f}   ({min(figures[name]):.3f} to {max(figures[name]):.3f})")
-    sys.exit(medians["lone_ms"] >= MUST)
+    sys.exit(medians["lone_added_ms"] >= MUST)
 
 
 if __name__ == "__main__":

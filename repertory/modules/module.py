@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Self
 from repertory.errors import ProgramError
 from repertory.modules.dispatch import current_dispatcher
 from repertory.modules.options import DEFAULTS, ModuleOptions, Restart
-from repertory.modules.pending import Pending, arrived
+from repertory.modules.pending import Pending, arrived, whole
 from repertory.modules.prediction import Prediction
 from repertory.signatures import Signature
 
@@ -63,8 +63,8 @@ class Module:
 
     async def _answer(self, inputs: Mapping[str, Any]) -> Prediction:
         """The answer to ``inputs``, asked directly, by nobody but the caller."""
-        answer = await self.forward(**await arrived(inputs))
-        return await answer if isinstance(answer, Pending) else answer
+        answer: Prediction = await whole(await self.forward(**await arrived(inputs)))
+        return answer
 
     @property
     def signature(self) -> type[Signature]:

@@ -8,17 +8,19 @@ by side (promise pipelining: Liskov and Shrira 1988, doi:10.1145/960116.54016).
 import asyncio
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from types import TracebackType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Self
 
 from repertory.errors import ProgramError
 from repertory.modules.prediction import Prediction
+from repertory.modules.record import Record
 
 
 class Pending(Coroutine[Any, Any, Prediction]):
     """A prediction that may not be there yet.
 
     It is a coroutine as far as asyncio is concerned (`asyncio.run`, `gather` and `TaskGroup` take it), but it can
-    be awaited as often as one likes.
+    be awaited as often as one likes, by as many tasks. Cancelling one that waits for it gives up the work only
+    where nobody else waits.
 
     Args:
         label: What errors call it, such as the path of its module.
@@ -29,11 +31,14 @@ class Pending(Coroutine[Any, Any, Prediction]):
 
     Attributes:
         heard: Whether anybody has asked for the outcome.
+        waiting: How many wait for the outcome.
+
+    Invariant: ``_drivers`` has, by its task, each coroutine that has been sent into this one and has not ended.
 
     A field called like a method of this class is read as an item: ``pending["close"]``.
     """
 
-    __slots__ = ("_begin", "_fields", "_steps", "heard", "label", "outcome", "place")
+    __slots__ = ("_begin", "_drivers", "_fields", "heard", "label", "outcome", "place", "waiting")
 
     def __init__(
         self,
@@ -50,10 +55,14 @@ class Pending(Coroutine[Any, Any, Prediction]):
         self.outcome = outcome
         self._begin = begin
         self._fields = fields
-        self._steps: Generator[Any, None, Prediction] | None = None
+        self.waiting = 0
+        self._drivers: dict[object, Generator[Any, None, Prediction]] | None = None
 
     def __await__(self) -> Generator[Any, None, Prediction]:
-        return self.begun().__await__()
+        outcome = self.begun()
+        if not outcome.done():
+            yield from _Wait(self, outcome)
+        return outcome.result()
 
     def begun(self) -> "asyncio.Future[Prediction]":
         """The outcome; the work is begun if it was not."""
@@ -76,7 +85,7 @@ class Pending(Coroutine[Any, Any, Prediction]):
         return self.outcome is not None and self.outcome.done()
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):  # copy, pickle and inspection look for methods
+        if name.startswith("_"):  # copy, pickle and inspection look for methods
             raise AttributeError(name)
         return self[name]
 
@@ -87,16 +96,22 @@ class Pending(Coroutine[Any, Any, Prediction]):
             )
         return Reference(self, (Key(name),))
 
+    __iter__ = None  # a loop would ask for item after item, and be given references without end
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, _: object) -> Self:
+        return self
+
     def __repr__(self) -> str:
         return f"<Pending {self.label}>"
 
     # --- what makes it a coroutine ---
 
     def send(self, value: None) -> Any:
-        """As a coroutine's."""
-        if self._steps is None:
-            self._steps = self.__await__()
-        return self._steps.send(value)
+        """As a coroutine's, of which each task that sends has one of its own."""
+        return self._drive(lambda steps: steps.send(value))
 
     def throw(
         self,
@@ -104,21 +119,66 @@ class Pending(Coroutine[Any, Any, Prediction]):
         value: BaseException | object = None,
         traceback: TracebackType | None = None,
     ) -> Any:
-        """As a coroutine's."""
-        if self._steps is None:
-            self._steps = self.__await__()
+        """As `send`."""
         error = kind if isinstance(kind, BaseException) else kind()
-        return self._steps.throw(error)
+        return self._drive(lambda steps: steps.throw(error))
+
+    def _drive(self, go_on: Callable[[Generator[Any, None, Prediction]], Any]) -> Any:
+        if self._drivers is None:
+            self._drivers = {}
+        driver = _running_task()
+        if (steps := self._drivers.get(driver)) is None:
+            steps = self._drivers[driver] = self.__await__()
+        try:
+            return go_on(steps)
+        except BaseException:  # StopIteration too: it has ended, and the next one begins anew
+            del self._drivers[driver]
+            raise
 
     def close(self) -> None:
         """Give it up where it was not begun."""
         self._begin = self._begin if self.outcome is not None else _given_up
 
     def __del__(self) -> None:
-        if self.outcome is None and self._begin not in (None, _given_up):
+        if getattr(self, "_begin", None) not in (None, _given_up) and self.outcome is None:
             import warnings
 
             warnings.warn(f"{self.label} was called but never awaited", RuntimeWarning, stacklevel=2)
+
+
+class _Wait(asyncio.Future[None]):
+    """Somebody's waiting for a pending prediction; done when that has its outcome.
+
+    Invariant: while it is not done it is counted in ``waiting`` of the prediction.
+    """
+
+    def __init__(self, pending: Pending, outcome: "asyncio.Future[Prediction]") -> None:
+        super().__init__(loop=outcome.get_loop())
+        self._pending = pending
+        self._outcome = outcome
+        pending.waiting += 1
+        outcome.add_done_callback(self._wake)
+
+    def cancel(self, msg: Any = None) -> bool:
+        """Wait no more; for the last that waits that is to give up the work, and to wait for its end."""
+        if self.done():
+            return False
+        if self._pending.waiting == 1:
+            return self._outcome.cancel(msg)
+        self._outcome.remove_done_callback(self._wake)
+        self._pending.waiting -= 1
+        return super().cancel(msg)
+
+    def _wake(self, _: object) -> None:
+        self._pending.waiting -= 1
+        self.set_result(None)
+
+
+def _running_task() -> "asyncio.Task[Any] | None":
+    try:
+        return asyncio.current_task()
+    except RuntimeError:  # somebody sends by hand
+        return None
 
 
 async def _given_up() -> Prediction:
@@ -155,7 +215,7 @@ class Reference:
         return value_at(prediction, self._path)
 
     def __getattr__(self, name: str) -> "Reference":
-        if name.startswith("__"):
+        if name.startswith("_"):
             raise AttributeError(name)
         return Reference(self._pending, (*self._path, Attribute(name)))
 
@@ -171,9 +231,18 @@ class Reference:
             hint="Put `await` before it, or before the call that gives it.",
         )
 
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, _: object) -> Self:
+        return self
+
     __bool__ = __str__ = __len__ = __int__ = __float__ = __index__ = __iter__ = __contains__ = _is_needed
     __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __hash__ = _is_needed
-    __add__ = __radd__ = __sub__ = __mul__ = __mod__ = __call__ = __format__ = _is_needed
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __mod__ = __rmod__ = _is_needed
+    __truediv__ = __rtruediv__ = __floordiv__ = __rfloordiv__ = __pow__ = __rpow__ = _is_needed
+    __and__ = __rand__ = __or__ = __ror__ = __neg__ = __abs__ = __round__ = _is_needed
+    __call__ = __format__ = __reduce_ex__ = _is_needed
 
 
 def described(reference: Reference) -> str:
@@ -208,10 +277,10 @@ def _plain(step: Key | Attribute | int) -> str | int:
 
 
 def references_in(value: object) -> Iterator[Reference]:
-    """The references in ``value``, which may be inside of lists, tuples and dicts."""
+    """The references in ``value``, which may be inside of lists, tuples, dicts and records."""
     if isinstance(value, Reference):
         yield value
-    elif isinstance(value, dict):
+    elif isinstance(value, dict | Record):
         for member in value.values():
             yield from references_in(member)
     elif isinstance(value, list | tuple):
@@ -224,13 +293,15 @@ def resolved(value: Any) -> Any:
     if isinstance(value, Reference):
         pending, path = source_of(value)
         return value_at(pending.begun().result(), path)
-    if isinstance(value, dict):
-        return {key: resolved(member) for key, member in value.items()}
+    if next(references_in(value), None) is None:
+        return value  # as it is, of whatever kind
+    if isinstance(value, dict | Record):
+        values = {key: resolved(member) for key, member in value.items()}
+        return value.but(values) if isinstance(value, Prediction) else values
+    members = [resolved(member) for member in value]
     if isinstance(value, list):
-        return [resolved(member) for member in value]
-    if isinstance(value, tuple):
-        return tuple(resolved(member) for member in value)
-    return value
+        return members
+    return value._make(members) if hasattr(value, "_make") else tuple(members)
 
 
 async def arrived(value: Any) -> Any:
@@ -246,3 +317,10 @@ async def arrived(value: Any) -> Any:
     for outcome in there:
         outcome.result()  # raises what it ended with
     return resolved(value)
+
+
+async def whole(answer: Any) -> Any:
+    """What a ``forward`` has returned, once it is there, with what its references lead to."""
+    if isinstance(answer, Pending):
+        answer = await answer
+    return await arrived(answer) if isinstance(answer, Prediction) else answer

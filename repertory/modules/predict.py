@@ -132,7 +132,7 @@ class Predict(Module):
         return tuple(field.name for field in self.compiled.outputs)
 
     async def _ask(self, inputs: Mapping[str, Any], demos: Sequence[Mapping[str, Any]] | None) -> Prediction:
-        values = self.compiled.validate_inputs(await arrived(inputs))
+        values, demos = self.compiled.validate_inputs(await arrived(inputs)), await arrived(demos)
         if self.lm is None:
             raise ProgramError(
                 f"no language model to ask: {self.label} runs outside a Runtime",

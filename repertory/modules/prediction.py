@@ -41,6 +41,16 @@ class Prediction(Record):
         self.parameters_version = parameters_version
         self.trace = trace
 
+    def but(self, values: Mapping[str, Any]) -> "Prediction":
+        """This one with other ``values``."""
+        return Prediction(
+            values,
+            usage=self.usage,
+            lm_calls=self.lm_calls,
+            parameters_version=self.parameters_version,
+            trace=self.trace,
+        )
+
     @property
     def outputs(self) -> dict[str, Any]:
         """The values, as a dict of their own."""

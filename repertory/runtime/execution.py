@@ -20,9 +20,10 @@ from repertory.errors import (
     StoreError,
 )
 from repertory.events import Hooks, RunFinished, RunStuck
-from repertory.modules import Module, Pending, Predict, Prediction
+from repertory.modules import Module, Predict, Prediction
 from repertory.modules.dispatch import current_dispatcher
 from repertory.modules.effects import current_run
+from repertory.modules.pending import whole
 from repertory.runtime.confined import Overdue, Work, confined
 from repertory.runtime.history import OpenCall, RunHistory
 from repertory.runtime.journal import Journal, run_end
@@ -112,7 +113,6 @@ class Executor:
             if error is None:
                 raise  # it is us who are cancelled; else it is a mishap of the program's own
             outcome = error.code
-            await context.wind_up()
             if log is not None and not isinstance(error, RunTakenOver):
                 with suppress(StoreError):  # it is told what went wrong, not that this could not be noted
                     status = _status_of(error)
@@ -159,7 +159,7 @@ class Executor:
 
     async def _answer(self, context: RunContext, values: dict[str, Any]) -> Prediction:
         timeout = context.info.deadline - self.around.clock.monotonic()
-        if isinstance(self.program, Predict):
+        if isinstance(self.program, Predict) and not context.has_fallback(self.program):
             return await context.answer(self.program, values)
         try:
             prediction = await confined(
@@ -173,19 +173,23 @@ class Executor:
                 hint="Return what a predictor gave, or Prediction(name=value, ...).",
             )
         self._check_all_read(context)
-        return Prediction(prediction.outputs, usage=context.usage, lm_calls=context.lm_calls)
+        whole_run = Prediction(prediction.outputs, usage=context.usage, lm_calls=context.lm_calls)
+        if isinstance(self.program, Predict):
+            whole_run.parameters_version, whole_run.trace = prediction.parameters_version, prediction.trace
+        return whole_run
 
     async def _forward(self, context: RunContext, values: dict[str, Any]) -> Prediction:
         current_dispatcher.set(context)
         current_run.set(context)
         try:
-            answer = await self.program.forward(**values)
-            if isinstance(answer, Pending):
-                answer = await answer
+            answer: Prediction = await whole(await self.program.forward(**values))
             await context.settle()
             return answer
         except SystemExit as failure:
             raise self.told(failure) from failure
+        finally:
+            for task in await context.wind_up():
+                self._leave_behind(context.info.id, task)
 
     def _check_all_read(self, context: RunContext) -> None:
         """Raise unless the program asked again for everything that is recorded of its run."""

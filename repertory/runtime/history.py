@@ -1,13 +1,16 @@
 """What the log of a run tells to whoever goes on with it."""
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from repertory.providers.messages import Usage
 from repertory.runtime.run_log import RunEvent
+from repertory.runtime.spilled import MARK
+from repertory.store.content_reader import ContentReader
 
+SAID = 256  # messages; of those that were recorded only the latest may not have been taken from the table
 CANCELLED = "step_cancelled"  # code of a step that was given up because of another: no outcome of its own
 
 
@@ -18,6 +21,13 @@ class StepKey:
     step: str
     asked: str
     occurrence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Stands for a large value, until it is needed: see `RunHistory.whole`."""
+
+    data: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +45,7 @@ class RecordedStep:
     event: int
     begun: int
     outputs: Any
-    error: Mapping[str, Any] | None
+    error: "Mapping[str, Any] | Kept | None"
     version: int
     usage: Usage
     calls: int
@@ -90,13 +100,21 @@ class RunHistory:
         uncertain: Numbers of the intents that are listed as uncertain already.
         gone: Those of them whose answer was asked for by its id, and is not there.
         timers: When steps that sleep wake up, by their keys.
-        signals: What was said to the run: name, value, and the message's id.
-        replies: The answers that the calls of a step got, each as JSON, by step.
+        signals: What was said to the run and not heard by its program: name, value (or a `Kept`), and the
+            message's id.
+        said: The ids of the latest messages, which might come again.
+        replies: The answers that the calls of a step without an outcome got, each as JSON, by step.
         parameters: Of predictors, by their paths, that hold for this run alone.
-        inherited: Steps of the run that this one was forked from: it need not ask for them.
-        paid: What the calls of a step cost for certain, in nano-dollars; of use where it has no outcome.
+        given_up: Steps that were begun and have no outcome, as another one failed or their time was up.
+        optional: Steps that the program need not ask for again: those of the run it was forked from, those within
+            a step that is recorded itself, all of a run that is retried and may go another way now.
+        paid: What the calls of steps without an outcome cost for certain, in nano-dollars.
         paid_keys: The keys of these calls.
-        nano_paid: What all calls of the run cost for certain, whatever became of their steps.
+        nano_paid: What all calls of the run cost for certain, whatever became of their steps; not what the run
+            paid that it was forked from.
+        trace, streams: What it was submitted with.
+        ended: Whether it has an outcome: what comes after that is another try.
+        reader: Restores large values.
     """
 
     last: int = 0
@@ -106,13 +124,19 @@ class RunHistory:
     gone: set[int] = field(default_factory=set)
     timers: dict[StepKey, float] = field(default_factory=dict)
     signals: list[tuple[str, Any, str]] = field(default_factory=list)
-    replies: dict[StepKey, list[str]] = field(default_factory=dict)
+    said: deque[str] = field(default_factory=lambda: deque(maxlen=SAID))
+    replies: dict[StepKey, list[str | Kept]] = field(default_factory=dict)
     paid: Counter[StepKey] = field(default_factory=Counter)
     paid_keys: dict[StepKey, set[str]] = field(default_factory=dict)
     nano_paid: int = 0
     parameters: dict[str, Mapping[str, Any]] = field(default_factory=dict)
-    inherited: set[StepKey] = field(default_factory=set)
+    given_up: set[StepKey] = field(default_factory=set)
+    optional: set[StepKey] = field(default_factory=set)
+    trace: str = ""
+    streams: bool = False
     ended: bool = False
+    reader: ContentReader | None = None
+    _latest: dict[tuple[str, str], int] = field(default_factory=dict)  # occurrence that has an outcome
 
     @classmethod
     def of(cls, events: Iterable[RunEvent]) -> "RunHistory":
@@ -126,7 +150,12 @@ class RunHistory:
         """Go on to ``event``."""
         self.last = event.id
         data = event.data
+        if self.ended:
+            self.forget_failures()
+            self.ended = False
         match event.kind:
+            case "accepted":
+                self.trace, self.streams = data.get("trace", ""), data.get("streams", False)
             case "call":
                 step = _key(data)
                 self._settle(step, data.get("settled", ()))
@@ -142,7 +171,8 @@ class RunHistory:
                 )
                 self.open_calls[call.key, call.attempt] = call
                 if replies := data.get("replies"):
-                    self.replies.setdefault(call.step, []).extend(replies)
+                    kept = _value_of(data, "replies")
+                    self.replies.setdefault(step, []).extend([kept] if isinstance(kept, Kept) else replies)
             case "response":
                 place = (data["key"], data["attempt"])
                 if (known := self.open_calls.get(place)) is not None:
@@ -152,25 +182,24 @@ class RunHistory:
                 if data.get("gone"):
                     self.gone.add(data["call"])
             case "step":
-                if not data.get("inherited"):  # else another run has paid
+                if not data.get("inherited"):
                     self._settle(_key(data), data.get("settled", ()))
-                if (data.get("error") or {}).get("code") != CANCELLED:
-                    self.steps[_key(data)] = _step(event.id, data)
-                    if data.get("inherited"):
-                        self.inherited.add(_key(data))
+                self._take_step(event.id, _key(data), data)
             case "parameters":
-                self.parameters.update(data)
+                self.parameters.update(data["of"])
             case "timer":
                 self.timers[_key(data)] = data["until"]
             case "signal":
-                self.signals.append((data["name"], data["value"], data["message"]))
+                self.signals.append((data["name"], _value_of(data, "value"), data["message"]))
+                self.said.append(data["message"])
             case "done":
                 self.ended = True
 
     def forget_failures(self) -> None:
         """Have the steps asked again whose failure was the last that was seen of them.
 
-        A failure that the program itself got over, by asking the same once more, stays what it was.
+        A failure that the program itself got over, by asking the same once more, stays what it was. Where one is
+        forgotten the program may go another way than before, and need not ask for what it did on the first.
         """
         begun: dict[tuple[str, str], int] = {}  # when the latest was begun that ended well
         for key, step in self.steps.items():
@@ -180,6 +209,44 @@ class RunHistory:
         for key in [key for key, step in self.steps.items() if step.error is not None]:
             if self.steps[key].event > begun.get((key.step, key.asked), -1):
                 del self.steps[key]
+                self.optional.update(self.steps)
+
+    def begin(self, step: str, asked: str, occurrence: int) -> StepKey:
+        """The call that a program begins as the ``occurrence``-th of its kind, or a later one that stands for it.
+
+        Where an earlier life gave one up, and got an answer when it asked the same again, that is the answer.
+        """
+        latest = self._latest.get((step, asked), -1)
+        while occurrence < latest and StepKey(step, asked, occurrence) in self.given_up:
+            occurrence += 1
+        return StepKey(step, asked, occurrence)
+
+    async def whole(self, value: Any) -> Any:
+        """``value``, which is JSON or a `Kept`. Raises StoreError if something of it is missing."""
+        if not isinstance(value, Kept):
+            return value
+        assert self.reader is not None
+        return await self.reader.restore(value.data)
+
+    async def take_outcome(self, step: StepKey) -> RecordedStep | None:
+        """The outcome of a step, which is forgotten here; None where it has none. Raises StoreError."""
+        recorded = self.steps.pop(step, None)
+        if recorded is None or not (isinstance(recorded.outputs, Kept) or isinstance(recorded.error, Kept)):
+            return recorded
+        return replace(
+            recorded, outputs=await self.whole(recorded.outputs), error=await self.whole(recorded.error)
+        )
+
+    async def fetch_replies(self) -> None:
+        """Have the replies of the steps without an outcome whole. Raises StoreError."""
+        for replies in self.replies.values():
+            found = [each if isinstance(each, str) else await self.whole(each) for each in replies]
+            replies[:] = [reply for each in found for reply in ([each] if isinstance(each, str) else each)]
+
+    def spent(self) -> tuple[Usage, int, int]:
+        """What the recorded steps took: tokens, calls, and nano-dollars for certain."""
+        usage = sum((step.usage for step in self.steps.values()), Usage())
+        return usage, sum(step.calls for step in self.steps.values()), self.nano_paid
 
     def unsettled(self) -> list[OpenCall]:
         """The calls of which nobody knows what became, or can ask, in order; not those of ended steps."""
@@ -202,9 +269,24 @@ class RunHistory:
 
     def calls_of(self, step: StepKey) -> RecordedCalls:
         """What is recorded of the calls of a step that has no outcome."""
-        replies, paid = self.replies.get(step, ()), self.paid_keys.get(step, ())
+        paid = self.paid_keys.get(step, ())
         kept = [call for call in self.open_calls.values() if call.step == step and self._is_kept(call)]
-        return RecordedCalls([*replies], kept[-1] if kept else None, frozenset(paid), self.paid[step])
+        replies = [reply for reply in self.replies.get(step, ()) if isinstance(reply, str)]
+        return RecordedCalls(replies, kept[-1] if kept else None, frozenset(paid), self.paid[step])
+
+    def _take_step(self, event: int, key: StepKey, data: Mapping[str, Any]) -> None:
+        if (data.get("error") or {}).get("code") == CANCELLED:
+            self.given_up.add(key)
+            return
+        self.given_up.discard(key)
+        self.steps[key] = recorded = _step(event, data)
+        self._latest[key.step, key.asked] = max(key.occurrence, self._latest.get((key.step, key.asked), 0))
+        if data.get("inherited") or data.get("within"):
+            self.optional.add(key)
+        if recorded.error is None:  # else it may be tried again
+            self.paid.pop(key, None)
+            self.paid_keys.pop(key, None)
+            self.replies.pop(key, None)
 
     def _is_kept(self, call: OpenCall) -> bool:
         """Whether the answer can be asked for by its id."""
@@ -224,12 +306,16 @@ def _key(data: Mapping[str, Any]) -> StepKey:
     return StepKey(data["step"], data["asked"], data["occurrence"])
 
 
+def _value_of(data: Mapping[str, Any], name: str) -> Any:
+    return Kept(data[name]) if name in data.get(MARK, ()) else data.get(name)
+
+
 def _step(event: int, data: Mapping[str, Any]) -> RecordedStep:
     return RecordedStep(
         event,
         data.get("begun", 0),
-        data.get("outputs"),
-        data.get("error"),
+        _value_of(data, "outputs"),
+        _value_of(data, "error"),
         data.get("version", 0),
         Usage(*data.get("usage", (0, 0))),
         data.get("calls", 0),

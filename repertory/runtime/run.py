@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from pydantic_core import to_jsonable_python
 
+from repertory.actors.runner import GRACE
 from repertory.clock import Clock
 from repertory.errors import (
     ActorDown,
@@ -22,11 +23,12 @@ from repertory.errors import (
 )
 from repertory.modules import Module, Parameters, Pending, Predict, Prediction
 from repertory.modules.dispatch import current_dispatcher
+from repertory.modules.effects import as_json, performed, performing
 from repertory.modules.options import DEFAULTS, ModuleOptions
-from repertory.modules.pending import arrived, references_in, source_of
+from repertory.modules.pending import arrived, references_in, source_of, whole
 from repertory.providers.messages import Usage
 from repertory.runtime.failure_policy import FailurePolicy
-from repertory.runtime.history import RecordedStep, RunHistory, StepKey
+from repertory.runtime.history import Kept, RecordedStep, RunHistory, StepKey
 from repertory.runtime.journal import json_hash
 from repertory.runtime.predictor import Answer, VersionedParameters
 from repertory.runtime.recorded_errors import dump_error, load_error
@@ -39,7 +41,6 @@ from repertory.supervisors import PoolRef
 
 T = TypeVar("T")
 
-WINDING_UP = 1.0  # seconds the other steps of a run that failed have to say how their calls ended
 ATTEMPTS = 3  # times a step is given to an actor, where the life that held it ends each time
 PAUSE = 0.1  # seconds before the last of these
 SECOND_THOUGHT = 0.1  # seconds before a step that failed is asked for again, doubled each time
@@ -95,8 +96,8 @@ class RunContext:
     """
 
     __slots__ = (
-        *("_around", "_because", "_begun", "_count", "_dry", "_ended", "_failed", "_heard", "_history", "_names"),
-        *("_pendings", "_signalled", "_steps", "_streams"),
+        *("_around", "_because", "_begun", "_children", "_count", "_dry", "_ended", "_failed", "_history"),
+        *("_loop", "_names", "_news", "_pendings", "_signalled", "_steps", "_streams"),
         *("failure", "info", "lm_calls", "log", "nano_cost", "stopped", "task", "usage"),
     )
 
@@ -122,15 +123,17 @@ class RunContext:
         self._history = history
         self._streams = streams
         self._dry = dry
+        self._loop = asyncio.get_running_loop()
         self._count = 0
         self._steps: dict[int, asyncio.Task[Prediction]] = {}
         self._failed: list[tuple[int, BaseException]] = []
         self._pendings: dict[int, Pending] = {}  # of steps under way, and of those that failed
         self._names: dict[int, str] = {}
         self._because: dict[int, int] = {}  # steps given up, by the step that failed
+        self._children: dict[int, list[int]] = {}  # steps begun, by the step that began them
+        self._news: asyncio.Future[None] | None = None  # what `settle` waits for
         # Plain dicts and no event before one is needed: a run that is one step has use for none of them.
         self._begun: dict[tuple[str, str], int] = {}
-        self._heard: dict[str, int] = {}
         self._signalled: asyncio.Event | None = None
         self._ended = False
         around.stage.open(info.id, info.terms.priority, around.policy)
@@ -153,43 +156,60 @@ class RunContext:
     ) -> Pending:
         """As `dispatch`, by the step with the number ``parent``."""
         station = self._station_of(module) if isinstance(module, Predict) else None
-        name = station.path if station is not None else type(module).__name__
+        if station is not None:
+            name, options = station.path, station.options
+        else:
+            name, options = type(module).__name__, self._around.options.get(id(module), DEFAULTS)
         if self._ended:  # the caller is a task that `forward` left behind
             raise RuntimeClosed(f"the run of {name} has ended", hint="Await all that forward begins.")
+        self._require_loop(name)
         number = self._count
         self._count += 1
-        after = self._awaited_by(inputs)
+        sources = _sources_of(inputs, demos)
+        after = {place[1] for each in sources if (place := each.place) is not None and place[0] is self}
         try:
-            turn = self._around.stage.enter(self.info.id, number, after, parent=parent, composite=station is None)
+            turn = self._around.stage.enter(
+                *(self.info.id, number, after),
+                parent=parent,
+                composite=station is None,
+                has_fallback=options.fallback is not None,
+            )
         except (StepCancelled, StepSkipped) as refusal:
             return self._refused(name, refusal, module)
         work: Callable[[], Coroutine[Any, Any, Prediction]]
         if station is not None and isinstance(module, Predict):
-            options = station.options
             work = partial(self._predict, station, module, inputs, demos)
         else:
-            options = self._around.options.get(id(module), DEFAULTS)
             work = partial(self._compose, number, module, inputs)
         if options is not DEFAULTS:
             work = partial(self._governed, number, name, options, work, inputs)
-        task = asyncio.get_running_loop().create_task(self._perform(number, name, turn, work), name=name)
-        task.add_done_callback(_hear)
+        task = self._loop.create_task(self._perform(number, name, turn, work), name=name)
+        task.add_done_callback(partial(self._ended_with, number, name, sources))
         self._steps[number] = task
+        for source in sources:
+            source.waiting += 1
+        if parent is not None:
+            self._children.setdefault(parent, []).append(number)
         pending = Pending(name, outcome=task, fields=_fields_of(module), place=(self, number))
         self._pendings[number] = pending
         return pending
 
     async def answer(self, predictor: Predict, inputs: dict[str, Any]) -> Prediction:
-        """The only step of a program that is one predictor; ``inputs`` are validated."""
+        """The only step of a program that is one predictor without a fallback; ``inputs`` are validated."""
         station = self._station_of(predictor)
         run, stage = self.info.id, self._around.stage
         turn = stage.enter(run, 0)
         if turn is not None:
-            await turn
+            left = self.info.deadline - self._around.clock.monotonic()
+            await _within(partial(_done, turn), left, station.path)
         work = partial(self._step, station, predictor, inputs, None, alone=True)
         if station.options is not DEFAULTS:
             return await self._governed(0, station.path, station.options, work, inputs)
         return await work()
+
+    def has_fallback(self, predictor: Predict) -> bool:
+        """Whether another module answers where ``predictor`` has failed."""
+        return self._station_of(predictor).options.fallback is not None
 
     async def settle(self) -> None:
         """Return once every step has ended that the program began.
@@ -203,23 +223,26 @@ class RunContext:
                 if not self._pendings[number].heard:
                     raise error
             if not self._steps:
+                self._ended = True  # what is begun from here on would have no part in the outcome
                 return
-            await asyncio.wait(self._steps.values(), return_when=asyncio.FIRST_COMPLETED)
+            self._news = self._loop.create_future()
+            await self._news
+
+    async def wind_up(self) -> "set[asyncio.Task[Prediction]]":
+        """Give up the steps under way; return those that have not ended even so, after `GRACE` seconds."""
+        self._ended = True
+        if not self._steps:
+            return set()
+        for task in self._steps.values():
+            task.cancel()
+        _, left = await asyncio.wait(self._steps.values(), timeout=GRACE)
+        return left
 
     def stop(self, error: RepertoryError) -> None:
         """Have the run end with ``error``: all its steps are cancelled."""
         if self.stopped is None and self.task is not None and not self._ended:
             self.stopped = error
             self.task.cancel()
-
-    async def wind_up(self) -> None:
-        """The run has failed: cancel its other steps, whose calls are to have an end before the run has one."""
-        self._ended = True
-        steps = [*self._steps.values()]
-        for task in steps:
-            task.cancel()
-        if steps:
-            await asyncio.wait(steps, timeout=WINDING_UP)
 
     def end(self) -> None:
         """Nobody waits for the run any more: its steps are cancelled."""
@@ -259,8 +282,21 @@ class RunContext:
             stage.finish(run, number)
             del self._pendings[number]
             return prediction
-        finally:
-            del self._steps[number]
+
+    def _ended_with(
+        self, number: int, name: str, sources: Sequence[Pending], task: "asyncio.Task[Prediction]"
+    ) -> None:
+        """The task of a step has ended, be it that it was cancelled before it began."""
+        del self._steps[number]
+        for source in sources:
+            source.waiting -= 1
+        if task.cancelled():
+            error = self._given_up(number, name)
+            self._follow(self._around.stage.cancel(self.info.id, number, error), number, name, error)
+        elif task.exception() is not None and self._news is not None and not self._news.done():
+            self._news.set_result(None)
+        if not self._steps and self._news is not None and not self._news.done():
+            self._news.set_result(None)
 
     def _follow(self, consequences: Consequences, number: int, name: str, error: BaseException) -> None:
         """Give up those steps that are not to go on, as step ``number`` has ended with ``error``."""
@@ -270,7 +306,8 @@ class RunContext:
         for sibling in consequences.cancelled:
             if (task := self._steps.get(sibling)) is not None:
                 self._because[sibling] = number
-                task.cancel()
+                # In the next turn, when it has begun at the latest: it says why it is given up.
+                self._loop.call_soon(task.cancel)
 
     def _given_up(self, number: int, name: str) -> StepCancelled:
         failed = self._because.get(number, number)
@@ -291,24 +328,42 @@ class RunContext:
             )
         return station
 
-    def _awaited_by(self, inputs: Mapping[str, Any]) -> set[int]:
-        """The steps under way that ``inputs`` refer to."""
-        numbers = set()
-        for value in inputs.values():
-            for reference in references_in(value):
-                source, _ = source_of(reference)
-                source.heard = True  # the step that waits for it will tell
-                if source.place is not None and source.place[0] is self and not source.done:
-                    numbers.add(source.place[1])
-        return numbers
+    def _require_loop(self, name: str) -> None:
+        """Raise where ``name`` is called outside of the event loop of this run."""
+        try:
+            here = asyncio.get_running_loop()
+        except RuntimeError:
+            here = None
+        if here is not self._loop:
+            raise ProgramError(
+                f"{name} was called in another thread than its program runs in",
+                hint="Call modules in `forward`, and hand the thread what they gave.",
+            )
+
+    def _give_up_below(self, number: int) -> None:
+        """Give up what step ``number`` began, as it has failed; what of it failed too is covered by that."""
+        for child in self._children.pop(number, ()):
+            if (pending := self._pendings.get(child)) is not None:
+                pending.heard = True
+            if (task := self._steps.get(child)) is not None:
+                self._because.setdefault(child, number)
+                self._loop.call_soon(task.cancel)
+            self._give_up_below(child)
 
     # --- the work of a step ---
 
     async def _compose(self, number: int, module: Module, inputs: Mapping[str, Any]) -> Prediction:
         """The work of a module that holds others."""
         current_dispatcher.set(_Within(self, number))
-        answer = await module.forward(**await arrived(inputs))
-        return await answer if isinstance(answer, Pending) else answer
+        try:
+            answer: Prediction = await whole(await module.forward(**await arrived(inputs)))
+        except BaseException as failure:
+            self._names[number] = type(module).__name__
+            self._give_up_below(number)
+            if isinstance(failure, SystemExit):  # out of a task it would end the loop
+                raise ProgramError(f"{type(module).__name__}: its code raised SystemExit: {failure}") from failure
+            raise
+        return answer
 
     async def _predict(
         self,
@@ -318,7 +373,7 @@ class RunContext:
         demos: Sequence[Mapping[str, Any]] | None,
     ) -> Prediction:
         values = predictor.compiled.validate_inputs(await arrived(inputs))
-        return await self._step(station, predictor, values, demos)
+        return await self._step(station, predictor, values, await arrived(demos))
 
     async def _governed(
         self,
@@ -334,17 +389,30 @@ class RunContext:
         while True:
             try:
                 return await _within(work, options.timeout, name)
-            except RepertoryError as error:
-                pause = max(error.retry_after or 0.0, SECOND_THOUGHT * 2**tried)
-                late = clock.monotonic() + pause >= self.info.deadline
-                again = error.retryable or isinstance(error, DeadlineExceeded)
-                if tried < options.retries and again and not late and not isinstance(error, NOT_THE_STEPS_OWN):
-                    tried += 1
-                elif options.fallback is None or isinstance(error, NOT_THE_STEPS_OWN):
-                    raise
-                else:
+            except NOT_THE_STEPS_OWN:
+                raise
+            except Exception as failure:  # a composite's own code may raise anything
+                if tried == options.retries or (pause := self._second_thought(failure, tried)) is None:
+                    if options.fallback is None:
+                        raise
+                    self._replace(number, name, failure)
                     return await self.begin(options.fallback, inputs, None, number)
+                tried += 1
             await clock.sleep(pause)
+
+    def _second_thought(self, failure: Exception, tried: int) -> float | None:
+        """Seconds before a step that failed is asked for again; None where that is of no use, or too late."""
+        if not isinstance(failure, RepertoryError):
+            return None
+        pause = max(failure.retry_after or 0.0, SECOND_THOUGHT * 2**tried)
+        late = self._around.clock.monotonic() + pause >= self.info.deadline
+        again = failure.retryable or isinstance(failure, DeadlineExceeded)
+        return pause if again and not late else None
+
+    def _replace(self, number: int, name: str, failure: Exception) -> None:
+        """Step ``number`` goes on as its fallback."""
+        if self._around.policy.replaces:
+            self._follow(self._around.stage.fail(self.info.id, number, failure), number, name, failure)
 
     async def _step(
         self,
@@ -364,7 +432,7 @@ class RunContext:
         dumped = compiled.dump_inputs(inputs)
         shown = to_jsonable_python([dict(demo) for demo in demos]) if demos is not None else None
         key = self._key(station.path, json_hash(dumped, shown))
-        if (recorded := self._recorded(key)) is not None:
+        if (recorded := await self._recorded(key)) is not None:
             prediction = Prediction(
                 compiled.validate_outputs(recorded.outputs),
                 usage=recorded.usage,
@@ -377,12 +445,7 @@ class RunContext:
         witness = StepWitness(self.log, key, self._history, self._around.uncertain)
         paid_before = witness.nano_cost
         started = self._around.clock.monotonic()
-        told = {
-            "step": key.step,
-            "asked": key.asked,
-            "occurrence": key.occurrence,
-            "begun": self.log.last,
-        }
+        told = {**_told_of(key), "begun": self.log.last}
         if not alone:  # else they are the run's
             told["inputs"] = dumped
         try:
@@ -429,15 +492,23 @@ class RunContext:
 
     def _key(self, step: str, asked: str) -> StepKey:
         occurrence = self._begun.get((step, asked), 0)
-        self._begun[step, asked] = occurrence + 1
-        return StepKey(step, asked, occurrence)
-
-    def _recorded(self, key: StepKey) -> RecordedStep | None:
-        """The recorded outcome of a step; None where it has none. Raises the failure that is recorded."""
         history = self._history
-        recorded = history.steps.pop(key, None) if history is not None else None
+        key = StepKey(step, asked, occurrence) if history is None else history.begin(step, asked, occurrence)
+        self._begun[step, asked] = key.occurrence + 1
+        return key
+
+    async def _recorded_failure(self, key: StepKey) -> RecordedStep | None:
+        """The recorded outcome of a step, which it then has no more; raised if it is a failure."""
+        history = self._history
+        recorded = await history.take_outcome(key) if history is not None else None
         if recorded is not None and recorded.error is not None:
+            assert not isinstance(recorded.error, Kept)
             raise load_error(recorded.error)
+        return recorded
+
+    async def _recorded(self, key: StepKey) -> RecordedStep | None:
+        """The recorded outcome of a step; None where it has none. Raises the failure that is recorded."""
+        recorded = await self._recorded_failure(key)
         if recorded is None and self._dry:
             raise RunReplayIncomplete(
                 f"{key.step}: the journal has no outcome of this step", hint="Resume or retry the run to get it."
@@ -477,22 +548,23 @@ class RunContext:
 
     async def effect(self, name: str, arguments: Any, work: Callable[[], Awaitable[Any]]) -> Any:
         """The outcome of ``work`` as JSON has it, recorded once; ``arguments`` tell it from others of its name."""
+        asked = json_hash(as_json(f"step {name!r} was given", arguments))
         if self.log is None and self._history is None:
-            return to_jsonable_python(await work())
-        key = self._key(f"step:{name}", json_hash(to_jsonable_python(arguments)))
-        if (recorded := self._recorded(key)) is not None:
+            return await performed(name, work)
+        key = self._key(f"step:{name}", asked)
+        if (recorded := await self._recorded(key)) is not None:
             return recorded.outputs
         assert self.log is not None
         started = self._around.clock.monotonic()
-        told = {"step": key.step, "asked": key.asked, "occurrence": key.occurrence}
+        told = _told_of(key)
+        enclosing = performing.set(key.step)
         try:
-            outcome = to_jsonable_python(await work())
-        except Exception as error:
-            failure = error if isinstance(error, RepertoryError) else _told(name, error)
-            self._record_failure(told, failure, (), started)
-            if failure is error:
-                raise
-            raise failure from error
+            outcome = await performed(name, work)
+        except (RepertoryError, asyncio.CancelledError) as error:
+            self._record_failure(told, error, (), started)
+            raise
+        finally:
+            performing.reset(enclosing)
         seconds = self._around.clock.monotonic() - started
         # An effect must not happen twice: it is on disk before the program goes on.
         self.log.append("step", {**told, "outputs": outcome, "seconds": seconds})
@@ -507,21 +579,38 @@ class RunContext:
         if history is not None and key in history.timers:
             time = history.timers.pop(key)
         elif self.log is not None:
-            self.log.append("timer", {"step": key.step, "asked": "", "occurrence": key.occurrence, "until": time})
+            self.log.append("timer", {**_told_of(key), "until": time})
             await self.log.written()
         while (left := time - clock.time()) > 0:
+            if self._dry:
+                raise RunReplayIncomplete("the run sleeps, and has not gone on yet", hint="Wait for its end.")
             await clock.sleep(min(left, 60.0))  # the wall clock may be set meanwhile
 
-    async def wait_for_signal(self, name: str) -> Any:
+    async def wait_for_signal(self, name: str, timeout: float | None) -> Any:
         """The value that was said to the run under ``name``, the first that was not heard yet."""
-        history = self._history
-        assert history is not None
+        if self._history is None:
+            raise ProgramError(
+                f"wait_for_signal({name!r}): nobody can send a signal to a run that was not submitted",
+                hint="Begin it with Runtime.submit, and wait for its result.",
+            )
+        key = self._key(f"signal:{name}", "")
+        await self._recorded_failure(key)  # it had waited long enough, whatever was said later
+        started = self._around.clock.monotonic()
+        try:
+            return await _within(partial(self._next_signal, self._history, name), timeout, f"signal {name!r}")
+        except DeadlineExceeded as error:
+            if self.log is not None:
+                self._record_failure(_told_of(key), error, (), started)
+            raise
+
+    async def _next_signal(self, history: RunHistory, name: str) -> Any:
         while True:
-            values = [value for said, value, _ in history.signals if said == name]
-            heard = self._heard.get(name, 0)
-            if len(values) > heard:
-                self._heard[name] = heard + 1
-                return values[heard]
+            for place, (said, value, _) in enumerate(history.signals):
+                if said == name:
+                    del history.signals[place]
+                    return await history.whole(value)
+            if self._dry:
+                raise RunReplayIncomplete(f"the run waits for a signal {name!r}", hint="Send it one.")
             if self._signalled is None or self._signalled.is_set():
                 self._signalled = asyncio.Event()
             await self._signalled.wait()
@@ -529,9 +618,10 @@ class RunContext:
     async def hear(self, name: str, value: Any, message: str) -> None:
         """Take in what was said to the run; it is on disk when this returns. Nothing is heard twice."""
         history = self._history
-        assert history is not None
-        if any(message == heard for _, _, heard in history.signals):
+        assert history is not None, "only a run that was submitted is told anything"
+        if message in history.said:
             return
+        history.said.append(message)
         history.signals.append((name, value, message))
         if self._signalled is not None:
             self._signalled.set()
@@ -543,7 +633,7 @@ class RunContext:
     def unread(self) -> list[StepKey]:
         """The recorded steps that the program did not ask for again."""
         history = self._history
-        return [key for key in history.steps if key not in history.inherited] if history is not None else []
+        return [key for key in history.steps if key not in history.optional] if history is not None else []
 
 
 class _Within:
@@ -565,21 +655,37 @@ async def _within(work: Callable[[], Coroutine[Any, Any, T]], timeout: float | N
     if timeout is None:
         return await work()
     try:
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout(timeout) as limit:
             return await work()
     except TimeoutError as error:
+        if not limit.expired():
+            raise  # it is the work's own
         raise DeadlineExceeded(f"{name}: not done within {timeout:g} s") from error
+
+
+async def _done(future: "asyncio.Future[None]") -> None:
+    await future
 
 
 def _fields_of(module: Module) -> tuple[str, ...] | None:
     return module.output_names if isinstance(module, Predict) else None
 
 
-def _told(name: str, failure: Exception) -> ProgramError:
-    return ProgramError(f"step {name!r} raised {type(failure).__name__}: {failure}")
+def _told_of(key: StepKey) -> dict[str, Any]:
+    """What an event says about which step it tells of."""
+    told: dict[str, Any] = {"step": key.step, "asked": key.asked, "occurrence": key.occurrence}
+    if (enclosing := performing.get()) is not None:
+        told["within"] = enclosing
+    return told
 
 
-def _hear(task: "asyncio.Task[Any]") -> None:
-    """Nobody may await it, and asyncio would log how it ended."""
-    if not task.cancelled():
-        task.exception()
+def _sources_of(inputs: Mapping[str, Any], demos: Sequence[Mapping[str, Any]] | None) -> "list[Pending]":
+    """The predictions to come that ``inputs`` and ``demos`` refer to, each once."""
+    found: dict[Pending, None] = {}
+    for value in (*inputs.values(), *(demos or ())):
+        for reference in references_in(value):
+            source, _ = source_of(reference)
+            source.heard = True  # the step that waits for it will tell
+            if not source.done:
+                found[source] = None
+    return list(found)

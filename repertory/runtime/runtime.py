@@ -409,7 +409,7 @@ class Runtime:
             ChildSpec(id="models", start=lambda: Supervisor(models), start_timeout=600),
             ChildSpec(id="endpoints", start=lambda: EndpointKeeper(self.models.endpoints())),
             ChildSpec(id="programs", start=self.programs.supervisor),
-            ChildSpec(id="runs", start=lambda: RunKeeper(self.runs, lambda: self.closing)),
+            ChildSpec(id="runs", start=lambda: RunKeeper(self.runs.executed, lambda: self.closing)),
             ChildSpec(id="rollouts", start=lambda: RolloutKeeper(self.programs.releases)),
         ]
         if self.config.memory.guard:

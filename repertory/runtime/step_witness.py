@@ -1,5 +1,6 @@
 """The witness of a step's calls: it has each of them in the run's log before it is sent."""
 
+import asyncio
 from collections.abc import Sequence
 from decimal import Decimal
 from hashlib import blake2b
@@ -33,8 +34,8 @@ class StepWitness:
     """
 
     __slots__ = (
-        *("_answers", "_base", "_carried", "_events", "_given", "_policy", "_read", "_recorded", "_untold"),
-        *("_history", "log", "nano_cost", "step"),
+        *("_answers", "_base", "_carried", "_events", "_given", "_history", "_named", "_policy", "_read"),
+        *("_recorded", "_untold", "log", "nano_cost", "step"),
     )
 
     def __init__(self, log: RunLog, step: StepKey, history: RunHistory | None, policy: UncertainPolicy) -> None:
@@ -47,6 +48,7 @@ class StepWitness:
         self._policy = policy
         self._base = ""
         self._given: set[str] = set()  # keys
+        self._named: dict[Intent, str] = {}  # provider's ids that are yet to be told
         self._events: dict[Intent, int] = {}  # attempts under way, and the number of the event of each
         self._untold: list[list[Any]] = []
         self._answers: list[str | LMResponse] = [*recorded.replies]
@@ -95,11 +97,18 @@ class StepWitness:
 
     def identified(self, intent: Intent, response_id: str) -> None:
         """As `Witness.identified`."""
-        if not self.log.closed:
+        self._named[intent] = response_id
+        # An id that comes with the whole answer is of no use: by then the attempt is settled.
+        asyncio.get_running_loop().call_soon(self._tell_id, intent)
+
+    def _tell_id(self, intent: Intent) -> None:
+        response_id = self._named.pop(intent, None)
+        if response_id is not None and not self.log.closed:
             self.log.append("response", {"key": intent.key, "attempt": intent.attempt, "id": response_id})
 
     def settled(self, intent: Intent, ending: Told, usage: Usage, cost: Decimal | None) -> None:
         """As `Witness.settled`."""
+        self._named.pop(intent, None)
         event = self._events.pop(intent, None)
         if event is None:  # the step has ended meanwhile, and the call is listed
             return

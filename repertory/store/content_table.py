@@ -1,7 +1,8 @@
 """Contents in the database: pieces of large values, each stored once under its hash."""
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
 import orjson
@@ -18,6 +19,8 @@ from repertory.store.transactions import Connection
 
 REFRESH: Final = 1800.0  # seconds for which `used_at` may lag behind, so that what is used a lot is rarely written
 QUERY: Final = 10_000  # contents in a query at most
+STATEMENT: Final = 4_194_304  # bytes of contents in a statement, more or less: it holds them a second time
+NONE: Final[Mapping[str, bytes]] = MappingProxyType({})
 
 
 class ContentTable:
@@ -38,15 +41,19 @@ class ContentTable:
         """Keep contents, by hash; on disk when the future is done."""
         return self._store.submit(self._do, new)
 
-    async def load(self, hashes: Iterable[str]) -> dict[str, bytes]:
+    async def load(self, hashes: Iterable[str], known: Mapping[str, bytes] = NONE) -> dict[str, bytes]:
         """These contents and all that they refer to, directly or not: a query for each level of them.
+
+        Args:
+            known: Contents that need not be read.
 
         Raises StoreError, which names the content, if one is missing or damaged.
         """
         found: dict[str, bytes] = {}
         wanted = set(hashes)
         while wanted:
-            level = await self._level(sorted(wanted))
+            level = {hash: known[hash] for hash in wanted if hash in known}
+            level |= await self._level(sorted(wanted - level.keys()))
             found |= level
             wanted = {hash for content in level.values() for hash in references_of(content)} - found.keys()
         return found
@@ -70,11 +77,24 @@ class ContentTable:
 
 async def write_contents(connection: Connection, new: Mapping[str, bytes], used_at: float) -> None:
     """Put contents, by hash, within a transaction: for operations of the writer that refer to them."""
-    if new:
-        # In one order for all, or two processes could wait for each other's rows.
-        rows = [(hash, new[hash].decode()) for hash in sorted(new)]
+    # In one order for all, or two processes could wait for each other's rows.
+    for rows in _shares(sorted(new.items())):
         values = {"given": orjson.dumps(rows).decode(), "used_at": used_at}
         await connection.execute(_PUT[connection.dialect.name], values)
+
+
+def _shares(new: Sequence[tuple[str, bytes]]) -> Iterator[list[tuple[str, str]]]:
+    """The contents in shares of which each is fit for one statement."""
+    share: list[tuple[str, str]] = []
+    size = 0
+    for hash, content in new:
+        share.append((hash, content.decode()))
+        size += len(content)
+        if size > STATEMENT:
+            yield share
+            share, size = [], 0
+    if share:
+        yield share
 
 
 class _Puts:

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import replace
 
 import pytest
 
@@ -133,7 +132,7 @@ async def test_a_failed_run_may_end_well_and_one_that_ended_well_stays_so(journa
     well = run_end(log.run, "ok", Usage(5, 7), 1, 40, 1.5, 8.0, outputs='{"answer":"ü"}')
     await journal.end(log, well)
     with pytest.raises(RunTakenOver):
-        await journal.end(log, replace(well, status="failed"))
+        await journal.end(log, well._replace(status="failed"))
     done = (await journal.find("qa", ["k"]))["k"]
     assert (done.status, done.outputs, done.output_tokens, done.nano_cost) == ("ok", '{"answer":"ü"}', 7, 40)
 

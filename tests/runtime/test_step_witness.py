@@ -1,5 +1,6 @@
 """What a step's witness makes of the lives before: their answers are read, their keys go to no other call."""
 
+import asyncio
 from decimal import Decimal
 
 import pytest
@@ -41,6 +42,12 @@ async def call(witness: StepWitness, ending: Told | None = None, said: str = "",
     if said:
         witness.replied(LMResponse((TextPart(said),), "stop", Usage(2, 1), "m", "r-1"))
     return intent.key
+
+
+async def named(witness: StepWitness, intent: Intent, response_id: str) -> None:
+    """The provider tells its id of the answer, which comes later."""
+    witness.identified(intent, response_id)
+    await asyncio.sleep(0)
 
 
 def read(witness: StepWitness) -> list[str]:
@@ -115,7 +122,7 @@ async def test_of_calls_beside_each_other_one_is_fetched_and_the_other_is_uncert
     intents = [Intent(first.key(), 1, endpoint, "asked", 9, 3) for endpoint in ("a", "b")]
     for intent in intents:
         await first.intend(intent)
-        first.identified(intent, f"id-{intent.endpoint}")
+        await named(first, intent, f"id-{intent.endpoint}")
     assert [each.endpoint for each in lives.history().unsettled()] == ["a"]
     fetchable = lives.next().open_call()
     assert fetchable is not None
@@ -128,7 +135,7 @@ async def test_a_call_that_is_known_can_be_fetched_though_another_one_is_not() -
     intents = [Intent(first.key(), 1, endpoint, "asked", 9, 3) for endpoint in ("a", "b")]
     for intent in intents:
         await first.intend(intent)
-    first.identified(intents[0], "id-a")
+    await named(first, intents[0], "id-a")
     assert [each.endpoint for each in lives.history().unsettled()] == ["b"]
     fetchable = lives.next().open_call()
     assert fetchable is not None
@@ -140,7 +147,7 @@ async def test_an_answer_that_is_gone_is_held_for_once() -> None:
     first = lives.next()
     intent = Intent(first.key(), 1, "a", "asked", 9, 3)
     await first.intend(intent)
-    first.identified(intent, "id-a")
+    await named(first, intent, "id-a")
     second = lives.next()
     fetchable = second.open_call()
     assert fetchable is not None

@@ -220,7 +220,7 @@ async def calculates(self: Any, text: str) -> Any:
         (waits_in_a_thread, "waits for what is outside (run_in_executor)"),
         (connects, "waits for what is outside (create_connection)"),
         (waits_for_nothing, "waits for something that no module gives"),
-        (calculates, "raised TypeError"),
+        (calculates, "uses the value of ask.answer"),
     ],
 )
 def test_what_cannot_be_traced_is_told_with_its_place(forward: Forward, reason: str) -> None:
