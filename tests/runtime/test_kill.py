@@ -75,14 +75,21 @@ class Place:
         process = await self.start(job)
         await until(lambda: len(self.server.asked) >= requests)
         if named:
-            await until(lambda: self._names() > 0)
+            await until(self._is_named)
         await process.kill()
 
-    def _names(self) -> int:
-        """How many answers' names are recorded."""
+    def ended(self, key: str) -> bool:
+        """Whether the run has its outcome."""
+        return self._count("runs WHERE key = ? AND status <> 'accepted'", key) > 0
+
+    def _is_named(self) -> bool:
+        """Whether it is recorded what the latest answer is called."""
+        answer = self.server.asked[-1].id
+        return self._count("run_events WHERE kind = 'response' AND data LIKE ?", f"%{answer}%") > 0
+
+    def _count(self, rows: str, value: str) -> int:
         with closing(sqlite3.connect(f"file:{self.store}?mode=ro", uri=True)) as connection:
-            names = "SELECT count(*) FROM run_events WHERE kind = 'response' AND data LIKE ?"
-            return int(connection.execute(names, (f"%{self.server.asked[-1].id}%",)).fetchone()[0])
+            return int(connection.execute(f"SELECT count(*) FROM {rows}", (value,)).fetchone()[0])
 
     async def check_bill(self) -> Books:
         """The server's bill is what is recorded as paid for, and what is listed."""
@@ -206,7 +213,7 @@ async def test_a_process_takes_over_the_runs_of_one_that_was_killed(tmp_path: Pa
         other = await at.start(at.job(stay=True, runs={"own": "y"}))
         assert (await other.told()).status == "ok"
         await at.killed(3, at.job(runs={"k": "x"}))
-        await until(lambda: len(at.server.asked) >= 5)
+        await until(lambda: at.ended("k"))
         await other.end()
         assert (await at.check_bill()).runs["k"].status == "ok"
 
