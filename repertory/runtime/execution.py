@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -114,10 +113,14 @@ class Executor:
                 raise  # it is us who are cancelled; else it is a mishap of the program's own
             outcome = error.code
             if log is not None and not isinstance(error, RunTakenOver):
-                with suppress(StoreError):  # it is told what went wrong, not that this could not be noted
-                    status = _status_of(error)
+                try:
                     self._doubt_the_rest(fetchable, history, log)
-                    await self._record(context, log, status, clock.monotonic() - started, error=error)
+                    await self._record(context, log, _status_of(error), clock.monotonic() - started, error=error)
+                except StoreError as unwritten:
+                    # It is told what went wrong, not that this could not be noted; but a run that is new, and so
+                    # never came into the journal, was not accepted.
+                    if history is None:
+                        raise unwritten from error
             raise error from error.__cause__
         finally:
             context.end()

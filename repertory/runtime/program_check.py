@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from repertory.errors import ProgramError
-from repertory.modules import Module, Predict
+from repertory.modules import Module, Predict, soundness
 from repertory.modules.module import module_paths
 from repertory.modules.options import DEFAULTS, ModuleOptions
 
@@ -49,5 +49,14 @@ def _comes_back(module: Module, options: Mapping[int, ModuleOptions]) -> bool:
 
 def check_program(name: str, program: Module, predictors: Mapping[str, Predict]) -> None:
     """Raise ProgramError for a program that holds no predictor, holds itself, or has two modules at one path."""
+    if faults := soundness.check_program(program):
+        more = f" And {len(faults) - 1} more of the kind." if len(faults) > 1 else ""
+        raise ProgramError(f"{name} cannot be started: {faults[0]}{more}")
     if not predictors:
         raise ProgramError(f"{name} holds no predictor", hint="Make one in __init__, such as Predict(...).")
+    for path in predictors:
+        if "/" in path:
+            raise ProgramError(
+                f"{name} cannot be started: {path} is to be part of an actor's path, which has slashes of its own",
+                hint="Give the dict that holds it another key.",
+            )

@@ -44,6 +44,7 @@ T = TypeVar("T")
 ATTEMPTS = 3  # times a step is given to an actor, where the life that held it ends each time
 PAUSE = 0.1  # seconds before the last of these
 SECOND_THOUGHT = 0.1  # seconds before a step that failed is asked for again, doubled each time
+DEEPEST = 200  # modules that are asked by one another; each takes a frame where the run is cancelled
 NO_USAGE = Usage()
 NOT_THE_STEPS_OWN = (RuntimeClosed, StoreError, StepCancelled, StepSkipped, RunReplayIncomplete)
 
@@ -354,7 +355,14 @@ class RunContext:
 
     async def _compose(self, number: int, module: Module, inputs: Mapping[str, Any]) -> Prediction:
         """The work of a module that holds others."""
-        current_dispatcher.set(_Within(self, number))
+        outer = current_dispatcher.get()
+        within = _Within(self, number, outer.depth + 1 if isinstance(outer, _Within) else 1)
+        if within.depth > DEEPEST:
+            raise ProgramError(
+                f"{type(module).__name__}: modules call each other more than {DEEPEST} deep",
+                hint="Does one call itself, and never ends? A loop goes as long as you like.",
+            )
+        current_dispatcher.set(within)
         try:
             answer: Prediction = await whole(await module.forward(**await arrived(inputs)))
         except BaseException as failure:
@@ -637,10 +645,13 @@ class RunContext:
 
 
 class _Within:
-    """Dispatches what a composite step begins."""
+    """Dispatches what a composite step begins, which is ``depth`` steps below the program."""
 
-    def __init__(self, context: RunContext, number: int) -> None:
+    __slots__ = ("_number", "context", "depth")
+
+    def __init__(self, context: RunContext, number: int, depth: int) -> None:
         self.context = context
+        self.depth = depth
         self._number = number
 
     def dispatch(

@@ -44,12 +44,6 @@ async def call(witness: StepWitness, ending: Told | None = None, said: str = "",
     return intent.key
 
 
-async def named(witness: StepWitness, intent: Intent, response_id: str) -> None:
-    """The provider tells its id of the answer, which comes later."""
-    witness.identified(intent, response_id)
-    await asyncio.sleep(0)
-
-
 def read(witness: StepWitness) -> list[str]:
     """The answers that are not to be asked for again."""
     answers = []
@@ -122,7 +116,8 @@ async def test_of_calls_beside_each_other_one_is_fetched_and_the_other_is_uncert
     intents = [Intent(first.key(), 1, endpoint, "asked", 9, 3) for endpoint in ("a", "b")]
     for intent in intents:
         await first.intend(intent)
-        await named(first, intent, f"id-{intent.endpoint}")
+        first.identified(intent, f"id-{intent.endpoint}")
+    await asyncio.sleep(0)  # an id is told in the loop's next turn
     assert [each.endpoint for each in lives.history().unsettled()] == ["a"]
     fetchable = lives.next().open_call()
     assert fetchable is not None
@@ -135,7 +130,8 @@ async def test_a_call_that_is_known_can_be_fetched_though_another_one_is_not() -
     intents = [Intent(first.key(), 1, endpoint, "asked", 9, 3) for endpoint in ("a", "b")]
     for intent in intents:
         await first.intend(intent)
-    await named(first, intents[0], "id-a")
+    first.identified(intents[0], "id-a")
+    await asyncio.sleep(0)
     assert [each.endpoint for each in lives.history().unsettled()] == ["b"]
     fetchable = lives.next().open_call()
     assert fetchable is not None
@@ -147,7 +143,8 @@ async def test_an_answer_that_is_gone_is_held_for_once() -> None:
     first = lives.next()
     intent = Intent(first.key(), 1, "a", "asked", 9, 3)
     await first.intend(intent)
-    await named(first, intent, "id-a")
+    first.identified(intent, "id-a")
+    await asyncio.sleep(0)
     second = lives.next()
     fetchable = second.open_call()
     assert fetchable is not None
