@@ -294,7 +294,7 @@ class Deployment:
             return self.compiled.validate_inputs(load_json(interrupted.run.inputs))
         except InputError as misfit:
             error = ProgramChanged(
-                f"{self.name}: the run {interrupted.run.id} has inputs that its program takes no more: {misfit.message}",
+                f"{self.name}: the run {interrupted.run.id} has inputs that no longer fit: {misfit.message}",
                 hint="Submit it anew, with inputs that fit, under another key.",
             )
             await self.refuse(interrupted, error)

@@ -111,6 +111,8 @@ class RunHistory:
             a step that is recorded itself, all of a run that is retried and may go another way now.
         paid: What the calls of steps without an outcome cost for certain, in nano-dollars.
         paid_keys: The keys of these calls.
+        nano_paid: What all calls of the run cost for certain, whatever became of their steps; not what the run
+            paid that it was forked from.
         trace, streams: What it was submitted with.
         ended: Whether it has an outcome: what comes after that is another try.
         reader: Restores large values.
@@ -127,6 +129,7 @@ class RunHistory:
     replies: dict[StepKey, list[str | Kept]] = field(default_factory=dict)
     paid: Counter[StepKey] = field(default_factory=Counter)
     paid_keys: dict[StepKey, set[str]] = field(default_factory=dict)
+    nano_paid: int = 0
     parameters: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     given_up: set[StepKey] = field(default_factory=set)
     optional: set[StepKey] = field(default_factory=set)
@@ -186,7 +189,8 @@ class RunHistory:
                 self.cut_off.discard(data["step"])
             case "step":
                 self.cut_off.discard(data["step"])
-                self._settle(_key(data), data.get("settled", ()))
+                if not data.get("inherited"):
+                    self._settle(_key(data), data.get("settled", ()))
                 self._take_step(event.id, _key(data), data)
             case "parameters":
                 self.parameters.update(data["of"])
@@ -249,14 +253,26 @@ class RunHistory:
     def spent(self) -> tuple[Usage, int, int]:
         """What the recorded steps took: tokens, calls, and nano-dollars for certain."""
         usage = sum((step.usage for step in self.steps.values()), Usage())
-        nano = sum(step.nano_cost for step in self.steps.values()) + self.paid.total()
-        return usage, sum(step.calls for step in self.steps.values()), nano
+        return usage, sum(step.calls for step in self.steps.values()), self.nano_paid
 
     def unsettled(self) -> list[OpenCall]:
         """The calls of which nobody knows what became, or can ask, in order; not those of ended steps."""
         calls = [call for call in self.open_calls.values() if call.step not in self.steps]
-        fetchable = {call.step: call for call in calls if self._is_kept(call)}
-        return [call for call in calls if call is not fetchable.get(call.step)]
+        kept = {call.step: call for call in calls if self._is_kept(call)}
+        return [call for call in calls if call is not kept.get(call.step)]
+
+    def fetchable(self) -> list[OpenCall]:
+        """The calls of steps without an outcome whose answers can be asked for, one of each step."""
+        calls = [call for call in self.open_calls.values() if call.step not in self.steps]
+        return [*{call.step: call for call in calls if self._is_kept(call)}.values()]
+
+    def close(self, call: OpenCall) -> None:
+        """It is known by now what became of ``call``."""
+        self.open_calls.pop((call.key, call.attempt), None)
+
+    def is_open(self, call: OpenCall) -> bool:
+        """Whether nothing else is known of ``call``."""
+        return self.open_calls.get((call.key, call.attempt)) is call
 
     def calls_of(self, step: StepKey) -> RecordedCalls:
         """What is recorded of the calls of a step that has no outcome."""
@@ -289,6 +305,7 @@ class RunHistory:
             self.open_calls.pop((key, attempt), None)
             if ending == "paid":
                 self.paid[step] += cost or 0
+                self.nano_paid += cost or 0
                 self.paid_keys.setdefault(step, set()).add(key)
 
 

@@ -116,7 +116,7 @@ class RunContext:
         self.log = log
         self.usage = NO_USAGE
         self.lm_calls = 0
-        self.nano_cost = 0
+        self.nano_cost = history.nano_paid if history is not None else 0
         self.failure: BaseException | None = None  # what failed the run by its policy
         self.stopped: RepertoryError | None = None  # why it was stopped from outside
         self.task = asyncio.current_task()
@@ -448,10 +448,11 @@ class RunContext:
                 lm_calls=recorded.calls,
                 parameters_version=recorded.version,
             )
-            self._count_in(prediction, recorded.nano_cost)
+            self._count_in(prediction)
             return prediction
         assert self.log is not None
         witness = StepWitness(self.log, key, self._history, self._around.uncertain)
+        paid_before = witness.nano_cost
         started = self._around.clock.monotonic()
         told = {**_told_of(key), "begun": self.log.last}
         if not alone:  # else they are the run's
@@ -459,10 +460,13 @@ class RunContext:
         try:
             prediction = await self._ask(station, inputs, demos, witness)
         except (RepertoryError, asyncio.CancelledError) as error:
+            told["nano"] = witness.nano_cost
             self._record_failure(told, error, witness.take_settled(), started)
             raise
+        finally:
+            self.nano_cost += witness.nano_cost - paid_before
+            witness.end()
         seconds = self._around.clock.monotonic() - started
-        nano = witness.nano_cost
         self.log.append(
             "step",
             {
@@ -471,12 +475,12 @@ class RunContext:
                 "version": prediction.parameters_version,
                 "usage": (prediction.usage.input_tokens, prediction.usage.output_tokens),
                 "calls": prediction.lm_calls,
-                "nano": nano,
+                "nano": witness.nano_cost,
                 "settled": witness.take_settled(),
                 "seconds": seconds,
             },
         )
-        self._count_in(prediction, nano)
+        self._count_in(prediction)
         return prediction
 
     def _record_failure(
@@ -491,10 +495,9 @@ class RunContext:
         seconds = self._around.clock.monotonic() - started
         self.log.append("step", {**told, "error": dump_error(error), "settled": settled, "seconds": seconds})
 
-    def _count_in(self, prediction: Prediction, nano: int = 0) -> None:
+    def _count_in(self, prediction: Prediction) -> None:
         self.usage = self.usage + prediction.usage if self.lm_calls else prediction.usage
         self.lm_calls += prediction.lm_calls
-        self.nano_cost += nano
 
     def _key(self, step: str, asked: str) -> StepKey:
         occurrence = self._begun.get((step, asked), 0)

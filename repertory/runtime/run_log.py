@@ -218,6 +218,9 @@ class RunLog:
         piece = RunPiece(self._buffer, self._contents, self._clock.time(), self._last_write)
         self._buffer, self._contents = [], None
         write = self._last_write = self._table.record(piece)
+        if self.closed:
+            write.add_done_callback(_hear)
+            return
         self._unsettled.append(write)
         if len(self._unsettled) > self._many:
             self._unsettled = [each for each in self._unsettled if not _went_well(each)]

@@ -34,8 +34,8 @@ class StepWitness:
     """
 
     __slots__ = (
-        *("_answers", "_base", "_carried", "_events", "_given", "_named", "_policy", "_read", "_recorded"),
-        *("_untold", "log", "nano_cost", "step"),
+        *("_answers", "_base", "_carried", "_events", "_given", "_history", "_named", "_policy", "_read"),
+        *("_recorded", "_untold", "log", "nano_cost", "step"),
     )
 
     def __init__(self, log: RunLog, step: StepKey, history: RunHistory | None, policy: UncertainPolicy) -> None:
@@ -43,6 +43,7 @@ class StepWitness:
         self.log = log
         self.step = step
         self.nano_cost = recorded.nano_cost
+        self._history = history
         self._recorded = recorded
         self._policy = policy
         self._base = ""
@@ -109,18 +110,22 @@ class StepWitness:
         """As `Witness.settled`."""
         self._named.pop(intent, None)
         event = self._events.pop(intent, None)
-        if event is None or self.log.closed:  # the run has ended meanwhile: the call stays open in its log
+        if event is None:  # the step has ended meanwhile, and the call is listed
             return
         nano = nano_dollars(cost) if cost is not None else None
         self._untold.append([intent.key, intent.attempt, ending, usage.input_tokens, usage.output_tokens, nano])
-        if ending == "uncertain":
-            whom = (intent.key, intent.attempt, intent.endpoint, intent.request_hash)
-            call = OpenCall(event, self.step, *whom, intent.nano_most, intent.tokens_most)
-            self.log.doubt(call, "rebuy")
-        elif ending == "paid":
+        if ending == "paid":
             self.nano_cost += nano or 0
+        elif ending == "uncertain":
+            self._doubt(intent, event, "rebuy")  # whether it is asked again is up to its endpoint
 
     # --- for the step ---
+
+    def end(self) -> None:
+        """The step has its outcome: no event of it will tell how the calls end that are still under way."""
+        for intent, event in self._events.items():
+            self._doubt(intent, event, self._policy)
+        self._events.clear()
 
     def take_settled(self) -> Sequence[Sequence[Any]]:
         """How the attempts ended that no event has told of yet."""
@@ -157,6 +162,8 @@ class StepWitness:
 
         Raises CallUncertain if it is not there and the policy is not to ask again.
         """
+        if self._history is not None:
+            self._history.close(call)
         if response is None:
             self.log.append("uncertain", {"call": call.event, "policy": self._policy, "gone": True})
             self.log.doubt(call, self._policy)
@@ -168,6 +175,11 @@ class StepWitness:
         self._untold.append([call.key, call.attempt, "paid", usage.input_tokens, usage.output_tokens, nano])
         self.nano_cost += nano or 0
         self.replied(response)
+
+    def _doubt(self, intent: Intent, event: int, policy: UncertainPolicy) -> None:
+        whom = (intent.key, intent.attempt, intent.endpoint, intent.request_hash)
+        call = OpenCall(event, self.step, *whom, intent.nano_most, intent.tokens_most)
+        self.log.doubt(call, policy)
 
 
 def call_uncertain(calls: Sequence[OpenCall], policy: str) -> CallUncertain:
