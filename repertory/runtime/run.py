@@ -26,13 +26,13 @@ from repertory.modules.dispatch import current_dispatcher
 from repertory.modules.effects import as_json, performed, performing
 from repertory.modules.options import DEFAULTS, ModuleOptions
 from repertory.modules.pending import arrived, references_in, source_of, whole
+from repertory.modules.run_info import RunInfo
 from repertory.providers.messages import Usage
 from repertory.runtime.failure_policy import FailurePolicy
 from repertory.runtime.history import Kept, RecordedStep, RunHistory, StepKey
 from repertory.runtime.journal import json_hash
 from repertory.runtime.predictor import Answer, VersionedParameters
 from repertory.runtime.recorded_errors import dump_error, load_error
-from repertory.runtime.run_info import RunInfo
 from repertory.runtime.run_log import RunLog
 from repertory.runtime.scheduler import Consequences
 from repertory.runtime.stage import Stage
@@ -568,6 +568,8 @@ class RunContext:
         told = _told_of(key)
         enclosing = performing.set(key.step)
         try:
+            # What it is done with must be the same if it has to be done again: that is on disk first.
+            await self.log.written()
             outcome = await performed(name, work)
         except (RepertoryError, asyncio.CancelledError) as error:
             self._record_failure(told, error, (), started)
