@@ -42,6 +42,7 @@ T = TypeVar("T")
 ATTEMPTS = 3  # times a step is given to an actor, where the life that held it ends each time
 PAUSE = 0.1  # seconds before the last of these
 SECOND_THOUGHT = 0.1  # seconds before a step that failed is asked for again, doubled each time
+MANY_FAILED = 64  # failures that are remembered before it is worth to look which of them have been heard of
 NO_USAGE = Usage()
 NOT_THE_STEPS_OWN = (RuntimeClosed, StoreError, StepCancelled, StepSkipped, RunReplayIncomplete)
 
@@ -94,8 +95,8 @@ class RunContext:
     """
 
     __slots__ = (
-        *("_around", "_because", "_begun", "_count", "_dry", "_ended", "_failed", "_history", "_names"),
-        *("_pendings", "_signalled", "_steps", "_streams"),
+        *("_around", "_because", "_begun", "_count", "_dry", "_ended", "_failed", "_history"),
+        *("_many_failed", "_names", "_pendings", "_signalled", "_steps", "_streams"),
         *("failure", "info", "lm_calls", "log", "nano_cost", "stopped", "task", "usage"),
     )
 
@@ -123,8 +124,9 @@ class RunContext:
         self._dry = dry
         self._count = 0
         self._steps: dict[int, asyncio.Task[Prediction]] = {}
-        self._failed: list[tuple[int, BaseException]] = []
-        self._pendings: dict[int, Pending] = {}  # of steps under way, and of those that failed
+        self._failed: list[tuple[Pending, BaseException]] = []  # steps whose failure may not have been heard of
+        self._many_failed = MANY_FAILED
+        self._pendings: dict[int, Pending] = {}  # of steps under way
         self._names: dict[int, str] = {}
         self._because: dict[int, int] = {}  # steps given up, by the step that failed
         # Plain dicts and no event before one is needed: a run that is one step has use for none of them.
@@ -197,8 +199,8 @@ class RunContext:
         while True:
             if self.failure is not None:
                 raise self.failure
-            for number, error in self._failed:
-                if not self._pendings[number].heard:
+            for pending, error in self._failed:
+                if not pending.heard:
                     raise error
             if not self._steps:
                 return
@@ -241,15 +243,26 @@ class RunContext:
                 raise error from None
             raise
         except BaseException as error:
-            self._failed.append((number, error))
+            self._keep_unheard(self._pendings[number], error)
             self._follow(stage.fail(run, number, error), number, name, error)
             raise
         else:
             stage.finish(run, number)
-            del self._pendings[number]
             return prediction
         finally:
-            del self._steps[number]
+            del self._pendings[number], self._steps[number]
+            if not self._steps:  # nobody is left who was given up because of them
+                self._names.clear()
+                self._because.clear()
+
+    def _keep_unheard(self, pending: Pending, error: BaseException) -> None:
+        """Remember what a step failed with, until the program asks for its outcome."""
+        if pending.heard:
+            return
+        self._failed.append((pending, error))
+        if len(self._failed) > self._many_failed:
+            self._failed = [each for each in self._failed if not each[0].heard]
+            self._many_failed = max(MANY_FAILED, 2 * len(self._failed))
 
     def _follow(self, consequences: Consequences, number: int, name: str, error: BaseException) -> None:
         """Give up those steps that are not to go on, as step ``number`` has ended with ``error``."""
