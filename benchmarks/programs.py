@@ -15,7 +15,9 @@ import sys
 
 from benchmarks.figures import Figure, Group, cost, machine, missed, ratio, rows, take
 from benchmarks.program_calls import overhead, ratios_100, ratios_1000
+from benchmarks.program_kills import sample as kills
 from benchmarks.program_runs import fanout, run_of_many_steps, soak
+from benchmarks.rows import sample as stream_rows
 
 ROUNDS = 5
 QUICK_SCALE = 10
@@ -35,6 +37,12 @@ FIGURES: dict[str, Figure] = {
         cost("overhead_us", "CPU us of a prediction whose model costs nothing, no journal", 60, 30),
         ratio("fanout_speedup", "8 independent steps of 200 ms, against one after the other", 7.5, 7.9),
         cost("run_1000_steps_overhead_ms", "a durable step after the other, each, ms", 1.0, 0.3),
+        cost("kill_lost", "runs of 1,000 that 50 kill -9 lost, of five steps each", 0, 0),
+        cost("kill_doubled", "outcomes recorded twice", 0, 0),
+        cost("kill_reasked", "recorded steps asked again", 0, 0),
+        cost("kill_unlisted", "calls bought again that the ledger does not list as uncertain", 0, 0),
+        cost("bill_difference", "nano-dollars between the endpoint's bill and our ledger", 0, 0),
+        cost("stream_rows_rss_mb", "RSS growth over 1,000,000 rows through `repertory run`, MB", 60, 30),
         cost("soak_rss_growth_mb", "RSS growth over 200,000 journaled predictions, MB", 20, 5),
     )
 }
@@ -44,6 +52,8 @@ GROUPS = (
     Group(("overhead_us",), overhead),
     Group(("fanout_speedup",), fanout),
     Group(("run_1000_steps_overhead_ms",), run_of_many_steps),
+    Group(("kill_lost", "kill_doubled", "kill_reasked", "kill_unlisted", "bill_difference"), kills, at_most=1),
+    Group(("stream_rows_rss_mb",), stream_rows, at_most=1),
     Group(("soak_rss_growth_mb",), soak, at_most=1),
 )
 

@@ -390,22 +390,31 @@ class RuntimeClosed(RepertoryError):
     retryable = True
 
 
+class KeyReused(InputError):
+    """The key stands for another run already: one with other inputs, or any run where a new one is asked for."""
+
+    code = "key_reused"
+
+
 class StepCancelled(RepertoryError):
-    """A step of a run was given up because another one failed.
+    """A step of a run was given up because another one failed, or by the program itself.
 
     Args:
         step: Its number within the run.
-        failed: The number of the step that failed.
+        failed: The number of the step that failed; its own, where none did.
         name, failed_name: What these two are called in the program, where that is known.
     """
 
     code = "step_cancelled"
 
     def __init__(self, step: int, failed: int, *, name: str = "", failed_name: str = "") -> None:
-        super().__init__(
-            f"{_step(step, name)} was cancelled because {_step(failed, failed_name)} of the same run failed",
-            hint=f"Look at the error of step {failed}. To let others go on, use the failure policy tolerant.",
-        )
+        if step == failed:
+            super().__init__(f"{_step(step, name)} was given up by the program")
+        else:
+            super().__init__(
+                f"{_step(step, name)} was cancelled because {_step(failed, failed_name)} of the same run failed",
+                hint=f"Look at the error of step {failed}. To let others go on, use the failure policy tolerant.",
+            )
         self.step = step
         self.failed = failed
 
@@ -446,6 +455,12 @@ class RunUnknown(RepertoryError):
     """There is no run with this id."""
 
     code = "run_unknown"
+
+
+class WrongRunState(ProgramError):
+    """What was asked of a run cannot be done in the state it is in: it has ended, say, or has not."""
+
+    code = "run_state"
 
 
 class ProgramChanged(ProgramError):

@@ -1,6 +1,7 @@
 """Soundness of a program: what about the modules it holds cannot be right, seen before anything runs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Any
 
 from repertory.modules.module import Module, predictors_below
@@ -50,8 +51,10 @@ def _told(path: list[tuple[str, object]], begin: int, name: str) -> str:
 
 def _members(value: object) -> Iterator[tuple[str, Any]]:
     """What ``value`` holds that may be, or hold, a module; with how one gets there."""
+    held: Iterable[tuple[str, object]]
     if isinstance(value, Module):
-        held = ((f".{name}", member) for name, member in vars(value).items())
+        named = ((f".{name}", member) for name, member in vars(value).items())
+        held = chain(((".fallback", value.options.fallback),), named)
     elif isinstance(value, dict):
         held = ((f"[{key!r}]", member) for key, member in value.items())
     elif isinstance(value, list | tuple):

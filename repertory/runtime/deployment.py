@@ -8,7 +8,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from repertory.actors import ActorRef
-from repertory.errors import InputError, ProgramChanged, ProgramError
+from repertory.errors import InputError, KeyReused, ProgramChanged, ProgramError
 from repertory.events import RunFinished
 from repertory.modules import Module, Parameters, Predict, Prediction
 from repertory.providers.messages import TERMS, Terms, Usage
@@ -267,16 +267,31 @@ class Deployment:
         log = journal.log(recorded.id, history)
         if recorded.code is not None and recorded.code != self.code:
             if self._changed == "refuse":
-                raise ProgramChanged(
+                error = ProgramChanged(
                     f"{self.name}: the run {recorded.id} was begun with other code of its program",
                     hint='Give it another key, or start the program with changed="continue" or "restart".',
                 )
+                await journal.give_up(recorded.id, error)
+                raise error
             if self._changed == "restart":
                 history.steps.clear()
                 history.timers.clear()
         if recorded.status != "accepted" or history.ended:
             history.forget_failures()
         return Interrupted(recorded, log, history)
+
+    async def fitting_inputs(self, recorded: StoredRun) -> dict[str, Any]:
+        """The inputs of a run that was taken up. Raises ProgramChanged if the program takes them no more."""
+        try:
+            return self.compiled.validate_inputs(load_json(recorded.inputs))
+        except InputError as misfit:
+            error = ProgramChanged(
+                f"{self.name}: the run {recorded.id} has inputs that its program takes no more: {misfit.message}",
+                hint="Submit it anew, with inputs that fit, under another key.",
+            )
+            assert self._runtime.journal is not None
+            await self._runtime.journal.give_up(recorded.id, error)
+            raise error from None
 
     # --- parameters ---
 
@@ -338,9 +353,9 @@ class Deployment:
         """Raise unless the run recorded under ``key`` asks the same of the same program."""
         if load_json(recorded.inputs) != self.compiled.dump_inputs(values):
             reason = f"the key {key!r} stands for a run with other inputs"
-            raise InputError("", reason, hint="Give each run a key of its own.")
+            raise KeyReused("", reason, hint="Give each run a key of its own.")
         if recorded.fingerprint != self.fingerprint:
-            raise ProgramError(
+            raise ProgramChanged(
                 f"the key {key!r} stands for a run of another version of {self.name}",
                 hint="Signatures, parameters or model have changed since: give the run another key.",
             )

@@ -139,8 +139,7 @@ class Executor:
     def _doubt(self, history: RunHistory, log: RunLog) -> None:
         """List the calls of which nobody knows whether they were billed. Raises CallUncertain by the policy."""
         policy = self.around.uncertain
-        lost = [call for call in history.unsettled() if call.response_id is None]
-        new = [call for call in lost if call.event not in history.uncertain]
+        new = [call for call in history.unsettled() if call.event not in history.uncertain]
         for call in new:
             log.append("uncertain", {"call": call.event, "policy": policy})
             log.doubt(call, policy)
@@ -149,7 +148,7 @@ class Executor:
 
     async def _answer(self, context: RunContext, values: dict[str, Any]) -> Prediction:
         timeout = context.info.deadline - self.around.clock.monotonic()
-        if isinstance(self.program, Predict):
+        if isinstance(self.program, Predict) and not context.has_fallback(self.program):
             return await context.answer(self.program, values)
         try:
             prediction = await confined(
@@ -163,7 +162,10 @@ class Executor:
                 hint="Return what a predictor gave, or Prediction(name=value, ...).",
             )
         self._check_all_read(context)
-        return Prediction(prediction.outputs, usage=context.usage, lm_calls=context.lm_calls)
+        whole_run = Prediction(prediction.outputs, usage=context.usage, lm_calls=context.lm_calls)
+        if isinstance(self.program, Predict):
+            whole_run.parameters_version, whole_run.trace = prediction.parameters_version, prediction.trace
+        return whole_run
 
     async def _forward(self, context: RunContext, values: dict[str, Any]) -> Prediction:
         current_dispatcher.set(context)
@@ -174,6 +176,9 @@ class Executor:
             return answer
         except SystemExit as failure:
             raise self.told(failure) from failure
+        finally:
+            for task in await context.wind_up():
+                self._leave_behind(context.info.id, task)
 
     def _check_all_read(self, context: RunContext) -> None:
         """Raise unless the program asked again for everything that is recorded of its run."""

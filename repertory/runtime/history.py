@@ -80,11 +80,13 @@ class RecordedCalls:
     Attributes:
         replies: The answers it got, each as JSON, in order.
         open: The call that was under way, if its provider has told an id by which to ask for the answer.
+        paid: The keys of calls that had an end and were paid for.
         nano_cost: What these calls cost for certain, in nano-dollars.
     """
 
     replies: list[str] = field(default_factory=list)
     open: OpenCall | None = None
+    paid: frozenset[str] = frozenset()
     nano_cost: int = 0
 
 
@@ -96,14 +98,18 @@ class RunHistory:
         last: The number of the latest event.
         open_calls: By key and attempt.
         uncertain: Numbers of the intents that are listed as uncertain already.
+        gone: Those of them whose answer was asked for by its id, and is not there.
         timers: When steps that sleep wake up, by their keys.
         signals: What was said to the run and not heard by its program: name, value (or a `Kept`), and the
             message's id.
         said: The ids of the latest messages, which might come again.
         replies: The answers that the calls of a step without an outcome got, each as JSON, by step.
         parameters: Of predictors, by their paths, that hold for this run alone.
-        inherited: Steps of the run that this one was forked from: it need not ask for them.
+        given_up: Steps that were begun and have no outcome, as another one failed or their time was up.
+        optional: Steps that the program need not ask for again: those of the run it was forked from, those within
+            a step that is recorded itself, all of a run that is retried and may go another way now.
         paid: What the calls of steps without an outcome cost for certain, in nano-dollars.
+        paid_keys: The keys of these calls.
         trace, streams: What it was submitted with.
         ended: Whether it has an outcome: what comes after that is another try.
         reader: Restores large values.
@@ -113,17 +119,21 @@ class RunHistory:
     steps: dict[StepKey, RecordedStep] = field(default_factory=dict)
     open_calls: dict[tuple[str, int], OpenCall] = field(default_factory=dict)
     uncertain: set[int] = field(default_factory=set)
+    gone: set[int] = field(default_factory=set)
     timers: dict[StepKey, float] = field(default_factory=dict)
     signals: list[tuple[str, Any, str]] = field(default_factory=list)
     said: deque[str] = field(default_factory=lambda: deque(maxlen=SAID))
     replies: dict[StepKey, list[str | Kept]] = field(default_factory=dict)
     paid: Counter[StepKey] = field(default_factory=Counter)
+    paid_keys: dict[StepKey, set[str]] = field(default_factory=dict)
     parameters: dict[str, Mapping[str, Any]] = field(default_factory=dict)
-    inherited: set[StepKey] = field(default_factory=set)
+    given_up: set[StepKey] = field(default_factory=set)
+    optional: set[StepKey] = field(default_factory=set)
     trace: str = ""
     streams: bool = False
     ended: bool = False
     reader: ContentReader | None = None
+    _latest: dict[tuple[str, str], int] = field(default_factory=dict)  # occurrence that has an outcome
 
     @classmethod
     def of(cls, events: Iterable[RunEvent]) -> "RunHistory":
@@ -145,7 +155,7 @@ class RunHistory:
                 self.trace, self.streams = data.get("trace", ""), data.get("streams", False)
             case "call":
                 step = _key(data)
-                self.paid[step] += self._settle(data.get("settled", ()))
+                self._settle(step, data.get("settled", ()))
                 call = OpenCall(
                     event.id,
                     step,
@@ -157,8 +167,6 @@ class RunHistory:
                     data["tokens"],
                 )
                 self.open_calls[call.key, call.attempt] = call
-                if call.attempt == 1 and call.key.endswith("-0"):
-                    self.replies.pop(call.step, None)  # it was begun anew
                 if replies := data.get("replies"):
                     kept = _value_of(data, "replies")
                     self.replies.setdefault(step, []).extend([kept] if isinstance(kept, Kept) else replies)
@@ -168,8 +176,10 @@ class RunHistory:
                     self.open_calls[place] = replace(known, response_id=data["id"])
             case "uncertain":
                 self.uncertain.add(data["call"])
+                if data.get("gone"):
+                    self.gone.add(data["call"])
             case "step":
-                self._settle(data.get("settled", ()))
+                self._settle(_key(data), data.get("settled", ()))
                 self._take_step(event.id, _key(data), data)
             case "parameters":
                 self.parameters.update(data["of"])
@@ -184,7 +194,8 @@ class RunHistory:
     def forget_failures(self) -> None:
         """Have the steps asked again whose failure was the last that was seen of them.
 
-        A failure that the program itself got over, by asking the same once more, stays what it was.
+        A failure that the program itself got over, by asking the same once more, stays what it was. Where one is
+        forgotten the program may go another way than before, and need not ask for what it did on the first.
         """
         begun: dict[tuple[str, str], int] = {}  # when the latest was begun that ended well
         for key, step in self.steps.items():
@@ -194,6 +205,17 @@ class RunHistory:
         for key in [key for key, step in self.steps.items() if step.error is not None]:
             if self.steps[key].event > begun.get((key.step, key.asked), -1):
                 del self.steps[key]
+                self.optional.update(self.steps)
+
+    def begin(self, step: str, asked: str, occurrence: int) -> StepKey:
+        """The call that a program begins as the ``occurrence``-th of its kind, or a later one that stands for it.
+
+        Where an earlier life gave one up, and got an answer when it asked the same again, that is the answer.
+        """
+        latest = self._latest.get((step, asked), -1)
+        while occurrence < latest and StepKey(step, asked, occurrence) in self.given_up:
+            occurrence += 1
+        return StepKey(step, asked, occurrence)
 
     async def whole(self, value: Any) -> Any:
         """``value``, which is JSON or a `Kept`. Raises StoreError if something of it is missing."""
@@ -224,33 +246,43 @@ class RunHistory:
         return usage, sum(step.calls for step in self.steps.values()), nano
 
     def unsettled(self) -> list[OpenCall]:
-        """The calls of which nobody knows what became, in order; not those of steps that have their outcome."""
-        return [call for call in self.open_calls.values() if call.step not in self.steps]
+        """The calls of which nobody knows what became, or can ask, in order; not those of ended steps."""
+        calls = [call for call in self.open_calls.values() if call.step not in self.steps]
+        fetchable = {call.step: call for call in calls if self._is_kept(call)}
+        return [call for call in calls if call is not fetchable.get(call.step)]
 
     def calls_of(self, step: StepKey) -> RecordedCalls:
         """What is recorded of the calls of a step that has no outcome."""
-        calls = [call for call in self.open_calls.values() if call.step == step]
-        last = calls[-1] if calls and calls[-1].response_id is not None else None
+        paid = self.paid_keys.get(step, ())
+        kept = [call for call in self.open_calls.values() if call.step == step and self._is_kept(call)]
         replies = [reply for reply in self.replies.get(step, ()) if isinstance(reply, str)]
-        return RecordedCalls(replies, last, self.paid[step])
+        return RecordedCalls(replies, kept[-1] if kept else None, frozenset(paid), self.paid[step])
 
     def _take_step(self, event: int, key: StepKey, data: Mapping[str, Any]) -> None:
         if (data.get("error") or {}).get("code") == CANCELLED:
+            self.given_up.add(key)
             return
+        self.given_up.discard(key)
         self.steps[key] = recorded = _step(event, data)
-        if data.get("inherited"):
-            self.inherited.add(key)
+        self._latest[key.step, key.asked] = max(key.occurrence, self._latest.get((key.step, key.asked), 0))
+        if data.get("inherited") or data.get("within"):
+            self.optional.add(key)
         if recorded.error is None:  # else it may be tried again
             self.paid.pop(key, None)
+            self.paid_keys.pop(key, None)
             self.replies.pop(key, None)
 
-    def _settle(self, settled: Iterable[Any]) -> int:
-        """Take note of attempts that have ended; return what they cost for certain."""
-        nano = 0
+    def _is_kept(self, call: OpenCall) -> bool:
+        """Whether the answer can be asked for by its id."""
+        return call.response_id is not None and call.event not in self.gone
+
+    def _settle(self, step: StepKey, settled: Iterable[Any]) -> None:
+        """Take note of attempts of a step that have ended."""
         for key, attempt, ending, _, _, cost in settled:
             self.open_calls.pop((key, attempt), None)
-            nano += (cost or 0) if ending == "paid" else 0
-        return nano
+            if ending == "paid":
+                self.paid[step] += cost or 0
+                self.paid_keys.setdefault(step, set()).add(key)
 
 
 def _key(data: Mapping[str, Any]) -> StepKey:

@@ -52,12 +52,12 @@ class Journal:
         keys_by_id = {run_id(program, key): key for key in keys}
         reader = ContentReader(self.table.contents)
         found = await self.table.find(keys_by_id)
-        return {keys_by_id[id]: await _whole_run(run, reader) for id, run in found.items()}
+        return {keys_by_id[id]: await whole_run(run, reader) for id, run in found.items()}
 
     async def stored(self, run: str) -> StoredRun | None:
         """A run by its id; None where there is none."""
         found = (await self.table.find([run])).get(run)
-        return await _whole_run(found, ContentReader(self.table.contents)) if found is not None else None
+        return await whole_run(found, ContentReader(self.table.contents)) if found is not None else None
 
     def accept(self, run: NewRun) -> RunLog:
         """Record that ``run`` is to be done: its log, whose ``written`` tells whether the run is new."""
@@ -97,12 +97,19 @@ class Journal:
         log.end(end)
         await self.writes.watch(log.written())
 
+    async def give_up(self, run: str, error: RepertoryError) -> None:
+        """Record that a run, which this process has taken over, cannot go on; on disk when this returns."""
+        history = await self.history(run)
+        end = run_end(run, "failed", *history.spent(), 0.0, self._clock.time(), error=error)
+        await self.end(self.log(run, history), end)
+
     async def gone(self, owners: Collection[str]) -> set[str]:
         """Those of ``owners`` that execute nothing any more."""
         return await self._owners.gone(owners)
 
 
-async def _whole_run(run: StoredRun, reader: ContentReader) -> StoredRun:
+async def whole_run(run: StoredRun, reader: ContentReader) -> StoredRun:
+    """A run with the large values of its inputs and outputs. Raises StoreError if something of them is missing."""
     inputs = await whole_values(run.inputs, reader)
     outputs = await whole_values(run.outputs, reader) if run.outputs is not None else None
     same = inputs is run.inputs and outputs is run.outputs

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from repertory.actors import ActorRef
 from repertory.errors import ProgramError, RunTakenOver, RunUnknown, StoreError
 from repertory.runtime.awaited_runs import AwaitedRuns
+from repertory.runtime.history import RunHistory
 from repertory.runtime.live_run import LiveRun, TakenUp
 from repertory.runtime.run_info import RunInfo
 from repertory.runtime.run_keeper import Begin, Look, Sweep
@@ -117,7 +118,10 @@ class LiveRuns:
             live.cancel()
             return
         data = load_json(message.data)
-        assert live.context is not None
+        if live.context is None:  # it is about to begin, without a store: else the message would wait there
+            live.history = live.history or RunHistory()
+            live.history.signals.append((data["name"], data["value"], message.id))
+            return
         await live.context.hear(data["name"], data["value"], message.id)
 
     async def stored(self, id: str) -> StoredRun:
@@ -134,7 +138,7 @@ class LiveRuns:
         async def take_up() -> TakenUp:
             stored = await self.stored(id)
             interrupted = await deployment.take_up(stored)
-            values = deployment.compiled.validate_inputs(load_json(stored.inputs))
+            values = await deployment.fitting_inputs(stored)
             return TakenUp(values, interrupted.log, interrupted.history)
 
         return take_up

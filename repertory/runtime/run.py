@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from pydantic_core import to_jsonable_python
 
+from repertory.actors.runner import GRACE
 from repertory.clock import Clock
 from repertory.errors import (
     ActorDown,
@@ -22,6 +23,7 @@ from repertory.errors import (
 )
 from repertory.modules import Module, Parameters, Pending, Predict, Prediction
 from repertory.modules.dispatch import current_dispatcher
+from repertory.modules.effects import as_json, performed, performing
 from repertory.modules.options import DEFAULTS, ModuleOptions
 from repertory.modules.pending import arrived, references_in, source_of, whole
 from repertory.providers.messages import Usage
@@ -43,6 +45,7 @@ ATTEMPTS = 3  # times a step is given to an actor, where the life that held it e
 PAUSE = 0.1  # seconds before the last of these
 SECOND_THOUGHT = 0.1  # seconds before a step that failed is asked for again, doubled each time
 MANY_FAILED = 64  # failures that are remembered before it is worth to look which of them have been heard of
+DEEPEST = 200  # modules that are asked by one another; each takes a frame where the run is cancelled
 NO_USAGE = Usage()
 NOT_THE_STEPS_OWN = (RuntimeClosed, StoreError, StepCancelled, StepSkipped, RunReplayIncomplete)
 
@@ -95,8 +98,8 @@ class RunContext:
     """
 
     __slots__ = (
-        *("_around", "_because", "_begun", "_count", "_dry", "_ended", "_failed", "_history"),
-        *("_many_failed", "_names", "_pendings", "_signalled", "_steps", "_streams"),
+        *("_around", "_because", "_begun", "_children", "_count", "_dry", "_ended", "_failed", "_history"),
+        *("_loop", "_many_failed", "_names", "_news", "_pendings", "_signalled", "_steps", "_streams"),
         *("failure", "info", "lm_calls", "log", "nano_cost", "stopped", "task", "usage"),
     )
 
@@ -122,13 +125,16 @@ class RunContext:
         self._history = history
         self._streams = streams
         self._dry = dry
+        self._loop = asyncio.get_running_loop()
         self._count = 0
         self._steps: dict[int, asyncio.Task[Prediction]] = {}
-        self._failed: list[tuple[Pending, BaseException]] = []  # steps whose failure may not have been heard of
+        self._failed: dict[int, tuple[Pending, BaseException]] = {}  # steps that may not have been heard of
         self._many_failed = MANY_FAILED
         self._pendings: dict[int, Pending] = {}  # of steps under way
         self._names: dict[int, str] = {}
         self._because: dict[int, int] = {}  # steps given up, by the step that failed
+        self._children: dict[int, list[int]] = {}  # steps begun, by the step that began them
+        self._news: asyncio.Future[None] | None = None  # what `settle` waits for
         # Plain dicts and no event before one is needed: a run that is one step has use for none of them.
         self._begun: dict[tuple[str, str], int] = {}
         self._signalled: asyncio.Event | None = None
@@ -153,43 +159,60 @@ class RunContext:
     ) -> Pending:
         """As `dispatch`, by the step with the number ``parent``."""
         station = self._station_of(module) if isinstance(module, Predict) else None
-        name = station.path if station is not None else type(module).__name__
+        if station is not None:
+            name, options = station.path, station.options
+        else:
+            name, options = type(module).__name__, self._around.options.get(id(module), DEFAULTS)
         if self._ended:  # the caller is a task that `forward` left behind
             raise RuntimeClosed(f"the run of {name} has ended", hint="Await all that forward begins.")
+        self._require_loop(name)
         number = self._count
         self._count += 1
-        after = self._awaited_by(inputs, demos)
+        sources = _sources_of(inputs, demos)
+        after = {place[1] for each in sources if (place := each.place) is not None and place[0] is self}
         try:
-            turn = self._around.stage.enter(self.info.id, number, after, parent=parent, composite=station is None)
+            turn = self._around.stage.enter(
+                *(self.info.id, number, after),
+                parent=parent,
+                composite=station is None,
+                has_fallback=options.fallback is not None,
+            )
         except (StepCancelled, StepSkipped) as refusal:
             return self._refused(name, refusal, module)
         work: Callable[[], Coroutine[Any, Any, Prediction]]
         if station is not None and isinstance(module, Predict):
-            options = station.options
             work = partial(self._predict, station, module, inputs, demos)
         else:
-            options = self._around.options.get(id(module), DEFAULTS)
             work = partial(self._compose, number, module, inputs)
         if options is not DEFAULTS:
             work = partial(self._governed, number, name, options, work, inputs)
-        task = asyncio.get_running_loop().create_task(self._perform(number, name, turn, work), name=name)
-        task.add_done_callback(_hear)
+        task = self._loop.create_task(self._perform(number, name, turn, work), name=name)
+        task.add_done_callback(partial(self._ended_with, number, name, sources))
         self._steps[number] = task
+        for source in sources:
+            source.waiting += 1
+        if parent is not None:
+            self._children.setdefault(parent, []).append(number)
         pending = Pending(name, outcome=task, fields=_fields_of(module), place=(self, number))
         self._pendings[number] = pending
         return pending
 
     async def answer(self, predictor: Predict, inputs: dict[str, Any]) -> Prediction:
-        """The only step of a program that is one predictor; ``inputs`` are validated."""
+        """The only step of a program that is one predictor without a fallback; ``inputs`` are validated."""
         station = self._station_of(predictor)
         run, stage = self.info.id, self._around.stage
         turn = stage.enter(run, 0)
         if turn is not None:
-            await turn
+            left = self.info.deadline - self._around.clock.monotonic()
+            await _within(partial(_done, turn), left, station.path)
         work = partial(self._step, station, predictor, inputs, None, alone=True)
         if station.options is not DEFAULTS:
             return await self._governed(0, station.path, station.options, work, inputs)
         return await work()
+
+    def has_fallback(self, predictor: Predict) -> bool:
+        """Whether another module answers where ``predictor`` has failed."""
+        return self._station_of(predictor).options.fallback is not None
 
     async def settle(self) -> None:
         """Return once every step has ended that the program began.
@@ -199,12 +222,24 @@ class RunContext:
         while True:
             if self.failure is not None:
                 raise self.failure
-            for pending, error in self._failed:
+            for pending, error in self._failed.values():
                 if not pending.heard:
                     raise error
             if not self._steps:
+                self._ended = True  # what is begun from here on would have no part in the outcome
                 return
-            await asyncio.wait(self._steps.values(), return_when=asyncio.FIRST_COMPLETED)
+            self._news = self._loop.create_future()
+            await self._news
+
+    async def wind_up(self) -> "set[asyncio.Task[Prediction]]":
+        """Give up the steps under way; return those that have not ended even so, after `GRACE` seconds."""
+        self._ended = True
+        if not self._steps:
+            return set()
+        for task in self._steps.values():
+            task.cancel()
+        _, left = await asyncio.wait(self._steps.values(), timeout=GRACE)
+        return left
 
     def stop(self, error: RepertoryError) -> None:
         """Have the run end with ``error``: all its steps are cancelled."""
@@ -243,26 +278,42 @@ class RunContext:
                 raise error from None
             raise
         except BaseException as error:
-            self._keep_unheard(self._pendings[number], error)
+            self._keep_unheard(number, error)
             self._follow(stage.fail(run, number, error), number, name, error)
             raise
         else:
             stage.finish(run, number)
             return prediction
-        finally:
-            del self._pendings[number], self._steps[number]
-            if not self._steps:  # nobody is left who was given up because of them
-                self._names.clear()
-                self._because.clear()
 
-    def _keep_unheard(self, pending: Pending, error: BaseException) -> None:
+    def _keep_unheard(self, number: int, error: BaseException) -> None:
         """Remember what a step failed with, until the program asks for its outcome."""
-        if pending.heard:
+        if (pending := self._pendings[number]).heard:
             return
-        self._failed.append((pending, error))
+        self._failed[number] = pending, error
         if len(self._failed) > self._many_failed:
-            self._failed = [each for each in self._failed if not each[0].heard]
+            self._failed = {step: each for step, each in self._failed.items() if not each[0].heard}
             self._many_failed = max(MANY_FAILED, 2 * len(self._failed))
+
+    def _ended_with(
+        self, number: int, name: str, sources: Sequence[Pending], task: "asyncio.Task[Prediction]"
+    ) -> None:
+        """The task of a step has ended, be it that it was cancelled before it began."""
+        del self._steps[number], self._pendings[number]
+        for source in sources:
+            source.waiting -= 1
+        if task.cancelled():
+            error = self._given_up(number, name)
+            self._follow(self._around.stage.cancel(self.info.id, number, error), number, name, error)
+        elif task.exception() is not None and self._news is not None and not self._news.done():
+            self._news.set_result(None)
+        elif (below := self._children.get(number)) is not None and not any(map(self._matters, below)):
+            del self._children[number]
+        if self._steps:
+            return
+        self._names.clear()  # nobody is left who could have been given up because of one of these
+        self._because.clear()
+        if self._news is not None and not self._news.done():
+            self._news.set_result(None)
 
     def _follow(self, consequences: Consequences, number: int, name: str, error: BaseException) -> None:
         """Give up those steps that are not to go on, as step ``number`` has ended with ``error``."""
@@ -272,7 +323,8 @@ class RunContext:
         for sibling in consequences.cancelled:
             if (task := self._steps.get(sibling)) is not None:
                 self._because[sibling] = number
-                task.cancel()
+                # In the next turn, when it has begun at the latest: it says why it is given up.
+                self._loop.call_soon(task.cancel)
 
     def _given_up(self, number: int, name: str) -> StepCancelled:
         failed = self._because.get(number, number)
@@ -293,23 +345,53 @@ class RunContext:
             )
         return station
 
-    def _awaited_by(self, inputs: Mapping[str, Any], demos: Sequence[Mapping[str, Any]] | None) -> set[int]:
-        """The steps under way that ``inputs`` and ``demos`` refer to."""
-        numbers = set()
-        for value in (*inputs.values(), *(demos or ())):
-            for reference in references_in(value):
-                source, _ = source_of(reference)
-                source.heard = True  # the step that waits for it will tell
-                if source.place is not None and source.place[0] is self and not source.done:
-                    numbers.add(source.place[1])
-        return numbers
+    def _require_loop(self, name: str) -> None:
+        """Raise where ``name`` is called outside of the event loop of this run."""
+        try:
+            here = asyncio.get_running_loop()
+        except RuntimeError:
+            here = None
+        if here is not self._loop:
+            raise ProgramError(
+                f"{name} was called in another thread than its program runs in",
+                hint="Call modules in `forward`, and hand the thread what they gave.",
+            )
+
+    def _matters(self, number: int) -> bool:
+        """Whether there is anything to a step that would have to be given up, or is yet to be heard of."""
+        return number in self._steps or number in self._failed or number in self._children
+
+    def _give_up_below(self, number: int) -> None:
+        """Give up what step ``number`` began, as it has failed; what of it failed too is covered by that."""
+        for child in self._children.pop(number, ()):
+            if (pending := self._pendings.get(child)) is not None:
+                pending.heard = True
+            self._failed.pop(child, None)
+            if (task := self._steps.get(child)) is not None:
+                self._because.setdefault(child, number)
+                self._loop.call_soon(task.cancel)
+            self._give_up_below(child)
 
     # --- the work of a step ---
 
     async def _compose(self, number: int, module: Module, inputs: Mapping[str, Any]) -> Prediction:
         """The work of a module that holds others."""
-        current_dispatcher.set(_Within(self, number))
-        answer: Prediction = await whole(await module.forward(**await arrived(inputs)))
+        outer = current_dispatcher.get()
+        within = _Within(self, number, outer.depth + 1 if isinstance(outer, _Within) else 1)
+        if within.depth > DEEPEST:
+            raise ProgramError(
+                f"{type(module).__name__}: modules call each other more than {DEEPEST} deep",
+                hint="Does one call itself, and never ends? A loop goes as long as you like.",
+            )
+        current_dispatcher.set(within)
+        try:
+            answer: Prediction = await whole(await module.forward(**await arrived(inputs)))
+        except BaseException as failure:
+            self._names[number] = type(module).__name__
+            self._give_up_below(number)
+            if isinstance(failure, SystemExit):  # out of a task it would end the loop
+                raise ProgramError(f"{type(module).__name__}: its code raised SystemExit: {failure}") from failure
+            raise
         return answer
 
     async def _predict(
@@ -336,17 +418,30 @@ class RunContext:
         while True:
             try:
                 return await _within(work, options.timeout, name)
-            except RepertoryError as error:
-                pause = max(error.retry_after or 0.0, SECOND_THOUGHT * 2**tried)
-                late = clock.monotonic() + pause >= self.info.deadline
-                again = error.retryable or isinstance(error, DeadlineExceeded)
-                if tried < options.retries and again and not late and not isinstance(error, NOT_THE_STEPS_OWN):
-                    tried += 1
-                elif options.fallback is None or isinstance(error, NOT_THE_STEPS_OWN):
-                    raise
-                else:
+            except NOT_THE_STEPS_OWN:
+                raise
+            except Exception as failure:  # a composite's own code may raise anything
+                if tried == options.retries or (pause := self._second_thought(failure, tried)) is None:
+                    if options.fallback is None:
+                        raise
+                    self._replace(number, name, failure)
                     return await self.begin(options.fallback, inputs, None, number)
+                tried += 1
             await clock.sleep(pause)
+
+    def _second_thought(self, failure: Exception, tried: int) -> float | None:
+        """Seconds before a step that failed is asked for again; None where that is of no use, or too late."""
+        if not isinstance(failure, RepertoryError):
+            return None
+        pause = max(failure.retry_after or 0.0, SECOND_THOUGHT * 2**tried)
+        late = self._around.clock.monotonic() + pause >= self.info.deadline
+        again = failure.retryable or isinstance(failure, DeadlineExceeded)
+        return pause if again and not late else None
+
+    def _replace(self, number: int, name: str, failure: Exception) -> None:
+        """Step ``number`` goes on as its fallback."""
+        if self._around.policy.replaces:
+            self._follow(self._around.stage.fail(self.info.id, number, failure), number, name, failure)
 
     async def _step(
         self,
@@ -378,12 +473,7 @@ class RunContext:
         assert self.log is not None
         witness = StepWitness(self.log, key, self._history, self._around.uncertain)
         started = self._around.clock.monotonic()
-        told = {
-            "step": key.step,
-            "asked": key.asked,
-            "occurrence": key.occurrence,
-            "begun": self.log.last,
-        }
+        told = {**_told_of(key), "begun": self.log.last}
         if not alone:  # else they are the run's
             told["inputs"] = dumped
         try:
@@ -428,16 +518,23 @@ class RunContext:
 
     def _key(self, step: str, asked: str) -> StepKey:
         occurrence = self._begun.get((step, asked), 0)
-        self._begun[step, asked] = occurrence + 1
-        return StepKey(step, asked, occurrence)
+        history = self._history
+        key = StepKey(step, asked, occurrence) if history is None else history.begin(step, asked, occurrence)
+        self._begun[step, asked] = key.occurrence + 1
+        return key
 
-    async def _recorded(self, key: StepKey) -> RecordedStep | None:
-        """The recorded outcome of a step; None where it has none. Raises the failure that is recorded."""
+    async def _recorded_failure(self, key: StepKey) -> RecordedStep | None:
+        """The recorded outcome of a step, which it then has no more; raised if it is a failure."""
         history = self._history
         recorded = await history.take_outcome(key) if history is not None else None
         if recorded is not None and recorded.error is not None:
             assert not isinstance(recorded.error, Kept)
             raise load_error(recorded.error)
+        return recorded
+
+    async def _recorded(self, key: StepKey) -> RecordedStep | None:
+        """The recorded outcome of a step; None where it has none. Raises the failure that is recorded."""
+        recorded = await self._recorded_failure(key)
         if recorded is None and self._dry:
             raise RunReplayIncomplete(
                 f"{key.step}: the journal has no outcome of this step", hint="Resume or retry the run to get it."
@@ -477,22 +574,23 @@ class RunContext:
 
     async def effect(self, name: str, arguments: Any, work: Callable[[], Awaitable[Any]]) -> Any:
         """The outcome of ``work`` as JSON has it, recorded once; ``arguments`` tell it from others of its name."""
+        asked = json_hash(as_json(f"step {name!r} was given", arguments))
         if self.log is None and self._history is None:
-            return to_jsonable_python(await work())
-        key = self._key(f"step:{name}", json_hash(to_jsonable_python(arguments)))
+            return await performed(name, work)
+        key = self._key(f"step:{name}", asked)
         if (recorded := await self._recorded(key)) is not None:
             return recorded.outputs
         assert self.log is not None
         started = self._around.clock.monotonic()
-        told = {"step": key.step, "asked": key.asked, "occurrence": key.occurrence}
+        told = _told_of(key)
+        enclosing = performing.set(key.step)
         try:
-            outcome = to_jsonable_python(await work())
-        except Exception as error:
-            failure = error if isinstance(error, RepertoryError) else _told(name, error)
-            self._record_failure(told, failure, (), started)
-            if failure is error:
-                raise
-            raise failure from error
+            outcome = await performed(name, work)
+        except (RepertoryError, asyncio.CancelledError) as error:
+            self._record_failure(told, error, (), started)
+            raise
+        finally:
+            performing.reset(enclosing)
         seconds = self._around.clock.monotonic() - started
         # An effect must not happen twice: it is on disk before the program goes on.
         self.log.append("step", {**told, "outputs": outcome, "seconds": seconds})
@@ -507,20 +605,38 @@ class RunContext:
         if history is not None and key in history.timers:
             time = history.timers.pop(key)
         elif self.log is not None:
-            self.log.append("timer", {"step": key.step, "asked": "", "occurrence": key.occurrence, "until": time})
+            self.log.append("timer", {**_told_of(key), "until": time})
             await self.log.written()
         while (left := time - clock.time()) > 0:
+            if self._dry:
+                raise RunReplayIncomplete("the run sleeps, and has not gone on yet", hint="Wait for its end.")
             await clock.sleep(min(left, 60.0))  # the wall clock may be set meanwhile
 
-    async def wait_for_signal(self, name: str) -> Any:
+    async def wait_for_signal(self, name: str, timeout: float | None) -> Any:
         """The value that was said to the run under ``name``, the first that was not heard yet."""
-        history = self._history
-        assert history is not None
+        if self._history is None:
+            raise ProgramError(
+                f"wait_for_signal({name!r}): nobody can send a signal to a run that was not submitted",
+                hint="Begin it with Runtime.submit, and wait for its result.",
+            )
+        key = self._key(f"signal:{name}", "")
+        await self._recorded_failure(key)  # it had waited long enough, whatever was said later
+        started = self._around.clock.monotonic()
+        try:
+            return await _within(partial(self._next_signal, self._history, name), timeout, f"signal {name!r}")
+        except DeadlineExceeded as error:
+            if self.log is not None:
+                self._record_failure(_told_of(key), error, (), started)
+            raise
+
+    async def _next_signal(self, history: RunHistory, name: str) -> Any:
         while True:
             for place, (said, value, _) in enumerate(history.signals):
                 if said == name:
                     del history.signals[place]
                     return await history.whole(value)
+            if self._dry:
+                raise RunReplayIncomplete(f"the run waits for a signal {name!r}", hint="Send it one.")
             if self._signalled is None or self._signalled.is_set():
                 self._signalled = asyncio.Event()
             await self._signalled.wait()
@@ -528,7 +644,7 @@ class RunContext:
     async def hear(self, name: str, value: Any, message: str) -> None:
         """Take in what was said to the run; it is on disk when this returns. Nothing is heard twice."""
         history = self._history
-        assert history is not None
+        assert history is not None, "only a run that was submitted is told anything"
         if message in history.said:
             return
         history.said.append(message)
@@ -543,14 +659,17 @@ class RunContext:
     def unread(self) -> list[StepKey]:
         """The recorded steps that the program did not ask for again."""
         history = self._history
-        return [key for key in history.steps if key not in history.inherited] if history is not None else []
+        return [key for key in history.steps if key not in history.optional] if history is not None else []
 
 
 class _Within:
-    """Dispatches what a composite step begins."""
+    """Dispatches what a composite step begins, which is ``depth`` steps below the program."""
 
-    def __init__(self, context: RunContext, number: int) -> None:
+    __slots__ = ("_number", "context", "depth")
+
+    def __init__(self, context: RunContext, number: int, depth: int) -> None:
         self.context = context
+        self.depth = depth
         self._number = number
 
     def dispatch(
@@ -565,21 +684,37 @@ async def _within(work: Callable[[], Coroutine[Any, Any, T]], timeout: float | N
     if timeout is None:
         return await work()
     try:
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout(timeout) as limit:
             return await work()
     except TimeoutError as error:
+        if not limit.expired():
+            raise  # it is the work's own
         raise DeadlineExceeded(f"{name}: not done within {timeout:g} s") from error
+
+
+async def _done(future: "asyncio.Future[None]") -> None:
+    await future
 
 
 def _fields_of(module: Module) -> tuple[str, ...] | None:
     return module.output_names if isinstance(module, Predict) else None
 
 
-def _told(name: str, failure: Exception) -> ProgramError:
-    return ProgramError(f"step {name!r} raised {type(failure).__name__}: {failure}")
+def _told_of(key: StepKey) -> dict[str, Any]:
+    """What an event says about which step it tells of."""
+    told: dict[str, Any] = {"step": key.step, "asked": key.asked, "occurrence": key.occurrence}
+    if (enclosing := performing.get()) is not None:
+        told["within"] = enclosing
+    return told
 
 
-def _hear(task: "asyncio.Task[Any]") -> None:
-    """Nobody may await it, and asyncio would log how it ended."""
-    if not task.cancelled():
-        task.exception()
+def _sources_of(inputs: Mapping[str, Any], demos: Sequence[Mapping[str, Any]] | None) -> "list[Pending]":
+    """The predictions to come that ``inputs`` and ``demos`` refer to, each once."""
+    found: dict[Pending, None] = {}
+    for value in (*inputs.values(), *(demos or ())):
+        for reference in references_in(value):
+            source, _ = source_of(reference)
+            source.heard = True  # the step that waits for it will tell
+            if not source.done:
+                found[source] = None
+    return list(found)

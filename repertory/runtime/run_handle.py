@@ -60,18 +60,18 @@ class RunHandle:
         Args:
             value: JSON, or what pydantic makes JSON of.
 
-        Raises ProgramError if it has ended.
+        Raises WrongRunState if it has ended.
         """
         from pydantic_core import to_jsonable_python
 
         await self._runs.tell(self.id, "signal", {"name": name, "value": to_jsonable_python(value)})
 
     async def cancel(self) -> None:
-        """Ask it to stop: its steps are cancelled, down to the sockets. Raises ProgramError if it has ended."""
+        """Ask it to stop: its steps are cancelled, down to the sockets. Raises WrongRunState if it has ended."""
         await self._runs.tell(self.id, "cancel", {})
 
     async def retry(self) -> None:
-        """Go on with it from where it failed, was cancelled or is held. Raises ProgramError if it is not."""
+        """Go on with it from where it failed, was cancelled or is held. Raises WrongRunState if it is not."""
         await self._runs.retry(self.id)
 
     async def replay(self) -> Prediction:

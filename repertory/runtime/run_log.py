@@ -21,10 +21,12 @@ import asyncio
 import sys
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from repertory.clock import Clock
+from repertory.errors import StoreError
 from repertory.runtime.spilled import RunSpiller, whole_event
 from repertory.signatures.json_text import dump_json, load_json
 from repertory.store.content_reader import ContentReader
@@ -161,12 +163,14 @@ class RunLog:
         self._hand_over()
         if (last := self._last_write) is None:
             return True
-        # Others may wait for the same write: whoever is cancelled must not cancel it.
-        is_new = last.result() if last.done() else await asyncio.shield(last)
+        if not last.done():
+            with suppress(StoreError):  # the earliest that failed tells why: those after it failed in its wake
+                # Others may wait for the same write: whoever is cancelled must not cancel it.
+                await asyncio.shield(last)
         unsettled, self._unsettled = self._unsettled, []
         for write in unsettled:
             write.result() if write.done() else await asyncio.shield(write)
-        return is_new
+        return last.result()
 
     def handed_over(self) -> "asyncio.Future[bool]":
         """The write of all events so far, which whoever waits for it must not cancel; see `written`."""

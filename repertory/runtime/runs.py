@@ -2,14 +2,14 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import replace
 from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from repertory.errors import ConfigError, Overloaded, ProgramError, RunTakenOver
+from repertory.errors import ConfigError, KeyReused, Overloaded, ProgramError, RunTakenOver, WrongRunState
 from repertory.modules import Parameters, Prediction
 from repertory.providers.messages import Terms
 from repertory.runtime.history import RunHistory
@@ -129,7 +129,7 @@ class Runs:
         """Calls of which nobody knows whether they were billed, the latest first; of one run, or of all."""
         return await self._journal().table.uncertain(id, limit)
 
-    async def events(self, id: str, after: int) -> AsyncIterator[RunEvent]:
+    async def events(self, id: str, after: int) -> AsyncGenerator[RunEvent, None]:
         """The events of a run. Raises RunUnknown."""
         table, log = await self._log_of(id)
         async for event in read_log(id, table, log, self._runtime.clock, after, partial(self._look, id)):
@@ -174,13 +174,13 @@ class Runs:
         raise load_error({"code": stored.error_code or "error", "message": stored.error_message or stored.status})
 
     async def tell(self, id: str, kind: str, data: Mapping[str, Any]) -> None:
-        """Say something to a run; on disk when this returns. Raises RunUnknown, ProgramError if it has ended."""
+        """Say something to a run; on disk when this returns. Raises RunUnknown, WrongRunState if it has ended."""
         if (live := self._undurable(id)) is not None:
             await self.executed.hear(live, RunMessage(uuid4().hex, id, kind, dump_json(data).decode(), 0.0))
             return
         stored = await self.executed.stored(id)
         if stored.status != "accepted":
-            raise ProgramError(
+            raise WrongRunState(
                 f"the run {id} has ended: {stored.status}", hint="`retry` goes on with a failed one."
             )
         if kind == "cancel" and await self._cancelled_waiting(stored):
@@ -194,7 +194,7 @@ class Runs:
         """Go on with a run that failed, was cancelled, or is held: its failed steps are asked again."""
         stored = await self.executed.stored(id)
         if stored.status in ("accepted", "ok"):
-            raise ProgramError(f"the run {id} is {stored.status}: there is nothing to retry")
+            raise WrongRunState(f"the run {id} is {stored.status}: there is nothing to retry")
         deployment = self.executed.version_of(stored)
         values = deployment.compiled.validate_inputs(load_json(stored.inputs))
         interrupted = await deployment.take_up(stored)
@@ -228,13 +228,13 @@ class Runs:
             raise ProgramError(f"{stored.program} has no predictor {min(unknown)!r}", hint=f"It has: {has}.")
         there_are = await journal.table.count(id, "step")
         if not 0 <= step <= there_are:
-            raise ProgramError(f"fork: step = {step}: the run has {there_are} steps", hint="Count from 0.")
+            raise WrongRunState(f"fork: step = {step}: the run has {there_are} steps", hint="Count from 0.")
         key = key or uuid4().hex
         terms = terms_from_json(stored.terms)
         new = deployment.new_run(key, values, terms=terms, submitted=True, parent=id)
         log = journal.accept(new)
         if not await journal.writes.watch(log.written()):
-            raise ProgramError(f"fork: there is a run with the key {key!r}", hint="Give it a key of its own.")
+            raise KeyReused("", f"there is a run with the key {key!r}", hint="Give it a key of its own.")
         if parameters:
             own = {path: each.model_dump(mode="json") for path, each in parameters.items()}
             log.append("parameters", {"of": own})

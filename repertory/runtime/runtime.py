@@ -11,7 +11,7 @@ from typing import Any, Literal, Self, TypeVar, TypeVarTuple
 
 from repertory.actors import ActorInfo, ActorRef, ActorSystem, Exit
 from repertory.clock import Clock, SystemClock
-from repertory.errors import ActorDown, Overloaded, RepertoryError, RuntimeClosed
+from repertory.errors import ActorDown, Overloaded, ProgramError, RepertoryError, RuntimeClosed
 from repertory.events import Hook, Hooks
 from repertory.modules import Module
 from repertory.modules.options import ModuleOptions
@@ -131,6 +131,7 @@ class Runtime:
         self._store_path = self._where(store)
         self._rng = Random(seed)
         self._open = False
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._failure: BaseException | None = None
         self._failed = asyncio.Event()
         self._working = Working()
@@ -140,6 +141,7 @@ class Runtime:
         """Open the store and start the language models. Raises ConfigError, StoreTooNew, StartFailed."""
         if self._open or self.closing:
             raise RuntimeClosed("a runtime is entered once", hint="Make another Runtime(...).")
+        self._loop = asyncio.get_running_loop()
         async with AsyncExitStack() as stack:
             store = None
             if self._store_path is not None:
@@ -357,8 +359,16 @@ class Runtime:
     # --- for deployments ---
 
     def working(self) -> Working:
-        """What holds off `drain` for as long as one is within it. Raises RuntimeClosed."""
+        """What holds off `drain` for as long as one is within it.
+
+        Raises RuntimeClosed, and ProgramError in another event loop than the runtime's.
+        """
         self._check_open()
+        if asyncio.get_running_loop() is not self._loop:
+            raise ProgramError(
+                "the runtime lives in another event loop than its caller",
+                hint="Call it there, from other threads with asyncio.run_coroutine_threadsafe.",
+            )
         return self._working
 
     def charged(self, terms: Terms) -> Terms:

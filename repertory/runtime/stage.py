@@ -31,12 +31,15 @@ class Stage:
         *,
         parent: int | None = None,
         composite: bool = False,
+        has_fallback: bool = False,
     ) -> "asyncio.Future[None] | None":
         """Let there be a step: its turn, or None where it starts at once. Raises as `Scheduler.add`."""
-        if self._scheduler.add(run, step, after, parent=parent, composite=composite):
-            return None
-        turn = self._turns[run, step] = asyncio.get_running_loop().create_future()
-        if parent is not None:
+        turn = None
+        if not self._scheduler.add(
+            run, step, after, parent=parent, composite=composite, has_fallback=has_fallback
+        ):
+            turn = self._turns[run, step] = asyncio.get_running_loop().create_future()
+        if parent is not None and self._turns:
             self._give_turns()  # it takes no place any more
         return turn
 
@@ -47,7 +50,7 @@ class Stage:
             self._give_turns()
 
     def fail(self, run: str, step: int, error: BaseException) -> Consequences:
-        """A step failed; those that depend on it fail in the same way."""
+        """A step failed; those that depend on it fail in the same way, unless its fallback is to replace it."""
         consequences = self._scheduler.fail(run, step)
         self._let_go(run, consequences, error)
         return consequences

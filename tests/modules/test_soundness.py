@@ -32,7 +32,7 @@ def test_a_program_that_holds_itself() -> None:
 def test_a_fallback_that_leads_back() -> None:
     first: Any = Predict("a -> b")
     second: Any = Predict("a -> b")
-    first.fallback, second.fallback = second, first
+    first.supervised(fallback=second.supervised(fallback=first))
     (told,) = check_program(Holder(ask=first))
     assert told.startswith("ask.fallback.fallback leads back to ask, which holds it")
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from repertory.errors import ProgramError, RepertoryError
 from repertory.modules.dispatch import current_dispatcher
+from repertory.modules.effects import current_run
 from repertory.modules.graph.graph import Graph, Node, in_order_of_need
 from repertory.modules.graph.links import Constant, Link, Value, several
 from repertory.modules.graph.still_loop import StillLoop, StoodStill
@@ -64,6 +65,7 @@ class Tracer:
     def run(self, name: str, inputs: Sequence[str], examples: Mapping[str, Any]) -> Prediction:
         """What the program gives, with references in it. Raises as `Graph.trace`."""
         current_dispatcher.set(self)
+        current_run.set(None)  # what the caller's own run may do is nothing for the program that is looked at
         loop = StillLoop()  # type: ignore[abstract]  # what it lacks, asyncio answers with NotImplementedError
         try:
             return loop.run(self._answer(loop, inputs, examples))
