@@ -8,7 +8,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from repertory.actors import ActorRef
-from repertory.errors import InputError, ProgramChanged, ProgramError, RepertoryError, RunTakenOver
+from repertory.errors import InputError, ProgramChanged, ProgramError, RepertoryError, RunTakenOver, StoreError
 from repertory.events import RunFinished
 from repertory.modules import Module, Parameters, Predict, Prediction
 from repertory.modules.run_info import RunInfo
@@ -269,7 +269,13 @@ class Deployment:
         assert journal is not None
         if not await journal.take_over(recorded):
             raise RunTakenOver(f"the run {recorded.id} is executed already", hint="Ask for its outcome.")
-        history = await journal.history(recorded.id)
+        try:
+            history = await journal.history(recorded.id)
+        except (KeyError, TypeError, ValueError) as cause:
+            damaged = StoreError(f"{self.name}: the run {recorded.id}: its log cannot be read: {cause!r}")
+            history = RunHistory(last=await journal.table.last_event(recorded.id))
+            await self.refuse(Interrupted(recorded, journal.log(recorded.id, history), history), damaged)
+            raise damaged from cause
         log = journal.log(recorded.id, history)
         if recorded.code is not None and recorded.code != self.code:
             if self._changed == "refuse":

@@ -121,7 +121,10 @@ class RunLog:
         self._delta_write: asyncio.Future[bool] | None = None
 
     def append(self, kind: str, data: Mapping[str, Any]) -> None:
-        """Add an event. It is on its way to the disk in the loop's next turn; `written` waits for that."""
+        """Add an event, unless the log is closed: then its numbers may belong to another life of the run.
+
+        It is on its way to the disk in the loop's next turn; `written` waits for that.
+        """
         if self._delta:
             self._append_deltas()
         self._append(kind, data)
@@ -134,7 +137,7 @@ class RunLog:
 
     def record(self, entry: RunEntry, contents: dict[str, bytes] | None = None) -> None:
         """Have ``entry``, which is no event, written between those before and after it, with its ``contents``."""
-        if self._table is not None:
+        if self._table is not None and not self.closed:
             self._buffer.append(entry)
             self._add_contents(contents)
             self._make_due()
@@ -188,6 +191,8 @@ class RunLog:
         self._wake()
 
     def _append(self, kind: str, data: Mapping[str, Any]) -> None:
+        if self.closed:
+            return
         self.last += 1
         at = self._clock.time()
         if self._table is not None:

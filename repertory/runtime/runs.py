@@ -116,7 +116,7 @@ class Runs:
         self.executed.coming(new.id, live, accepted)
         # Shielded: a run that is accepted is begun, be its caller gone meanwhile.
         if not await journal.writes.watch(asyncio.shield(accepted)):
-            deployment.check_same(key, values, await self.executed.stored(new.id))
+            _check_same(deployment, key, values, await self.executed.stored(new.id))
         return RunHandle(self, new.id, new.program, key, durable=True)
 
     async def _known(self, deployment: "Deployment", key: str, values: dict[str, Any]) -> RunHandle | None:
@@ -126,7 +126,7 @@ class Runs:
         recorded = await deployment.recorded([key])
         if not recorded:
             return None
-        deployment.check_same(key, values, recorded[key])
+        _check_same(deployment, key, values, recorded[key])
         return self.handle(RunStatus.of(recorded[key]))
 
     def _known_here(self, deployment: "Deployment", key: str, values: dict[str, Any]) -> RunHandle | None:
@@ -398,6 +398,12 @@ class Runs:
         if journal is None:
             raise ConfigError("the runtime keeps no journal", hint="Give Runtime a store.")
         return journal
+
+
+def _check_same(deployment: "Deployment", key: str, values: dict[str, Any], recorded: StoredRun) -> None:
+    """Raise unless ``key`` stands for the same, on whichever version of the program it was accepted."""
+    holder = deployment.releases.holder(recorded.fingerprint) or deployment
+    holder.check_same(key, values, recorded)
 
 
 def _has_ended(status: RunStatus) -> WrongRunState:

@@ -171,6 +171,11 @@ class RunTable:
         ((count,),) = await self._store.read(query)
         return int(count)
 
+    async def last_event(self, run: str) -> int:
+        """The number of the latest event of ``run``; 0 where it has none."""
+        ((last,),) = await self._store.read(select(func.max(run_events.c.id)).where(run_events.c.run_id == run))
+        return last or 0
+
     async def take_over(self, run: StoredRun) -> bool:
         """Make this process the owner of ``run`` where it still is as it was read; return whether it is now."""
         return await self._store.submit(self._take, run)

@@ -1,6 +1,8 @@
 """Recovery: a runtime that ends at any moment is followed by one that goes on, and asks nothing twice."""
 
 import asyncio
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +10,12 @@ import pytest
 
 import repertory as rp
 from repertory.actors import ActorRef
-from repertory.errors import InputError, ProgramChanged, StoreError
-from repertory.runtime.deployment import ChangedPolicy
+from repertory.errors import StoreError
+from repertory.events import ActorRestarted
 from repertory.runtime.run_keeper import Sweep
 from repertory.runtime.runtime import Runtime
 from tests.endpoint import Hang, Reply, ScriptedEndpoint, Seen, Step
-from tests.runtime.programs import Two, field_and_value, reply_to, requests_seen, runtime_for
+from tests.runtime.programs import Collected, Two, field_and_value, reply_to, requests_seen, runtime_for
 from tests.runtime.submitted import (
     Asked,
     Chain,
@@ -160,131 +162,6 @@ async def test_a_program_that_is_not_started_leaves_its_runs_as_they_are(tmp_pat
         assert (await handle.status()).status == "accepted"
         await runtime.start(Two())
         assert (await outcome_of(handle)).answer == "xma"
-
-
-# --- the program has changed ---
-
-
-class Edited(Chain):
-    """`Chain` with another last step; the first two ask what they asked."""
-
-    async def forward(self, n0: str) -> rp.Prediction:
-        one = await self.steps[0](n0=n0)
-        two = await self.steps[1](n1=one.n1)
-        last = await self.steps[2](n2=two.n2)
-        return rp.Prediction(answer=last.n3 + "!")
-
-
-class Rewritten(Chain):
-    """`Chain` that asks otherwise from the first step on."""
-
-    async def forward(self, n0: str) -> rp.Prediction:
-        one = await self.steps[0](n0=n0.upper())
-        return rp.Prediction(answer=one.n1)
-
-
-async def interrupted(store: Path) -> str:
-    """The id of a run that has two of its four steps."""
-    lm = Asked(held=lambda text: text.startswith("n2"))
-    async with Runtime(lm=lm, store=store) as runtime:
-        await runtime.start(Chain())
-        handle = await runtime.submit("Chain", {"n0": "x"}, key="k")
-        await lm.until_asked(3)
-    return handle.id
-
-
-@pytest.mark.parametrize(
-    ("changed", "program", "answer", "asked"),
-    [
-        ("continue", Edited, "x123!", ["n2"]),
-        ("restart", Edited, "x123!", ["n0", "n1", "n2"]),
-        ("restart", Rewritten, "X1", ["n0"]),
-    ],
-)
-async def test_a_run_whose_program_was_edited_goes_on_as_told(
-    tmp_path: Path, changed: ChangedPolicy, program: type[rp.Module], answer: str, asked: list[str]
-) -> None:
-    id = await interrupted(tmp_path / "s.db")
-    lm = Asked()
-    async with Runtime(lm=lm, store=tmp_path / "s.db") as runtime:
-        await runtime.start(program(), name="Chain", changed=changed)
-        handle = await runtime.find_run(id)
-        assert (await outcome_of(handle)).answer == answer
-        assert [event.id for event in await events_of(handle)] == list(range(1, len(await events_of(handle)) + 1))
-    assert fields_asked(lm) == asked
-
-
-async def test_a_run_that_cannot_go_on_with_the_edited_program_fails_and_says_why(tmp_path: Path) -> None:
-    id = await interrupted(tmp_path / "s.db")
-    async with Runtime(lm=Asked(), store=tmp_path / "s.db") as runtime:
-        await runtime.start(Rewritten(), name="Chain", changed="continue")
-        handle = await runtime.find_run(id)
-        error = await failure_of(handle)
-        assert isinstance(error, ProgramChanged)
-        assert "steps[0]" in str(error)
-        assert (await handle.status()).status == "failed"
-
-
-async def test_a_run_of_an_edited_program_is_refused_and_goes_on_with_the_old_code(tmp_path: Path) -> None:
-    id = await interrupted(tmp_path / "s.db")
-    lm = Asked()
-    async with Runtime(lm=lm, store=tmp_path / "s.db") as runtime:
-        await runtime.start(Edited(), name="Chain")
-        handle = await runtime.find_run(id)
-        assert isinstance(await failure_of(handle), ProgramChanged)
-        status = await handle.status()
-        assert (status.status, status.error and status.error[0]) == ("failed", "program_changed")
-        with pytest.raises(ProgramChanged):
-            await handle.retry()
-        assert (await handle.status()).status == "failed"
-        assert lm.questions == []
-    async with Runtime(lm=lm, store=tmp_path / "s.db") as runtime:
-        await runtime.start(Chain())
-        handle = await runtime.find_run(id)
-        await handle.retry()
-        assert (await outcome_of(handle)).answer == "x1234"
-    assert fields_asked(lm) == ["n2", "n3"]
-
-
-async def test_a_program_with_other_inputs_starts_and_its_old_runs_fail(tmp_path: Path) -> None:
-    class Renamed(rp.Module):
-        def __init__(self) -> None:
-            self.ask = rp.Predict("text -> middle")
-
-        async def forward(self, text: str) -> rp.Prediction:
-            return await self.ask(text=text)
-
-    id = await interrupted(tmp_path / "s.db")
-    async with Runtime(lm=Asked(), store=tmp_path / "s.db") as runtime:
-        await runtime.start(Renamed(), name="Chain", changed="continue")
-        handle = await runtime.find_run(id)
-        assert isinstance(await failure_of(handle), InputError)
-        assert (await outcome_of(await runtime.submit("Chain", {"text": "x"}))).middle == "xm"
-
-
-async def test_a_program_that_forgets_a_recorded_step_fails_the_run(tmp_path: Path) -> None:
-    """Code that goes by something outside of the journal is found out, even where its text is the same."""
-    told = ["long"]
-
-    class Moody(rp.Module):
-        def __init__(self) -> None:
-            self.ask = rp.Predict("text -> middle")
-            self.then = rp.Predict("middle -> answer")
-
-        async def forward(self, text: str) -> rp.Prediction:
-            if told == ["long"]:
-                await self.ask(text=text)
-            return await self.then(middle=text)
-
-    lm = Asked(held=lambda text: text.startswith("middle"))
-    async with Runtime(lm=lm, store=tmp_path / "s.db") as runtime:
-        await runtime.start(Moody())
-        handle = await runtime.submit("Moody", {"text": "x"})
-        await lm.until_asked(2)
-    told[:] = ["short"]
-    async with Runtime(lm=Asked(), store=tmp_path / "s.db") as runtime:
-        await runtime.start(Moody())
-        assert isinstance(await failure_of(await runtime.find_run(handle.id)), ProgramChanged)
 
 
 # --- crashes within a process ---
@@ -440,3 +317,21 @@ async def test_a_call_that_was_under_way_is_listed_and_treated_by_policy(tmp_pat
             assert (call.endpoint, call.policy) == ("default", policy)
             assert (await handle.status()).uncertain_calls == 1
         assert [field_and_value(seen)[0] for seen in server.requests] == ["text", "middle", "middle"]
+
+
+async def test_a_run_whose_log_is_damaged_fails_and_the_others_go_on(tmp_path: Path) -> None:
+    lm = Asked(held=lambda text: text.startswith("n2"))
+    async with Runtime(lm=lm, store=tmp_path / "s.db") as runtime:
+        await runtime.start(Chain())
+        handles = [await runtime.submit("Chain", {"n0": f"{n}-"}) for n in range(3)]
+        await lm.until_asked(9)
+    with closing(sqlite3.connect(tmp_path / "s.db")) as connection, connection:
+        damage = "UPDATE run_events SET data = '{}' WHERE run_id = ? AND kind = 'step'"
+        connection.execute(damage, (handles[1].id,))
+    told = Collected()
+    async with Runtime(lm=Asked(), store=tmp_path / "s.db", hooks=[told]) as runtime:
+        await runtime.start(Chain())
+        found = [await runtime.find_run(handle.id) for handle in handles]
+        assert "log cannot be read" in str(await failure_of(found[1]))
+        assert [(await outcome_of(found[n])).answer for n in (0, 2)] == ["0-1234", "2-1234"]
+        assert told.of(ActorRestarted) == []

@@ -175,6 +175,21 @@ async def test_who_calls_under_the_key_of_a_submitted_run_gets_its_outcome(tmp_p
     assert fields_asked(lm) == ["text", "middle"]
 
 
+async def test_a_key_stands_for_its_run_while_another_version_takes_over(tmp_path: Path) -> None:
+    lm = Asked(held=lambda text: text.startswith("text"))
+    async with Runtime(lm=lm, store=tmp_path / "s.db") as runtime:
+        await runtime.start(Two())
+        handle = await runtime.submit("Two", {"text": "x"}, key="k")
+        await lm.until_asked()
+        release = await runtime.release(Two(instructions="Otherwise."), name="Two")
+        await release.promote()
+        again = await runtime.submit("Two", {"text": "x"}, key="k")
+        assert again.id == handle.id
+        lm.release.set()
+        assert (await outcome_of(again)).answer == "xma"
+    assert "Otherwise." not in lm.requests[1].messages[0].text  # it ends on the version it began with
+
+
 async def test_nothing_runs_undurably_by_accident() -> None:
     async with Runtime(lm=Asked(), store=None) as runtime:
         await runtime.start(Two())
