@@ -258,15 +258,16 @@ class Deployment:
         await journal.take_over(recorded)
         history = await journal.history(recorded.id)
         log = journal.log(recorded.id, history)
-        if recorded.code is not None and recorded.code != self.code:
+        code = history.code or recorded.code
+        if code is not None and code != self.code:
             if self._changed == "refuse":
                 raise ProgramChanged(
                     f"{self.name}: the run {recorded.id} was begun with other code of its program",
                     hint='Give it another key, or start the program with changed="continue" or "restart".',
                 )
             if self._changed == "restart":
-                history.steps.clear()
-                history.timers.clear()
+                log.append("restart", {"code": self.code})
+                history.restart(self.code)
         if recorded.status != "accepted":
             history.forget_failures()
         return Interrupted(recorded, log, history)

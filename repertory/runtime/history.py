@@ -93,6 +93,7 @@ class RunHistory:
         given_up: Steps that were begun and have no outcome, as another one failed or their time was up.
         optional: Steps that the program need not ask for again: those of the run it was forked from, those within
             a step that is recorded itself, all of a run that is retried and may go another way now.
+        code: The code of its program with which it began anew; None: that with which it was accepted.
         paid: What the calls of steps without an outcome cost for certain, in nano-dollars.
     """
 
@@ -107,6 +108,7 @@ class RunHistory:
     parameters: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     given_up: set[StepKey] = field(default_factory=set)
     optional: set[StepKey] = field(default_factory=set)
+    code: str | None = None
     ended: bool = False
     _latest: dict[tuple[str, str], int] = field(default_factory=dict)  # occurrence that has an outcome
 
@@ -158,6 +160,8 @@ class RunHistory:
                 self._latest[key.step, key.asked] = max(key.occurrence, self._latest.get((key.step, key.asked), 0))
                 if data.get("inherited") or data.get("within"):
                     self.optional.add(key)
+            case "restart":
+                self.restart(data["code"])
             case "parameters":
                 self.parameters.update(data)
             case "timer":
@@ -166,6 +170,12 @@ class RunHistory:
                 self.signals.append((data["name"], data["value"], data["message"]))
             case "done":
                 self.ended = True
+
+    def restart(self, code: str) -> None:
+        """Nothing that was done so far counts for the program with this ``code``."""
+        self.code = code
+        for past in (self.steps, self.timers, self.replies, self.given_up, self._latest):
+            past.clear()
 
     def forget_failures(self) -> None:
         """Have the steps asked again whose failure was the last that was seen of them.

@@ -13,6 +13,8 @@ from repertory.clock import Clock
 from repertory.errors import (
     ActorDown,
     DeadlineExceeded,
+    OutputsInvalid,
+    ProgramChanged,
     ProgramError,
     RepertoryError,
     RunReplayIncomplete,
@@ -37,6 +39,7 @@ from repertory.runtime.run_log import RunLog
 from repertory.runtime.scheduler import Consequences
 from repertory.runtime.stage import Stage
 from repertory.runtime.step_witness import StepWitness, UncertainPolicy
+from repertory.signatures import CompiledSignature
 from repertory.supervisors import PoolRef
 
 T = TypeVar("T")
@@ -454,7 +457,7 @@ class RunContext:
         key = self._key(station.path, json_hash(dumped, shown))
         if (recorded := self._recorded(key)) is not None:
             prediction = Prediction(
-                compiled.validate_outputs(recorded.outputs),
+                _outputs_of(station.path, compiled, recorded),
                 usage=recorded.usage,
                 lm_calls=recorded.calls,
                 parameters_version=recorded.version,
@@ -686,6 +689,16 @@ async def _done(future: "asyncio.Future[None]") -> None:
 
 def _fields_of(module: Module) -> tuple[str, ...] | None:
     return module.output_names if isinstance(module, Predict) else None
+
+
+def _outputs_of(path: str, compiled: CompiledSignature, recorded: RecordedStep) -> dict[str, Any]:
+    try:
+        return compiled.validate_outputs(recorded.outputs)
+    except OutputsInvalid as error:
+        raise ProgramChanged(
+            f"{path}: what is recorded of this step does not fit its signature any more: {error.message}",
+            hint="`fork` the run from before it, or give it another key.",
+        ) from error
 
 
 def _told_of(key: StepKey) -> dict[str, Any]:
