@@ -23,6 +23,7 @@ from repertory.events import Hooks, RunFinished, RunStuck
 from repertory.modules import Module, Predict, Prediction
 from repertory.modules.dispatch import current_dispatcher
 from repertory.modules.effects import current_run
+from repertory.modules.options import DEFAULTS
 from repertory.modules.pending import whole
 from repertory.runtime.confined import Overdue, Work, confined
 from repertory.runtime.history import RunHistory
@@ -149,7 +150,10 @@ class Executor:
 
     async def _answer(self, context: RunContext, values: dict[str, Any]) -> Prediction:
         timeout = context.info.deadline - self.around.clock.monotonic()
-        if isinstance(self.program, Predict) and not context.has_fallback(self.program):
+        if (
+            isinstance(self.program, Predict)
+            and self.around.options.get(id(self.program), DEFAULTS).fallback is None
+        ):
             return await context.answer(self.program, values)
         try:
             prediction = await confined(

@@ -223,10 +223,6 @@ class RunContext:
             return await self._governed(0, station.path, station.options, work, inputs)
         return await work()
 
-    def has_fallback(self, predictor: Predict) -> bool:
-        """Whether another module answers where ``predictor`` has failed."""
-        return self._station_of(predictor).options.fallback is not None
-
     async def settle(self) -> None:
         """Return once every step has ended that the program began.
 
