@@ -76,7 +76,7 @@ format: .venv/.dev-installed
 
 bench: .venv/.bench-installed
 	@$(BIN)/python -m benchmarks.startup
-	@$(BIN)/python -m benchmarks.predict
+	@$(BIN)/python -m benchmarks.programs
 	@$(BIN)/python -m benchmarks.http
 	@$(BIN)/python -m benchmarks.actors
 

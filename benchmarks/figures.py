@@ -1,7 +1,12 @@
 """Figures: what each must reach, what it aims at, how rounds are taken and summed up."""
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+import asyncio
+import os
+import platform
+import sys
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from statistics import median, quantiles
 from typing import Any
 
@@ -52,6 +57,40 @@ def ratio(key: str, what: str, must: float, aims: float) -> Figure:
 def cost(key: str, what: str, must: float, aims: float) -> Figure:
     """A figure that should be low."""
     return Figure(key, what, must, aims, higher_is_better=False)
+
+
+def take(
+    figures: Mapping[str, Figure], groups: Sequence[Group], only: Sequence[str], rounds: int, scale: int
+) -> dict[str, dict[str, Any]]:
+    """The summaries of the figures named in ``only``, by key; the groups take turns, round by round."""
+    wanted = [group for group in groups if set(group.keys) & set(only)]
+    samples: dict[Group, list[Sample]] = {}
+    for number in range(rounds):
+        for group in wanted:
+            if number < (group.at_most or rounds) and not group.missing():
+                samples.setdefault(group, []).append(asyncio.run(_sample(group, scale)))
+        print(f"round {number + 1} of {rounds}", file=sys.stderr)
+    return {
+        key: summarise(figures[key], samples[group]) if group in samples else {"skipped": group.missing()}
+        for group in wanted
+        for key in group.keys
+        if key in only
+    }
+
+
+async def _sample(group: Group, scale: int) -> Sample:
+    return await group.sample(scale)
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were taken on."""
+    versions = {name: version(name) for name in ("repertory", "aiohttp", "orjson")}
+    return {
+        "cpus": os.cpu_count(),
+        "load": round(os.getloadavg()[0], 2),
+        "loop": "asyncio",
+        "versions": {"python": platform.python_version(), **versions},
+    }
 
 
 def summarise(figure: Figure, samples: Sequence[Sample]) -> dict[str, Any]:

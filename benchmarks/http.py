@@ -12,21 +12,15 @@ it must reach.
 import argparse
 import asyncio
 import json
-import os
-import platform
 import sys
-from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-from benchmarks.figures import Figure, Group, cost, missed, ratio, rows, summarise
+from benchmarks.figures import Figure, Group, cost, machine, missed, ratio, rows, take
 from benchmarks.http_calls import calls_100, calls_400, calls_1000
 from benchmarks.http_faults import budgets, lost_or_doubled, retry_amplification, single_flight
 from benchmarks.http_memory import kb_per_call
 from benchmarks.http_peers import PEERS, beside_peers
 from benchmarks.http_streams import stream_ratio
-from benchmarks.timing import Sample
 
 ROUNDS = 7
 QUICK_ROUNDS = 1
@@ -67,27 +61,6 @@ GROUPS = (
 )
 
 
-def measure(only: Sequence[str], rounds: int, scale: int) -> dict[str, dict[str, Any]]:
-    """The figures named in ``only``, by key."""
-    groups = [group for group in GROUPS if set(group.keys) & set(only)]
-    samples: dict[Group, list[Sample]] = {}
-    for number in range(rounds):
-        for group in groups:
-            if number < (group.at_most or rounds) and not group.missing():
-                samples.setdefault(group, []).append(asyncio.run(_sample(group, scale)))
-        print(f"round {number + 1} of {rounds}", file=sys.stderr)
-    return {
-        key: summarise(FIGURES[key], samples[group]) if group in samples else {"skipped": group.missing()}
-        for group in groups
-        for key in group.keys
-        if key in only
-    }
-
-
-async def _sample(group: Group, scale: int) -> Sample:
-    return await group.sample(scale)
-
-
 def main() -> None:
     """Measure, print, and fail if a figure misses what it must reach."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -110,7 +83,7 @@ def main() -> None:
     arguments = parser.parse_args()
     rounds = arguments.rounds or (QUICK_ROUNDS if arguments.quick else ROUNDS)
     scale = QUICK_SCALE if arguments.quick else 1
-    figures = measure(arguments.only, rounds, scale)
+    figures = take(FIGURES, GROUPS, arguments.only, rounds, scale)
     peers = {}
     if arguments.peers is not None:
         pythons = dict(arguments.peer_python)
@@ -128,17 +101,6 @@ def main() -> None:
     if failing and not (arguments.report or arguments.quick):
         print(f"missed: {', '.join(failing)}", file=sys.stderr)
         raise SystemExit(1)
-
-
-def machine() -> dict[str, Any]:
-    """What the figures were taken on."""
-    versions = {name: version(name) for name in ("repertory", "aiohttp", "orjson")}
-    return {
-        "cpus": os.cpu_count(),
-        "load": round(os.getloadavg()[0], 2),
-        "loop": "asyncio",
-        "versions": {"python": platform.python_version(), **versions},
-    }
 
 
 def _interpreter(said: str) -> tuple[str, str]:

@@ -3,7 +3,7 @@
     pip install 'repertory[bench]'
     python -m benchmarks.peers --json
 
-Method: as `benchmarks.predict`, with 100 in flight: in each round every client makes calls against the same mock
+Method: as `predict_ratio_100` of `benchmarks.programs`: in each round all clients make calls against the same mock
 endpoint, one client after the other in one process. DSPy asks a typed `Predict` with its JSON adapter and parses
 the reply, as Repertory does; LiteLLM only sends and receives. Caches are off.
 """
@@ -20,8 +20,8 @@ from statistics import median
 from typing import Any, Literal
 
 from benchmarks.mock_endpoint import mock_endpoint
-from benchmarks.predict import ARTICLE, measure, raw_client, repertory_client
-from benchmarks.timing import Call
+from benchmarks.program_calls import ARTICLE, raw_client, repertory_client
+from benchmarks.timing import Call, calls_in_flight
 
 IN_FLIGHT = 100
 CALLS = {"raw": 4000, "repertory": 2000, "repertory_journaled": 2000, "dspy": 400, "litellm": 400}
@@ -56,6 +56,12 @@ def litellm_client(url: str) -> Call:
         await litellm.acompletion("openai/mock", api_base=url, api_key="none", messages=messages)
 
     return call
+
+
+async def measure(call: Call, calls: int, in_flight: int) -> tuple[float, float]:
+    """Make ``calls`` calls, ``in_flight`` at a time; return calls per second and CPU milliseconds per call."""
+    spent = await calls_in_flight(call, calls, in_flight)
+    return calls / spent.wall, spent.cpu / calls * 1000
 
 
 async def run(url: str, rounds: int) -> dict[str, Any]:

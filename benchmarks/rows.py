@@ -13,6 +13,7 @@ The exit status is 1 if the figure misses what it must reach.
 """
 
 import argparse
+import asyncio
 import gzip
 import json
 import subprocess
@@ -29,6 +30,7 @@ from benchmarks.figures import cost, missed, rows, summarise
 from benchmarks.timing import Sample
 
 RSS = cost("stream_rows_rss_mb", "growth of resident memory over all rows, MB", 60, 30)
+ROWS = 1_000_000
 WARM = 2_000  # rows answered when memory is at its base
 EVERY = 0.05  # seconds between two looks at it
 WORKERS = 32
@@ -157,11 +159,16 @@ def measured(count: int, format: str, again: bool) -> Sample:
         return sample
 
 
+async def sample(scale: int) -> Sample:
+    """One round for `benchmarks.programs`."""
+    return await asyncio.to_thread(measured, ROWS // scale, "pipe", again=False)
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
-    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--rows", type=int, default=ROWS)
     parser.add_argument("--format", choices=["pipe", *FILES], default="pipe")
     parser.add_argument("--again", action="store_true", help="run the same command a second time")
     arguments = parser.parse_args()

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from repertory.runtime.execution import Run
     from repertory.runtime.releases import Release
     from repertory.runtime.rollout_plan import RolloutPlan
+    from repertory.runtime.run_budget import RunBudget
     from repertory.runtime.run_handle import RunHandle
     from repertory.runtime.run_log import RunEvent
     from repertory.runtime.run_status import RunStatus
@@ -98,6 +99,7 @@ _HOMES = {
     "RepertoryError": "repertory.errors",
     "RolloutPlan": "repertory.runtime.rollout_plan",
     "Run": "repertory.runtime.execution",
+    "RunBudget": "repertory.runtime.run_budget",
     "RunEvent": "repertory.runtime.run_log",
     "RunHandle": "repertory.runtime.run_handle",
     "RunStatus": "repertory.runtime.run_status",
@@ -154,6 +156,7 @@ __all__ = [
     "RepertoryError",
     "RolloutPlan",
     "Run",
+    "RunBudget",
     "RunEvent",
     "RunHandle",
     "RunStatus",

@@ -390,6 +390,12 @@ class RuntimeClosed(RepertoryError):
     retryable = True
 
 
+class KeyReused(InputError):
+    """The key stands for another run already: one with other inputs, or any run where a new one is asked for."""
+
+    code = "key_reused"
+
+
 class StepCancelled(RepertoryError):
     """A step of a run was given up because another one failed, or by the program itself.
 
@@ -449,6 +455,12 @@ class RunUnknown(RepertoryError):
     """There is no run with this id."""
 
     code = "run_unknown"
+
+
+class WrongRunState(ProgramError):
+    """What was asked of a run cannot be done in the state it is in: it has ended, say, or has not."""
+
+    code = "run_state"
 
 
 class ProgramChanged(ProgramError):

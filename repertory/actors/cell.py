@@ -118,6 +118,15 @@ class Cell(Mailbox):
         """Messages waiting, set aside or being handled."""
         return self.depth + (len(self.life.handling) + self.life.set_aside if self.life is not None else 0)
 
+    @property
+    def pressure(self) -> int:
+        """Its load, as far as that can be told without a look at each runner: one just woken counts twice."""
+        life = self.life
+        if life is None:
+            return self.depth
+        at_work = len(life.runners) - len(self.parked or ())
+        return self.depth + at_work + (life.set_aside if life.stashed else 0)
+
     def info(
         self,
         *,

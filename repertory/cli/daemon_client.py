@@ -17,6 +17,8 @@ from repertory.server.admin_socket import check_length, is_reserved
 TIMEOUT: Final = 5.0  # seconds; a daemon that is well answers within milliseconds
 TREE: Final = "/v1/tree"
 ENDPOINTS: Final = "/v1/endpoints"
+RUNS: Final = "/v1/runs"
+REFUSALS: Final = frozenset({404, 409, 501, 503})  # of a daemon that knows what it is to do, and cannot
 
 
 class DaemonUnreachable(RepertoryError):
@@ -62,14 +64,35 @@ class DaemonEndpoints:
 
 
 @dataclass(frozen=True, slots=True)
+class ProgramRuns:
+    """The runs of a daemon's program that are not at their end."""
+
+    program: str
+    called: int  # for a caller who waits
+    submitted: int  # whoever waits
+    beginning: int  # submitted, and about to begin
+
+
+@dataclass(frozen=True, slots=True)
+class StepCounts:
+    """The steps of all runs of a daemon."""
+
+    under_way: int
+    ready: int  # waiting for their turn
+    blocked: int  # waiting for other steps
+
+
+@dataclass(frozen=True, slots=True)
 class DaemonTree:
-    """The supervision tree of a daemon at one moment, whose it is, and what it suffers from outside."""
+    """The supervision tree of a daemon at one moment, whose it is, what it is at, and suffers from outside."""
 
     version: str
     pid: int
     actors: tuple[ActorInfo, ...]
     journal_failure: str | None = None
     circuits: tuple[Circuit, ...] = ()
+    runs: tuple[ProgramRuns, ...] = ()
+    steps: StepCounts = StepCounts(0, 0, 0)
 
 
 def ask_tree(path: Path, timeout: float = TIMEOUT) -> Any:
@@ -90,6 +113,18 @@ def force_circuit(path: Path, endpoint: str, state: str, timeout: float = TIMEOU
     return ask(path, f"{ENDPOINTS}/{quote(endpoint, safe='')}/circuit/{state}", timeout, method="POST")
 
 
+def retry_run(path: Path, run: str, timeout: float = TIMEOUT) -> str:
+    """Have a daemon go on with a run that failed, was cancelled or is held; return the state it then has.
+
+    Raises as `ask`, and ConfigError if it cannot.
+    """
+    answer = ask(path, f"{RUNS}/{quote(run, safe='')}/retry", timeout, method="POST")
+    try:
+        return str(answer["status"])
+    except (LookupError, TypeError):
+        raise _unexpected(path, "not the state of a run") from None
+
+
 def ask(path: Path, resource: str, timeout: float, method: str = "GET") -> Any:
     """What the daemon at the admin socket ``path`` says of itself, as JSON has it.
 
@@ -98,12 +133,12 @@ def ask(path: Path, resource: str, timeout: float, method: str = "GET") -> Any:
         timeout: Seconds to wait for an answer.
         method: Of HTTP.
 
-    Raises ConfigError if no socket can have this path, DaemonUnreachable.
+    Raises ConfigError if no socket can have this path, or the daemon cannot do what is asked; DaemonUnreachable.
     """
     check_length(path)
     connection = _Connection(path, timeout)
     try:
-        connection.request(method, resource, headers={"Connection": "close"})
+        connection.request(method, resource, headers={"Connection": "close", "Content-Type": "application/json"})
         response = connection.getresponse()
         body = response.read()
     except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
@@ -122,12 +157,9 @@ def ask(path: Path, resource: str, timeout: float, method: str = "GET") -> Any:
         ) from None
     finally:
         connection.close()
-    if response.status == 404 and method == "POST":
-        raise ConfigError(
-            f"the daemon has no endpoint of this name: {resource.split('/')[3]}",
-            hint="repertory ps --endpoints shows those it has.",
-        )
-    if response.status != 200:
+    if method == "POST" and response.status in REFUSALS:
+        raise _refused(path, body)
+    if response.status not in (200, 202):
         raise _unexpected(path, f"status {response.status}")
     try:
         return json.loads(body)
@@ -147,6 +179,8 @@ def read_tree(path: Path, answer: Any) -> DaemonTree:
             actors=actors,
             journal_failure=str(failure) if failure is not None else None,
             circuits=circuits,
+            runs=tuple(map(_runs, answer["runs"])),
+            steps=StepCounts(*(int(answer["steps"][name]) for name in ("under_way", "ready", "blocked"))),
         )
     except (LookupError, TypeError, ValueError):
         raise _unexpected(path, "not the tree of this version") from None
@@ -184,6 +218,11 @@ def _endpoint(values: Mapping[str, Any]) -> EndpointLine:
 
 def _circuit(values: Mapping[str, Any]) -> Circuit:
     return Circuit(str(values["endpoint"]), str(values["state"]), float(values["open_for"]))
+
+
+def _runs(values: Mapping[str, Any]) -> ProgramRuns:
+    counts = (int(values[name]) for name in ("called", "submitted", "beginning"))
+    return ProgramRuns(str(values["program"]), *counts)
 
 
 def _actor(values: Mapping[str, Any]) -> ActorInfo:
@@ -248,6 +287,16 @@ def _silent(path: Path, timeout: float, pid: int | None) -> DaemonUnreachable:
         f"{who} at {path.absolute()} gave no answer in {timeout:g} s: its event loop is blocked",
         hint=f"See where it is ({look}), then restart it. What computes for long belongs in a thread or process.",
     )
+
+
+def _refused(path: Path, body: bytes) -> RepertoryError:
+    """Why the daemon does not do what was asked, in its own words (RFC 9457)."""
+    try:
+        problem = json.loads(body)
+        hint = problem.get("hint")
+        return ConfigError(f"the daemon says: {problem['detail']}", hint=str(hint) if hint is not None else None)
+    except (ValueError, LookupError, AttributeError, TypeError):
+        return _unexpected(path, "no reason why not")
 
 
 def _unexpected(path: Path, what: str) -> DaemonUnreachable:

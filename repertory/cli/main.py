@@ -9,14 +9,15 @@ from math import inf
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cyclopts import App, CycloptsError, Group, Parameter
+from cyclopts import App, CycloptsError, Parameter
 from cyclopts.validators import Number
 
 from repertory import __version__
 from repertory.cli.exit_codes import ExitCode
 from repertory.cli.printable import printable
+from repertory.cli.runs_app import Debug, runs_app
 from repertory.errors import RepertoryError, RestartLimitReached, RuntimeClosed, StartFailed
-from repertory.providers.messages import SchemaDialect
+from repertory.providers.messages import Priority, SchemaDialect, Terms
 
 YOUNG_OBJECTS = 20_000  # until the garbage collector looks at them
 EPILOGUE = """Examples:
@@ -28,6 +29,7 @@ EPILOGUE = """Examples:
   repertory run examples/news.py:classify - < articles.jsonl
   repertory serve configs/local.toml
   repertory ps configs/local.toml
+  repertory runs list --config configs/local.toml --status failed
 """
 
 app = App(
@@ -37,8 +39,7 @@ app = App(
     help_format="plaintext",
     version=__version__,
 )
-debug_group = Group("Trouble")
-Debug = Annotated[bool, Parameter(group=debug_group, negative="", help="Show the traceback of an error.")]
+app.command(runs_app)
 AtLeastOne = Number(gte=1)
 
 
@@ -59,6 +60,9 @@ def run(
     config: Path | None = None,
     format: Literal["jsonl", "csv", "parquet"] | None = None,
     timeout: Annotated[float, Parameter(validator=Number(gt=0, lt=inf))] = 300.0,
+    account: Annotated[tuple[str, ...], Parameter(negative="", show_default=False)] = (),
+    priority: Priority = "normal",
+    caller: str = "",
     inject_crash: Annotated[int | None, Parameter(validator=AtLeastOne)] = None,
     debug: Debug = False,
 ) -> ExitCode:
@@ -97,6 +101,12 @@ def run(
         Format of DATA, where its name does not tell.
     timeout
         Seconds a row may take, retries included.
+    account
+        A budget of --config that pays for the rows, beside `global`; may be given several times.
+    priority
+        Which calls come first where they wait for the endpoint.
+    caller
+        On whose behalf the rows are asked: callers take turns at the endpoint.
     inject_crash
         Crash one worker after this many answers, to watch it being restarted.
     """
@@ -118,6 +128,7 @@ def run(
         baseline=baseline,
         baseline_limit=baseline_limit,
         timeout=timeout,
+        terms=Terms(caller=caller, priority=priority, accounts=account),
     )
     return run_batch(options, PatientConsole(stderr=True))
 
@@ -352,10 +363,10 @@ def _told(error: RepertoryError) -> RepertoryError:
 
 def _status(error: RepertoryError) -> ExitCode:
     from repertory.cli.daemon_client import DaemonUnreachable
-    from repertory.errors import ConfigError, ProgramError, SignatureError, StoreTooNew
+    from repertory.errors import ConfigError, ProgramError, RunUnknown, SignatureError, StoreTooNew
 
     told = _told(error)
     if isinstance(told, DaemonUnreachable):
         return ExitCode.NO_DAEMON
-    usage = isinstance(told, ConfigError | ProgramError | SignatureError | StoreTooNew)
+    usage = isinstance(told, ConfigError | ProgramError | RunUnknown | SignatureError | StoreTooNew)
     return ExitCode.USAGE if usage else ExitCode.FAILED

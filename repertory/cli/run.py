@@ -19,6 +19,7 @@ from repertory.cli.tally import Tally, chance_level
 from repertory.cli.view import BatchView, reasons_lines, samples_table, summary_table
 from repertory.errors import ConfigError, InjectedCrash
 from repertory.modules import Module
+from repertory.providers.messages import Terms
 from repertory.runtime.batch import Answered, Batch, Outcome
 from repertory.runtime.config import RuntimeConfig, load_config, make_config
 from repertory.runtime.deployment import Deployment
@@ -52,6 +53,7 @@ class RunOptions:
     baseline: str | None
     baseline_limit: int
     timeout: float
+    terms: Terms
 
 
 def run_batch(options: RunOptions, console: Console) -> ExitCode:
@@ -95,6 +97,7 @@ async def _run(options: RunOptions, console: Console) -> ExitCode:
     reader = RowReader(compile_signature(program.signature), format, expect=options.expect)
     tally = Tally(expect=options.expect, keep_rows=options.baseline_limit if baseline is not None else 0)
     config = _config(options)
+    _check_accounts(options.terms, config)
     total = await asyncio.to_thread(_count, options.data, format, options.limit)
     started = monotonic()
     with OutputDirectory(options.out) as output, BatchView(console, name, tally, total) as view:
@@ -117,6 +120,7 @@ async def _run(options: RunOptions, console: Console) -> ExitCode:
                 workers=options.workers,
                 resume=options.resume,
                 timeout=options.timeout,
+                terms=options.terms,
             )
             async with aclosing(read_rows(options.data, reader, format, limit=options.limit)) as rows:
                 await batch.run(rows)
@@ -150,6 +154,7 @@ async def _compare(options: RunOptions, runtime: Runtime, baseline: Module, main
         workers=options.workers,
         resume=options.resume,
         timeout=options.timeout,
+        terms=options.terms,
     )
     started = monotonic()
     await batch.run(_one_group(main.rows))
@@ -187,6 +192,16 @@ def _config(options: RunOptions) -> RuntimeConfig:
     model, known = options.lm or "local", config.lm.get("default")
     default = known.model_copy(update={"model": model}) if known is not None else LMConfig(model=model)
     return config.model_copy(update={"lm": {**config.lm, "default": default}})
+
+
+def _check_accounts(terms: Terms, config: RuntimeConfig) -> None:
+    """Raise ConfigError if one that is to pay has no budget: no row would be answered."""
+    for account in terms.accounts:
+        if account not in config.budgets:
+            raise ConfigError(
+                f"--account {account}: the configuration has no such budget",
+                hint=f'Write in the file of --config: [budgets."{account}"] and below it dollars = 5.',
+            )
 
 
 def _count(data: Source, format: Format, limit: int | None) -> int | None:

@@ -11,7 +11,7 @@ from rich.cells import cell_len, chop_cells, set_cell_size
 from rich.text import Text
 
 from repertory.actors.info import ActorInfo, MailboxStats
-from repertory.cli.daemon_client import Circuit, DaemonTree
+from repertory.cli.daemon_client import Circuit, DaemonTree, ProgramRuns
 from repertory.cli.printable import printable
 
 COLUMNS: Final = ("ACTOR", "KIND", "STATE", "AGE", "LIFE", "RESTARTS", "MAILBOX", "HANDLING")
@@ -49,6 +49,8 @@ def tree_lines(tree: DaemonTree, width: int) -> list[Text]:
     """
     rows = list(_rows(tree.actors))
     lines = [Text(line) for line in _wrapped(_summary(tree, rows), width)]
+    if work := _work(tree):
+        lines += [Text(line) for line in _wrapped(work, width)]
     lines += [Text(line, "bold red") for trouble in _troubles(tree) for line in _wrapped(trouble, width)]
     if not rows:
         return lines
@@ -111,6 +113,22 @@ def _summary(tree: DaemonTree, rows: Sequence[_Row]) -> str:
     restarts = sum(row.actor.restarts for row in rows)
     drops = sum(row.actor.mailbox.drops for row in rows)
     return f"{daemon}: {len(rows)} actors ({shares}), {restarts} restarts, {drops} messages dropped"
+
+
+def _work(tree: DaemonTree) -> str:
+    """What the daemon is at; "" if that is nothing."""
+    busy = [runs for runs in tree.runs if runs.called or runs.submitted or runs.beginning]
+    if not busy:
+        return ""
+    steps = tree.steps
+    waiting = f"{steps.ready} wait for their turn, {steps.blocked} for other steps"
+    return f"runs: {', '.join(map(_counted, busy))}; steps: {steps.under_way} under way, {waiting}"
+
+
+def _counted(runs: ProgramRuns) -> str:
+    kinds = {"called": runs.called, "submitted": runs.submitted, "about to begin": runs.beginning}
+    shares = ", ".join(f"{count} {kind}" for kind, count in kinds.items() if count)
+    return f"{_shown(runs.program)} ({shares})"
 
 
 def _troubles(tree: DaemonTree) -> Iterator[str]:

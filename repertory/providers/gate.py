@@ -3,7 +3,6 @@
 An attempt that was admitted holds something of each; however it ends, it gives all of it back, once.
 """
 
-import asyncio
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from repertory.events import CircuitChanged, Hooks, LMCallFinished
 from repertory.providers.breaker import CircuitBreaker, State
 from repertory.providers.budget import BudgetStage, Hold
 from repertory.providers.ending import NONE_COUNTED, was_sent
+from repertory.providers.late_waits import LateWaits
 from repertory.providers.limits import Limits, Turn
 from repertory.providers.messages import LMRequest, LMResponse, Usage
 from repertory.providers.settings import EndpointSettings
@@ -74,6 +74,7 @@ class Gate:
         self.budget = budget
         self.breaker = CircuitBreaker(settings.breaker, clock, rng, settings.name)
         self.limits = Limits(settings.limits, clock, endpoint=settings.name)
+        self._writing = LateWaits()
         self._circuit: State = self.breaker.state  # as last told to the hooks
         self._answered = -math.inf  # when it last answered, whatever it said
         self._asked: float | None = None  # when the first attempt since then was sent
@@ -138,13 +139,13 @@ class Gate:
         if call.key is None:
             call.key = witness.key()
         asked = request_hash(call.body, self._identity)
+        task = self._writing.enter(left)
         try:
-            async with asyncio.timeout(left) as wait:
-                await hold.intend(witness, call.key, call.attempts + 1, self._name, asked)
-        except TimeoutError:
-            if not wait.expired():
-                raise
-            raise DeadlineExceeded(f"{self._name}: the deadline passed while the call was written down") from None
+            await hold.intend(witness, call.key, call.attempts + 1, self._name, asked)
+        finally:
+            if self._writing.leave(task):
+                message = f"{self._name}: the deadline passed while the call was written down"
+                raise DeadlineExceeded(message) from None
 
     # --- for attempts -----------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from typing import TypeAlias
 import anyio.to_thread
 
 from repertory.errors import CircuitOpen, InputError, LMAuthError, RepertoryError, RuntimeClosed, StoreError
+from repertory.providers.messages import TERMS, Terms
 from repertory.runtime.deployment import Deployment
 from repertory.runtime.execution import Run
 from repertory.runtime.journal import json_hash, run_id
@@ -57,6 +58,7 @@ class Batch:
         sink: Gets each outcome, in order.
         resume: Whether runs finished earlier are read instead of asked again.
         timeout: Seconds a row may take, all its tries included.
+        terms: On whose behalf models are asked, and who pays.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Batch:
         workers: int,
         resume: bool = True,
         timeout: float = 300.0,
+        terms: Terms = TERMS,
         seed: int = 0,
     ) -> None:
         self._runtime = runtime
@@ -75,6 +78,7 @@ class Batch:
         self._sink = sink
         self._workers = workers
         self._timeout = timeout
+        self._terms = terms
         self._rng = Random(seed)
         self._program = deployment.fingerprint[:16]
         # Without --resume the rows get keys that no earlier batch has used.
@@ -151,7 +155,9 @@ class Batch:
         while True:
             remaining = deadline - clock.monotonic()
             try:
-                run = await self._deployment.resume(row.inputs, key, recorded, timeout=remaining)
+                run = await self._deployment.resume(
+                    row.inputs, key, recorded, timeout=remaining, terms=self._terms
+                )
                 return Answered(row, run)
             except (RuntimeClosed, StoreError, LMAuthError):
                 raise

@@ -20,7 +20,7 @@ from repertory.clock import Clock
 from repertory.errors import ConfigError
 from repertory.runtime.lm_config import BudgetConfig, CacheConfig, LMConfig, RouteConfig, Table
 from repertory.runtime.memory_levels import LevelSettings, MemoryLevels
-from repertory.runtime.rollout_plan import RolloutConfig
+from repertory.runtime.program_config import ProgramConfig
 
 DEFAULT_STORE = ".repertory/store.db"
 PREFIX = "REPERTORY_"  # of the environment variables
@@ -28,22 +28,6 @@ DELIMITER = "__"  # between the parts of a setting's name in them
 
 
 Name: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
-
-
-class ProgramConfig(Table):
-    """One program the daemon serves.
-
-    Attributes:
-        source: ``path.py:name``, ``package.module:name``, or a file that defines a graph.
-        replicas: Actors for each of its predictors.
-        concurrency: Predictions each of these works on at a time.
-        rollout: How new versions of it take over.
-    """
-
-    source: str
-    replicas: int = Field(default=1, ge=1)
-    concurrency: int = Field(default=64, ge=1)
-    rollout: RolloutConfig = RolloutConfig()
 
 
 class ServerConfig(Table):
@@ -74,9 +58,12 @@ class SchedulerConfig(Table):
 
     Attributes:
         steps: Steps that may be under way at a time, over all runs; the others take turns.
+        runs: Submitted runs that may be under way at a time; the others wait on disk, and are begun by their
+            priority and in the order in which they were accepted.
     """
 
     steps: int = Field(default=4096, ge=1)
+    runs: int = Field(default=1000, ge=1)
 
 
 class RetentionConfig(Table):

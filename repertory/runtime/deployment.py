@@ -8,7 +8,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from repertory.actors import ActorRef
-from repertory.errors import InputError, ProgramChanged, ProgramError
+from repertory.errors import InputError, ProgramChanged, ProgramError, RepertoryError, RunTakenOver
 from repertory.events import RunFinished
 from repertory.modules import Module, Parameters, Predict, Prediction
 from repertory.providers.messages import TERMS, Terms, Usage
@@ -16,10 +16,11 @@ from repertory.runtime.code import code_fingerprint
 from repertory.runtime.confined import Work
 from repertory.runtime.execution import Executor, Run
 from repertory.runtime.history import RunHistory
-from repertory.runtime.journal import json_hash, run_id
+from repertory.runtime.journal import json_hash, other_inputs, run_end, run_id
 from repertory.runtime.predictor import RollBackParameters, UpdateParameters, VersionedParameters
 from repertory.runtime.releases import Releases
 from repertory.runtime.run import RunContext, Surroundings
+from repertory.runtime.run_budget import RunBudget, paid_by_itself, settle_up
 from repertory.runtime.run_info import RunInfo
 from repertory.runtime.run_log import RunLog
 from repertory.runtime.terms_json import terms_as_json
@@ -61,6 +62,7 @@ class Deployment:
         runtime: "Runtime",
         name: str,
         program: Module,
+        predictors: Mapping[str, Predict],
         around: Surroundings,
         keepers: Mapping[str, ActorRef],
         changed: ChangedPolicy = "refuse",
@@ -71,6 +73,7 @@ class Deployment:
         self.name = name
         self.version = version or name
         self.program = program
+        self._predictors = predictors
         self.compiled: CompiledSignature = compile_signature(program.signature)
         self.fingerprint = self._fingerprint(runtime)
         self.code = code_fingerprint(program)
@@ -97,7 +100,7 @@ class Deployment:
                 predict.parameters.model_dump(mode="json"),
                 runtime.models.address(predict),
             ]
-            for path, predict in self.program.predictors().items()
+            for path, predict in self._predictors.items()
         }
         return json_hash(self.compiled.fingerprint, predictors)
 
@@ -119,6 +122,7 @@ class Deployment:
         terms: Terms = TERMS,
         trace: str = "",
         tags: Mapping[str, str] | None = None,
+        budget: RunBudget | None = None,
     ) -> Run:
         """Run the program once; what is finished under ``key`` already is read, not asked again.
 
@@ -128,6 +132,7 @@ class Deployment:
             terms: On whose behalf models are asked, who pays, and whether an old answer will do.
             trace: The caller's trace context (W3C ``traceparent``).
             tags: What to find the run by.
+            budget: What it may spend.
 
         Raises:
             InputError: The inputs do not fit the program, or are not those that ``key`` stands for.
@@ -140,15 +145,19 @@ class Deployment:
             version = releases.pick(terms.sticky)
             values = version.compiled.validate_inputs(inputs)
             made = key or urandom(16).hex()
+            terms = await paid_by_itself(terms, run_id(self.name, made), budget, self._runtime.ledger)
             return await version.resume(values, made, None, timeout=timeout, terms=terms, trace=trace, tags=tags)
         # Who comes second with the same key waits for the first, and then reads what came of it.
         async with releases.turns.setdefault(key, asyncio.Lock()):
             recorded = (await journal.find(self.name, [key])).get(key)
+            if recorded is None:
+                recorded = await self._runtime.runs.submitted(run_id(self.name, key))
             held_by = releases.holder(recorded.fingerprint) if recorded is not None else None
             version = held_by or releases.pick(terms.sticky)
             values = version.compiled.validate_inputs(inputs)
             if recorded is not None:
                 version.check_same(key, values, recorded)
+            terms = await paid_by_itself(terms, run_id(self.name, key), budget, self._runtime.ledger)
             return await version.resume(
                 values, key, recorded, timeout=timeout, terms=terms, trace=trace, tags=tags
             )
@@ -179,21 +188,22 @@ class Deployment:
         if recorded is not None and recorded.status == "ok":
             return self.replayed(recorded)
         runtime.memory.check(terms.priority)
+        id = run_id(self.name, key)
+        info = RunInfo(
+            *(id, self.name, deadline, runtime.charged(terms), trace, tags or {}),
+            durable=runtime.journal is not None,
+        )
         with runtime.working():
-            log, history = None, None
-            if runtime.journal is not None:
-                if recorded is None:
-                    log, _ = runtime.journal.accept(self.new_run(key, values, terms=terms, tags=tags))
-                else:
-                    if (ended := await runtime.runs.outcome_elsewhere(recorded, deadline)) is not None:
-                        return self.replayed(ended)
-                    interrupted = await self.take_up(recorded)
-                    log, history = interrupted.log, interrupted.history
-            info = RunInfo(
-                *(run_id(self.name, key), self.name, deadline, runtime.charged(terms), trace, tags or {}),
-                durable=log is not None,
-            )
-            return await self.execute(info, values, log, history)
+            if runtime.journal is None:
+                return await self.execute(info, values, None, None)
+            if recorded is None:
+                log = runtime.journal.accept(self.new_run(key, values, terms=terms, tags=tags))
+                return await self.execute(info, values, log, None)
+            if (ended := await runtime.runs.outcome_elsewhere(recorded, deadline)) is not None:
+                return self.replayed(ended)
+            with runtime.runs.taken(id):
+                interrupted = await self.take_up(recorded)
+                return await self.execute(info, values, interrupted.log, interrupted.history)
 
     async def execute(
         self,
@@ -212,7 +222,9 @@ class Deployment:
                 info, values, log, history, streams=streams, context_of=context_of
             )
             counted.answered(values, run.prediction)
-            return run
+        if info.terms.accounts:
+            await settle_up(info.terms, info.id, self._runtime.ledger)
+        return run
 
     async def stop(self) -> None:
         """End the actors of this version. For `Releases`; a program is stopped by `Runtime.stop`."""
@@ -255,22 +267,47 @@ class Deployment:
         """
         journal = self._runtime.journal
         assert journal is not None
-        await journal.take_over(recorded)
+        if not await journal.take_over(recorded):
+            raise RunTakenOver(f"the run {recorded.id} is executed already", hint="Ask for its outcome.")
         history = await journal.history(recorded.id)
         log = journal.log(recorded.id, history)
         code = history.code or recorded.code
         if code is not None and code != self.code:
             if self._changed == "refuse":
-                raise ProgramChanged(
+                error = ProgramChanged(
                     f"{self.name}: the run {recorded.id} was begun with other code of its program",
                     hint='Give it another key, or start the program with changed="continue" or "restart".',
                 )
+                await self.refuse(Interrupted(recorded, log, history), error)
+                raise error
             if self._changed == "restart":
                 log.append("restart", {"code": self.code})
                 history.restart(self.code)
-        if recorded.status != "accepted":
+        if recorded.status != "accepted" or history.ended:
             history.forget_failures()
+        for step in sorted(history.cut_off):
+            log.append("reset", {"step": step})
         return Interrupted(recorded, log, history)
+
+    async def fitting_inputs(self, interrupted: Interrupted) -> dict[str, Any]:
+        """The inputs of a run that was taken up. Raises ProgramChanged if the program takes them no more."""
+        try:
+            return self.compiled.validate_inputs(load_json(interrupted.run.inputs))
+        except InputError as misfit:
+            error = ProgramChanged(
+                f"{self.name}: the run {interrupted.run.id} has inputs that no longer fit: {misfit.message}",
+                hint="Submit it anew, with inputs that fit, under another key.",
+            )
+            await self.refuse(interrupted, error)
+            raise error from None
+
+    async def refuse(self, interrupted: Interrupted, error: RepertoryError) -> None:
+        """Record that a run which this process owns cannot go on; `retry` does, once what is wrong is mended."""
+        journal = self._runtime.journal
+        assert journal is not None
+        spent = (*interrupted.history.spent(), interrupted.run.seconds or 0.0)
+        end = run_end(interrupted.run.id, "failed", *spent, self._runtime.clock.time(), error=error)
+        await journal.end(interrupted.log, end)
 
     # --- parameters ---
 
@@ -284,6 +321,8 @@ class Deployment:
 
         Raises ProgramError for an unknown path.
         """
+        if self is not self.current:
+            return self.current.parameter_versions(predictor)
         self._keeper(predictor)
         (station,) = (each for each in self._around.stations.values() if each.path == predictor)
         return station.parameters.versions()
@@ -296,17 +335,25 @@ class Deployment:
         if self is not self.current:
             return await self.current.update_parameters(predictor, parameters)
         keeper = self._keeper(predictor)
-        self._runtime.models.check(predictor, self.program.predictors()[predictor], parameters.lm)
+        self.check_model(predictor, parameters)
         changed: VersionedParameters = await keeper.ask(UpdateParameters(parameters))
         return changed.version
 
     async def roll_back_parameters(self, predictor: str, version: int) -> int:
         """Bring back the parameters that were ``version``, as a new version; return that.
 
-        Raises ProgramError for an unknown path, or a version that is not kept.
+        Raises ProgramError for an unknown path, a version that is not kept, or one whose model is gone.
         """
+        if self is not self.current:
+            return await self.current.roll_back_parameters(predictor, version)
+        if (earlier := self.parameter_versions(predictor).get(version)) is not None:
+            self.check_model(predictor, earlier)
         changed: VersionedParameters = await self._keeper(predictor).ask(RollBackParameters(version))
         return changed.version
+
+    def check_model(self, predictor: str, parameters: Parameters) -> None:
+        """Raise ProgramError if there is no language model that ``parameters`` of this predictor name."""
+        self._runtime.models.check(predictor, self._predictors[predictor], parameters.lm)
 
     def busiest_worker(self) -> ActorRef:
         """The actor with the most to do, among those that make predictions."""
@@ -331,10 +378,9 @@ class Deployment:
     def check_same(self, key: str, values: dict[str, Any], recorded: StoredRun) -> None:
         """Raise unless the run recorded under ``key`` asks the same of the same program."""
         if load_json(recorded.inputs) != self.compiled.dump_inputs(values):
-            reason = f"the key {key!r} stands for a run with other inputs"
-            raise InputError("", reason, hint="Give each run a key of its own.")
+            raise other_inputs(key)
         if recorded.fingerprint != self.fingerprint:
-            raise ProgramError(
+            raise ProgramChanged(
                 f"the key {key!r} stands for a run of another version of {self.name}",
                 hint="Signatures, parameters or model have changed since: give the run another key.",
             )

@@ -1,8 +1,7 @@
 """An execution: one run of a program, from what is recorded of it to its outcome."""
 
 import asyncio
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -26,7 +25,7 @@ from repertory.modules.effects import current_run
 from repertory.modules.options import DEFAULTS
 from repertory.modules.pending import whole
 from repertory.runtime.confined import Overdue, Work, confined
-from repertory.runtime.history import RunHistory
+from repertory.runtime.history import OpenCall, RunHistory
 from repertory.runtime.journal import Journal, run_end
 from repertory.runtime.run import RunContext, Surroundings
 from repertory.runtime.run_info import RunInfo
@@ -94,15 +93,18 @@ class Executor:
         clock = self.around.clock
         started = clock.monotonic()
         context = RunContext(info, self.around, log, history, streams=streams)
+        fetchable: list[OpenCall] = []
         outcome: str | None = "cancelled"  # unless it ends in one of the ways below
         try:
             context_of(context)
             if history is not None and log is not None:
+                fetchable = history.fetchable()
                 self._doubt(history, log)
             prediction = await self._answer(context, values)
             seconds = clock.monotonic() - started
             if log is not None:
                 outputs = dump_json(to_jsonable_python(prediction.outputs)).decode()
+                self._doubt_the_rest(fetchable, history, log)
                 await self._record(context, log, "ok", seconds, outputs=outputs)
             outcome = None
             return Run(info.id, prediction, seconds, replayed=False, durable=info.durable)
@@ -112,9 +114,14 @@ class Executor:
                 raise  # it is us who are cancelled; else it is a mishap of the program's own
             outcome = error.code
             if log is not None and not isinstance(error, RunTakenOver):
-                with suppress(StoreError):  # it is told what went wrong, not that this could not be noted
-                    status = _status_of(error)
-                    await self._record(context, log, status, clock.monotonic() - started, error=error)
+                try:
+                    self._doubt_the_rest(fetchable, history, log)
+                    await self._record(context, log, _status_of(error), clock.monotonic() - started, error=error)
+                except StoreError as unwritten:
+                    # It is told what went wrong, not that this could not be noted; but a run that is new, and so
+                    # never came into the journal, was not accepted.
+                    if history is None:
+                        raise unwritten from error
             raise error from error.__cause__
         finally:
             context.end()
@@ -140,13 +147,19 @@ class Executor:
     def _doubt(self, history: RunHistory, log: RunLog) -> None:
         """List the calls of which nobody knows whether they were billed. Raises CallUncertain by the policy."""
         policy = self.around.uncertain
-        lost = [call for call in history.unsettled() if call.response_id is None]
-        new = [call for call in lost if call.event not in history.uncertain]
+        new = [call for call in history.unsettled() if call.event not in history.uncertain]
         for call in new:
             log.append("uncertain", {"call": call.event, "policy": policy})
             log.doubt(call, policy)
         if new and policy != "rebuy":
             raise call_uncertain(new, policy)
+
+    def _doubt_the_rest(self, calls: Sequence[OpenCall], history: RunHistory | None, log: RunLog) -> None:
+        """List those of ``calls`` whose answers could have been fetched, as the run ends and they were not."""
+        for call in calls:
+            if history is not None and history.is_open(call):
+                log.append("uncertain", {"call": call.event, "policy": self.around.uncertain})
+                log.doubt(call, self.around.uncertain)
 
     async def _answer(self, context: RunContext, values: dict[str, Any]) -> Prediction:
         timeout = context.info.deadline - self.around.clock.monotonic()
@@ -210,6 +223,7 @@ class Executor:
         outputs: str | None = None,
         error: RepertoryError | None = None,
     ) -> None:
+        context.task = None  # who stops it now comes too late: it has its outcome
         if self.journal is None:
             log.append("done", {"status": status, "error": error.code if error is not None else None})
             return

@@ -1,13 +1,16 @@
 """What the log of a run tells to whoever goes on with it."""
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from repertory.providers.messages import Usage
 from repertory.runtime.run_log import RunEvent
+from repertory.runtime.spilled import MARK
+from repertory.store.content_reader import ContentReader
 
+SAID = 256  # messages; of those that were recorded only the latest may not have been taken from the table
 CANCELLED = "step_cancelled"  # code of a step that was given up because of another: no outcome of its own
 
 
@@ -18,6 +21,13 @@ class StepKey:
     step: str
     asked: str
     occurrence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Stands for a large value, until it is needed: see `RunHistory.whole`."""
+
+    data: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +45,7 @@ class RecordedStep:
     event: int
     begun: int
     outputs: Any
-    error: Mapping[str, Any] | None
+    error: "Mapping[str, Any] | Kept | None"
     version: int
     usage: Usage
     calls: int
@@ -70,11 +80,13 @@ class RecordedCalls:
     Attributes:
         replies: The answers it got, each as JSON, in order.
         open: The call that was under way, if its provider has told an id by which to ask for the answer.
+        paid: The keys of calls that had an end and were paid for.
         nano_cost: What these calls cost for certain, in nano-dollars.
     """
 
     replies: list[str] = field(default_factory=list)
     open: OpenCall | None = None
+    paid: frozenset[str] = frozenset()
     nano_cost: int = 0
 
 
@@ -86,30 +98,48 @@ class RunHistory:
         last: The number of the latest event.
         open_calls: By key and attempt.
         uncertain: Numbers of the intents that are listed as uncertain already.
+        gone: Those of them whose answer was asked for by its id, and is not there.
         timers: When steps that sleep wake up, by their keys.
-        signals: What was said to the run: name, value, and the message's id.
-        replies: The answers that the calls of a step got, each as JSON, by step.
+        signals: What was said to the run and not heard by its program: name, value (or a `Kept`), and the
+            message's id.
+        said: The ids of the latest messages, which might come again.
+        replies: The answers that the calls of a step without an outcome got, each as JSON, by step.
         parameters: Of predictors, by their paths, that hold for this run alone.
+        cut_off: Paths of predictors of which pieces of an answer came last, and neither its end nor another's.
         given_up: Steps that were begun and have no outcome, as another one failed or their time was up.
         optional: Steps that the program need not ask for again: those of the run it was forked from, those within
             a step that is recorded itself, all of a run that is retried and may go another way now.
         code: The code of its program with which it began anew; None: that with which it was accepted.
         paid: What the calls of steps without an outcome cost for certain, in nano-dollars.
+        paid_keys: The keys of these calls.
+        nano_paid: What all calls of the run cost for certain, whatever became of their steps; not what the run
+            paid that it was forked from.
+        trace, streams: What it was submitted with.
+        ended: Whether it has an outcome: what comes after that is another try.
+        reader: Restores large values.
     """
 
     last: int = 0
     steps: dict[StepKey, RecordedStep] = field(default_factory=dict)
     open_calls: dict[tuple[str, int], OpenCall] = field(default_factory=dict)
     uncertain: set[int] = field(default_factory=set)
+    gone: set[int] = field(default_factory=set)
     timers: dict[StepKey, float] = field(default_factory=dict)
     signals: list[tuple[str, Any, str]] = field(default_factory=list)
-    replies: dict[StepKey, list[str]] = field(default_factory=dict)
+    said: deque[str] = field(default_factory=lambda: deque(maxlen=SAID))
+    replies: dict[StepKey, list[str | Kept]] = field(default_factory=dict)
     paid: Counter[StepKey] = field(default_factory=Counter)
+    paid_keys: dict[StepKey, set[str]] = field(default_factory=dict)
+    nano_paid: int = 0
     parameters: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     given_up: set[StepKey] = field(default_factory=set)
     optional: set[StepKey] = field(default_factory=set)
     code: str | None = None
+    trace: str = ""
+    streams: bool = False
+    cut_off: set[str] = field(default_factory=set)
     ended: bool = False
+    reader: ContentReader | None = None
     _latest: dict[tuple[str, str], int] = field(default_factory=dict)  # occurrence that has an outcome
 
     @classmethod
@@ -124,10 +154,15 @@ class RunHistory:
         """Go on to ``event``."""
         self.last = event.id
         data = event.data
+        if self.ended:
+            self.forget_failures()
+            self.ended = False
         match event.kind:
+            case "accepted":
+                self.trace, self.streams = data.get("trace", ""), data.get("streams", False)
             case "call":
                 step = _key(data)
-                self.paid[step] += self._settle(data.get("settled", ()))
+                self._settle(step, data.get("settled", ()))
                 call = OpenCall(
                     event.id,
                     step,
@@ -139,42 +174,50 @@ class RunHistory:
                     data["tokens"],
                 )
                 self.open_calls[call.key, call.attempt] = call
-                if call.attempt == 1 and call.key.endswith("-0"):
-                    self.replies.pop(call.step, None)  # it was begun anew
                 if replies := data.get("replies"):
-                    self.replies.setdefault(call.step, []).extend(replies)
+                    kept = _value_of(data, "replies")
+                    self.replies.setdefault(step, []).extend([kept] if isinstance(kept, Kept) else replies)
             case "response":
                 place = (data["key"], data["attempt"])
                 if (known := self.open_calls.get(place)) is not None:
                     self.open_calls[place] = replace(known, response_id=data["id"])
             case "uncertain":
                 self.uncertain.add(data["call"])
+                if data.get("gone"):
+                    self.gone.add(data["call"])
+            case "delta":
+                self.cut_off.add(data["step"])
+            case "reset":
+                self.cut_off.discard(data["step"])
             case "step":
-                self._settle(data.get("settled", ()))
-                key = _key(data)
-                if (data.get("error") or {}).get("code") == CANCELLED:
-                    self.given_up.add(key)
-                    return
-                self.given_up.discard(key)
-                self.steps[key] = _step(event.id, data)
-                self._latest[key.step, key.asked] = max(key.occurrence, self._latest.get((key.step, key.asked), 0))
-                if data.get("inherited") or data.get("within"):
-                    self.optional.add(key)
+                self.cut_off.discard(data["step"])
+                if not data.get("inherited"):
+                    self._settle(_key(data), data.get("settled", ()))
+                self._take_step(event.id, _key(data), data)
             case "restart":
                 self.restart(data["code"])
             case "parameters":
-                self.parameters.update(data)
+                self.parameters.update(data["of"])
             case "timer":
                 self.timers[_key(data)] = data["until"]
             case "signal":
-                self.signals.append((data["name"], data["value"], data["message"]))
+                self.signals.append((data["name"], _value_of(data, "value"), data["message"]))
+                self.said.append(data["message"])
             case "done":
                 self.ended = True
 
     def restart(self, code: str) -> None:
         """Nothing that was done so far counts for the program with this ``code``."""
         self.code = code
-        for past in (self.steps, self.timers, self.replies, self.given_up, self._latest):
+        for past in (
+            self.steps,
+            self.timers,
+            self.replies,
+            self.paid,
+            self.paid_keys,
+            self.given_up,
+            self._latest,
+        ):
             past.clear()
 
     def forget_failures(self) -> None:
@@ -203,35 +246,101 @@ class RunHistory:
             occurrence += 1
         return StepKey(step, asked, occurrence)
 
+    async def whole(self, value: Any) -> Any:
+        """``value``, which is JSON or a `Kept`. Raises StoreError if something of it is missing."""
+        if not isinstance(value, Kept):
+            return value
+        assert self.reader is not None
+        return await self.reader.restore(value.data)
+
+    async def take_outcome(self, step: StepKey) -> RecordedStep | None:
+        """The outcome of a step, which is forgotten here; None where it has none. Raises StoreError."""
+        recorded = self.steps.pop(step, None)
+        if recorded is None or not (isinstance(recorded.outputs, Kept) or isinstance(recorded.error, Kept)):
+            return recorded
+        return replace(
+            recorded, outputs=await self.whole(recorded.outputs), error=await self.whole(recorded.error)
+        )
+
+    async def fetch_replies(self) -> None:
+        """Have the replies of the steps without an outcome whole. Raises StoreError."""
+        for replies in self.replies.values():
+            found = [each if isinstance(each, str) else await self.whole(each) for each in replies]
+            replies[:] = [reply for each in found for reply in ([each] if isinstance(each, str) else each)]
+
+    def spent(self) -> tuple[Usage, int, int]:
+        """What the recorded steps took: tokens, calls, and nano-dollars for certain."""
+        usage = sum((step.usage for step in self.steps.values()), Usage())
+        return usage, sum(step.calls for step in self.steps.values()), self.nano_paid
+
     def unsettled(self) -> list[OpenCall]:
-        """The calls of which nobody knows what became, in order; not those of steps that have their outcome."""
-        return [call for call in self.open_calls.values() if call.step not in self.steps]
+        """The calls of which nobody knows what became, or can ask, in order; not those of ended steps."""
+        calls = [call for call in self.open_calls.values() if call.step not in self.steps]
+        kept = {call.step: call for call in calls if self._is_kept(call)}
+        return [call for call in calls if call is not kept.get(call.step)]
+
+    def fetchable(self) -> list[OpenCall]:
+        """The calls of steps without an outcome whose answers can be asked for, one of each step."""
+        calls = [call for call in self.open_calls.values() if call.step not in self.steps]
+        return [*{call.step: call for call in calls if self._is_kept(call)}.values()]
+
+    def close(self, call: OpenCall) -> None:
+        """It is known by now what became of ``call``."""
+        self.open_calls.pop((call.key, call.attempt), None)
+
+    def is_open(self, call: OpenCall) -> bool:
+        """Whether nothing else is known of ``call``."""
+        return self.open_calls.get((call.key, call.attempt)) is call
 
     def calls_of(self, step: StepKey) -> RecordedCalls:
         """What is recorded of the calls of a step that has no outcome."""
-        calls = [call for call in self.open_calls.values() if call.step == step]
-        last = calls[-1] if calls and calls[-1].response_id is not None else None
-        return RecordedCalls([*self.replies.get(step, ())], last, self.paid[step])
+        paid = self.paid_keys.get(step, ())
+        kept = [call for call in self.open_calls.values() if call.step == step and self._is_kept(call)]
+        replies = [reply for reply in self.replies.get(step, ()) if isinstance(reply, str)]
+        return RecordedCalls(replies, kept[-1] if kept else None, frozenset(paid), self.paid[step])
 
-    def _settle(self, settled: Iterable[Any]) -> int:
-        """Take note of attempts that have ended; return what they cost for certain."""
-        nano = 0
+    def _take_step(self, event: int, key: StepKey, data: Mapping[str, Any]) -> None:
+        if (data.get("error") or {}).get("code") == CANCELLED:
+            self.given_up.add(key)
+            return
+        self.given_up.discard(key)
+        self.steps[key] = recorded = _step(event, data)
+        self._latest[key.step, key.asked] = max(key.occurrence, self._latest.get((key.step, key.asked), 0))
+        if data.get("inherited") or data.get("within"):
+            self.optional.add(key)
+        if recorded.error is None:  # else it may be tried again
+            self.paid.pop(key, None)
+            self.paid_keys.pop(key, None)
+            self.replies.pop(key, None)
+
+    def _is_kept(self, call: OpenCall) -> bool:
+        """Whether the answer can be asked for by its id."""
+        return call.response_id is not None and call.event not in self.gone
+
+    def _settle(self, step: StepKey, settled: Iterable[Any]) -> None:
+        """Take note of attempts of a step that have ended."""
         for key, attempt, ending, _, _, cost in settled:
             self.open_calls.pop((key, attempt), None)
-            nano += (cost or 0) if ending == "paid" else 0
-        return nano
+            if ending == "paid":
+                self.paid[step] += cost or 0
+                self.nano_paid += cost or 0
+                self.paid_keys.setdefault(step, set()).add(key)
 
 
 def _key(data: Mapping[str, Any]) -> StepKey:
     return StepKey(data["step"], data["asked"], data["occurrence"])
 
 
+def _value_of(data: Mapping[str, Any], name: str) -> Any:
+    return Kept(data[name]) if name in data.get(MARK, ()) else data.get(name)
+
+
 def _step(event: int, data: Mapping[str, Any]) -> RecordedStep:
     return RecordedStep(
         event,
         data.get("begun", 0),
-        data.get("outputs"),
-        data.get("error"),
+        _value_of(data, "outputs"),
+        _value_of(data, "error"),
         data.get("version", 0),
         Usage(*data.get("usage", (0, 0))),
         data.get("calls", 0),

@@ -1,22 +1,26 @@
 """The journal: which runs there are, what came of them, and the logs from which they go on."""
 
-import asyncio
 import hashlib
 from collections.abc import Collection, Iterable
-from typing import Any
+from dataclasses import replace
+from typing import Any, Final
 
 from repertory.clock import Clock
-from repertory.errors import RepertoryError
+from repertory.errors import KeyReused, RepertoryError
 from repertory.providers.messages import Usage
 from repertory.runtime.history import RunHistory
 from repertory.runtime.recorded_errors import storable
 from repertory.runtime.run_log import PAGE, RunEvent, RunLog
+from repertory.runtime.spilled import RunSpiller, whole_event, whole_values
 from repertory.runtime.watched_writes import WatchedWrites
 from repertory.signatures.json_text import dump_json, load_json
-from repertory.store import Store
+from repertory.store import ContentTable, Store
+from repertory.store.content_reader import ContentReader
 from repertory.store.owners import Owners
 from repertory.store.run_rows import NewRun, RunEnd, StoredRun
 from repertory.store.run_table import RunTable
+
+MESSAGE: Final = 4096  # characters of an error's message that its run tells; its step's event has all of it
 
 
 class Journal:
@@ -33,7 +37,7 @@ class Journal:
     """
 
     def __init__(self, store: Store, clock: Clock, owners: Owners) -> None:
-        self.table = RunTable(store, owners.id)
+        self.table = RunTable(store, owners.id, ContentTable(store, clock))
         self._owners = owners
         self.writes = WatchedWrites(store, clock)
         self._clock = clock
@@ -46,23 +50,36 @@ class Journal:
     async def find(self, program: str, keys: Iterable[str]) -> dict[str, StoredRun]:
         """The runs of ``program`` known under these keys, by key."""
         keys_by_id = {run_id(program, key): key for key in keys}
+        reader = ContentReader(self.table.contents)
         found = await self.table.find(keys_by_id)
-        return {keys_by_id[id]: run for id, run in found.items()}
+        return {keys_by_id[id]: await whole_run(run, reader) for id, run in found.items()}
 
-    def accept(self, run: NewRun) -> "tuple[RunLog, asyncio.Future[bool]]":
-        """Record that ``run`` is to be done: its log, and whether it is new once that is on disk."""
-        accepted = self.table.record(run)
-        return RunLog(run.id, self._clock, self.table, last=1), accepted
+    async def stored(self, run: str) -> StoredRun | None:
+        """A run by its id; None where there is none."""
+        found = (await self.table.find([run])).get(run)
+        return await whole_run(found, ContentReader(self.table.contents)) if found is not None else None
+
+    def accept(self, run: NewRun) -> RunLog:
+        """Record that ``run`` is to be done: its log, whose ``written`` tells whether the run is new."""
+        spiller = RunSpiller()
+        inputs, contents = spiller.values(run.inputs)
+        log = RunLog(run.id, self._clock, self.table, last=1, spiller=spiller)
+        log.record(run if contents is None else run._replace(inputs=inputs), contents)
+        return log
 
     async def history(self, run: str) -> RunHistory:
-        """What is recorded of a run."""
-        history = RunHistory()
-        while True:
-            page = await self.table.events(run, history.last, PAGE)
+        """What is recorded of a run; its large values stay in the store until they are asked for."""
+        history = RunHistory(reader=(reader := ContentReader(self.table.contents)))
+        while page := await self.table.events(run, history.last, PAGE):
             for row in page:
-                history.take(RunEvent(row.id, row.kind, load_json(row.data), row.at))
+                data = load_json(row.data)
+                if row.kind == "parameters":  # every step needs them
+                    data = await whole_event(data, reader)
+                history.take(RunEvent(row.id, row.kind, data, row.at))
             if len(page) < PAGE:
-                return history
+                break
+        await history.fetch_replies()
+        return history
 
     async def take_over(self, run: StoredRun) -> bool:
         """Go on with ``run`` here; False where it has another owner by now."""
@@ -75,19 +92,20 @@ class Journal:
     async def end(self, log: RunLog, end: RunEnd) -> None:
         """Record how a run ended; everything of it is on disk when this returns."""
         log.append("done", {"status": end.status, "error": end.error_code})
-        ended = self.table.record(end)
-        await self.writes.watch(_all_of(log, ended))
+        log.end(end)
+        await self.writes.watch(log.written())
 
     async def gone(self, owners: Collection[str]) -> set[str]:
         """Those of ``owners`` that execute nothing any more."""
         return await self._owners.gone(owners)
 
 
-async def _all_of(log: RunLog, ended: "asyncio.Future[bool]") -> None:
-    try:
-        await log.flush()
-    finally:
-        await ended
+async def whole_run(run: StoredRun, reader: ContentReader) -> StoredRun:
+    """A run with the large values of its inputs and outputs. Raises StoreError if something of them is missing."""
+    inputs = await whole_values(run.inputs, reader)
+    outputs = await whole_values(run.outputs, reader) if run.outputs is not None else None
+    same = inputs is run.inputs and outputs is run.outputs
+    return run if same else replace(run, inputs=inputs, outputs=outputs)
 
 
 def run_end(
@@ -108,7 +126,7 @@ def run_end(
         status,
         outputs,
         error.code if error is not None else None,
-        storable(error.message) if error is not None else None,
+        storable(error.message)[:MESSAGE] if error is not None else None,
         usage.input_tokens,
         usage.output_tokens,
         lm_calls,
@@ -118,9 +136,21 @@ def run_end(
     )
 
 
+def said_first(trace: str, streams: bool) -> str:
+    """What the log of a run begins with, as JSON: what is not to be asked for but holds for all its lives."""
+    return dump_json(({"trace": trace} if trace else {}) | ({"streams": True} if streams else {})).decode()
+
+
 def run_id(program: str, key: str) -> str:
     """The id of the run of ``program`` under ``key``: the same wherever and whenever it is asked for."""
     return hashlib.blake2b(f"{program}\0{key}".encode(), digest_size=16).hexdigest()
+
+
+def other_inputs(key: str) -> KeyReused:
+    """What who comes with other inputs than the run has that ``key`` stands for is told."""
+    return KeyReused(
+        "", f"the key {key!r} stands for a run with other inputs", hint="Give each run a key of its own."
+    )
 
 
 def json_hash(*parts: Any) -> str:

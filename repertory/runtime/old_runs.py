@@ -20,7 +20,6 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from repertory.errors import StoreError
 from repertory.runtime.compaction import CALLS, PIECES, Compaction
@@ -28,6 +27,7 @@ from repertory.signatures.json_text import load_json
 from repertory.store import Store
 from repertory.store.given import given
 from repertory.store.tables import contents, run_events, runs
+from repertory.store.transactions import Connection
 
 RUNS: Final = 20  # removed in one transaction at most: each may have a long log
 CONTENTS: Final = 1000
@@ -155,10 +155,10 @@ class _Compactions:
         ids = select(cast(given(dialect)[0].as_string(), Integer))
         self._remove = delete(run_events).where(_OF_RUN, run_events.c.id.in_(ids))
 
-    async def __call__(self, connection: AsyncConnection, items: Sequence[_Compact], /) -> list[bool]:
+    async def __call__(self, connection: Connection, items: Sequence[_Compact], /) -> list[bool]:
         return [await self._compact(connection, item) for item in items]
 
-    async def _compact(self, connection: AsyncConnection, item: _Compact) -> bool:
+    async def _compact(self, connection: Connection, item: _Compact) -> bool:
         of_run = {"of_run": item.run.id}
         mark = {**of_run, "ended_at": item.run.ended_at, "at": item.at}
         if not (await connection.execute(_MARK, mark)).rowcount:
@@ -179,16 +179,16 @@ def _data(run: str, id: int, text: str) -> dict[str, Any]:
     return data
 
 
-async def _remove_runs(connection: AsyncConnection, times: Sequence[float], /) -> list[int]:
+async def _remove_runs(connection: Connection, times: Sequence[float], /) -> list[int]:
     """An operation of the writer: ended runs, a few for each of ``times``."""
     return [await _remove(connection, _REMOVE_RUNS, time) for time in times]
 
 
-async def _remove_contents(connection: AsyncConnection, times: Sequence[float], /) -> list[int]:
+async def _remove_contents(connection: Connection, times: Sequence[float], /) -> list[int]:
     """An operation of the writer: unused contents, some for each of ``times``."""
     return [await _remove(connection, _REMOVE_CONTENTS, time) for time in times]
 
 
-async def _remove(connection: AsyncConnection, statement: Executable, before: float) -> int:
+async def _remove(connection: Connection, statement: Executable, before: float) -> int:
     removed: int = (await connection.execute(statement, {"before": before})).rowcount
     return removed

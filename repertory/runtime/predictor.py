@@ -151,6 +151,7 @@ class Predictor(Actor[None]):
         versioned = message.parameters
         lm = self._predict.lm or self._models[versioned.parameters.lm]
         if message.witness is not None:
+            message.witness.begin()
             lm = RecordedLM(lm, message.witness, streams=message.streams)
         try:
             prediction = await self._predict.complete(

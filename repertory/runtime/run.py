@@ -30,7 +30,7 @@ from repertory.modules.options import DEFAULTS, ModuleOptions
 from repertory.modules.pending import arrived, references_in, source_of, whole
 from repertory.providers.messages import Usage
 from repertory.runtime.failure_policy import FailurePolicy
-from repertory.runtime.history import RecordedStep, RunHistory, StepKey
+from repertory.runtime.history import Kept, RecordedStep, RunHistory, StepKey
 from repertory.runtime.journal import json_hash
 from repertory.runtime.predictor import Answer, VersionedParameters
 from repertory.runtime.recorded_errors import dump_error, load_error
@@ -100,18 +100,7 @@ class RunContext:
     """
 
     __slots__ = (
-        *(
-            "_around",
-            "_because",
-            "_begun",
-            "_children",
-            "_count",
-            "_dry",
-            "_ended",
-            "_failed",
-            "_heard",
-            "_history",
-        ),
+        *("_around", "_because", "_begun", "_children", "_count", "_dry", "_ended", "_failed", "_history"),
         *("_loop", "_names", "_news", "_pendings", "_signalled", "_steps", "_streams"),
         *("failure", "info", "lm_calls", "log", "nano_cost", "stopped", "task", "usage"),
     )
@@ -130,7 +119,7 @@ class RunContext:
         self.log = log
         self.usage = NO_USAGE
         self.lm_calls = 0
-        self.nano_cost = 0
+        self.nano_cost = history.nano_paid if history is not None else 0
         self.failure: BaseException | None = None  # what failed the run by its policy
         self.stopped: RepertoryError | None = None  # why it was stopped from outside
         self.task = asyncio.current_task()
@@ -149,7 +138,6 @@ class RunContext:
         self._news: asyncio.Future[None] | None = None  # what `settle` waits for
         # Plain dicts and no event before one is needed: a run that is one step has use for none of them.
         self._begun: dict[tuple[str, str], int] = {}
-        self._heard: dict[str, int] = {}
         self._signalled: asyncio.Event | None = None
         self._ended = False
         around.stage.open(info.id, info.terms.priority, around.policy)
@@ -214,6 +202,7 @@ class RunContext:
         """The only step of a program that is one predictor without a fallback; ``inputs`` are validated."""
         station = self._station_of(predictor)
         run, stage = self.info.id, self._around.stage
+        self._count = 1
         turn = stage.enter(run, 0)
         if turn is not None:
             left = self.info.deadline - self._around.clock.monotonic()
@@ -451,17 +440,18 @@ class RunContext:
         dumped = compiled.dump_inputs(inputs)
         shown = to_jsonable_python([dict(demo) for demo in demos]) if demos is not None else None
         key = self._key(station.path, json_hash(dumped, shown))
-        if (recorded := self._recorded(key)) is not None:
+        if (recorded := await self._recorded(key)) is not None:
             prediction = Prediction(
                 _outputs_of(station.path, compiled, recorded),
                 usage=recorded.usage,
                 lm_calls=recorded.calls,
                 parameters_version=recorded.version,
             )
-            self._count_in(prediction, recorded.nano_cost)
+            self._count_in(prediction)
             return prediction
         assert self.log is not None
         witness = StepWitness(self.log, key, self._history, self._around.uncertain)
+        paid_before = witness.nano_cost
         started = self._around.clock.monotonic()
         told = {**_told_of(key), "begun": self.log.last}
         if not alone:  # else they are the run's
@@ -469,10 +459,13 @@ class RunContext:
         try:
             prediction = await self._ask(station, inputs, demos, witness)
         except (RepertoryError, asyncio.CancelledError) as error:
+            told["nano"] = witness.nano_cost
             self._record_failure(told, error, witness.take_settled(), started)
             raise
+        finally:
+            self.nano_cost += witness.nano_cost - paid_before
+            witness.end()
         seconds = self._around.clock.monotonic() - started
-        nano = witness.nano_cost
         self.log.append(
             "step",
             {
@@ -481,12 +474,12 @@ class RunContext:
                 "version": prediction.parameters_version,
                 "usage": (prediction.usage.input_tokens, prediction.usage.output_tokens),
                 "calls": prediction.lm_calls,
-                "nano": nano,
+                "nano": witness.nano_cost,
                 "settled": witness.take_settled(),
                 "seconds": seconds,
             },
         )
-        self._count_in(prediction, nano)
+        self._count_in(prediction)
         return prediction
 
     def _record_failure(
@@ -501,10 +494,9 @@ class RunContext:
         seconds = self._around.clock.monotonic() - started
         self.log.append("step", {**told, "error": dump_error(error), "settled": settled, "seconds": seconds})
 
-    def _count_in(self, prediction: Prediction, nano: int = 0) -> None:
+    def _count_in(self, prediction: Prediction) -> None:
         self.usage = self.usage + prediction.usage if self.lm_calls else prediction.usage
         self.lm_calls += prediction.lm_calls
-        self.nano_cost += nano
 
     def _key(self, step: str, asked: str) -> StepKey:
         occurrence = self._begun.get((step, asked), 0)
@@ -513,12 +505,18 @@ class RunContext:
         self._begun[step, asked] = key.occurrence + 1
         return key
 
-    def _recorded(self, key: StepKey) -> RecordedStep | None:
-        """The recorded outcome of a step; None where it has none. Raises the failure that is recorded."""
+    async def _recorded_failure(self, key: StepKey) -> RecordedStep | None:
+        """The recorded outcome of a step, which it then has no more; raised if it is a failure."""
         history = self._history
-        recorded = history.steps.pop(key, None) if history is not None else None
+        recorded = await history.take_outcome(key) if history is not None else None
         if recorded is not None and recorded.error is not None:
+            assert not isinstance(recorded.error, Kept)
             raise load_error(recorded.error)
+        return recorded
+
+    async def _recorded(self, key: StepKey) -> RecordedStep | None:
+        """The recorded outcome of a step; None where it has none. Raises the failure that is recorded."""
+        recorded = await self._recorded_failure(key)
         if recorded is None and self._dry:
             raise RunReplayIncomplete(
                 f"{key.step}: the journal has no outcome of this step", hint="Resume or retry the run to get it."
@@ -562,7 +560,7 @@ class RunContext:
         if self.log is None and self._history is None:
             return await performed(name, work)
         key = self._key(f"step:{name}", asked)
-        if (recorded := self._recorded(key)) is not None:
+        if (recorded := await self._recorded(key)) is not None:
             return recorded.outputs
         assert self.log is not None
         started = self._around.clock.monotonic()
@@ -577,9 +575,8 @@ class RunContext:
             performing.reset(enclosing)
         seconds = self._around.clock.monotonic() - started
         # An effect must not happen twice: it is on disk before the program goes on.
-        write = self.log.append("step", {**told, "outputs": outcome, "seconds": seconds})
-        if write is not None:
-            await asyncio.shield(write)
+        self.log.append("step", {**told, "outputs": outcome, "seconds": seconds})
+        await self.log.written()
         return outcome
 
     async def sleep_until(self, time: float) -> None:
@@ -590,9 +587,8 @@ class RunContext:
         if history is not None and key in history.timers:
             time = history.timers.pop(key)
         elif self.log is not None:
-            write = self.log.append("timer", {**_told_of(key), "until": time})
-            if write is not None:
-                await asyncio.shield(write)
+            self.log.append("timer", {**_told_of(key), "until": time})
+            await self.log.written()
         while (left := time - clock.time()) > 0:
             if self._dry:
                 raise RunReplayIncomplete("the run sleeps, and has not gone on yet", hint="Wait for its end.")
@@ -606,41 +602,40 @@ class RunContext:
                 hint="Begin it with Runtime.submit, and wait for its result.",
             )
         key = self._key(f"signal:{name}", "")
-        if (recorded := self._history.steps.pop(key, None)) is not None and recorded.error is not None:
-            raise load_error(recorded.error)  # it had waited long enough, whatever was said later
+        await self._recorded_failure(key)  # it had waited long enough, whatever was said later
         started = self._around.clock.monotonic()
         try:
             return await _within(partial(self._next_signal, self._history, name), timeout, f"signal {name!r}")
-        except DeadlineExceeded as error:
+        except DeadlineExceeded as late:
+            error = DeadlineExceeded(f"no signal {name!r} within {timeout or 0:g} s")
             if self.log is not None:
                 self._record_failure(_told_of(key), error, (), started)
-            raise
+            raise error from late
 
     async def _next_signal(self, history: RunHistory, name: str) -> Any:
         while True:
-            values = [value for said, value, _ in history.signals if said == name]
-            heard = self._heard.get(name, 0)
-            if len(values) > heard:
-                self._heard[name] = heard + 1
-                return values[heard]
+            for place, (said, value, _) in enumerate(history.signals):
+                if said == name:
+                    del history.signals[place]
+                    return await history.whole(value)
             if self._dry:
                 raise RunReplayIncomplete(f"the run waits for a signal {name!r}", hint="Send it one.")
             if self._signalled is None or self._signalled.is_set():
                 self._signalled = asyncio.Event()
             await self._signalled.wait()
 
-    def hear(self, name: str, value: Any, message: str) -> "asyncio.Future[bool] | None":
-        """Take in what was said to the run; done when that is on disk. Nothing is heard twice."""
+    def hear(self, name: str, value: Any, message: str) -> None:
+        """Take in what was said to the run, which its log records. Nothing is heard twice."""
         history = self._history
         assert history is not None, "only a run that was submitted is told anything"
-        if any(message == heard for _, _, heard in history.signals):
-            return None
+        if message in history.said:
+            return
+        history.said.append(message)
         history.signals.append((name, value, message))
         if self._signalled is not None:
             self._signalled.set()
-        if self.log is None:
-            return None
-        return self.log.append("signal", {"name": name, "value": value, "message": message})
+        if self.log is not None:
+            self.log.append("signal", {"name": name, "value": value, "message": message})
 
     @property
     def unread(self) -> list[StepKey]:

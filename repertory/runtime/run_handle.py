@@ -43,9 +43,12 @@ class RunHandle:
         """Its present state."""
         return await self._runs.status(self.id)
 
-    async def steps(self) -> list[StepStatus]:
-        """Its steps that have ended, in the order in which they did."""
-        return await self._runs.steps(self.id)
+    async def steps(self, *, first: int = 0, limit: int | None = None) -> list[StepStatus]:
+        """Its steps that have ended, in the order in which they did, from number ``first`` on.
+
+        Values that several of them have in common may be there once: do not change them.
+        """
+        return await self._runs.steps(self.id, first, limit)
 
     def events(self, *, after: int = 0) -> AsyncIterator[RunEvent]:
         """Its events with numbers above ``after``, as they come, up to its end."""
@@ -57,18 +60,18 @@ class RunHandle:
         Args:
             value: JSON, or what pydantic makes JSON of.
 
-        Raises ProgramError if it has ended.
+        Raises WrongRunState if it has ended.
         """
         from pydantic_core import to_jsonable_python
 
         await self._runs.tell(self.id, "signal", {"name": name, "value": to_jsonable_python(value)})
 
     async def cancel(self) -> None:
-        """Ask it to stop: its steps are cancelled, down to the sockets. Raises ProgramError if it has ended."""
+        """Ask it to stop: its steps are cancelled, down to the sockets. Raises WrongRunState if it has ended."""
         await self._runs.tell(self.id, "cancel", {})
 
     async def retry(self) -> None:
-        """Go on with it from where it failed, was cancelled or is held. Raises ProgramError if it is not."""
+        """Go on with it from where it failed, was cancelled or is held. Raises WrongRunState if it is not."""
         await self._runs.retry(self.id)
 
     async def replay(self) -> Prediction:

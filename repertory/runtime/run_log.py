@@ -19,17 +19,23 @@ done       the run has its outcome, for now: one that failed may be tried again
 """
 
 import asyncio
+import sys
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from repertory.clock import Clock
+from repertory.errors import StoreError
+from repertory.runtime.spilled import RunSpiller, whole_event
 from repertory.signatures.json_text import dump_json, load_json
-from repertory.store.run_rows import NewEvent, Uncertain
+from repertory.store.content_reader import ContentReader
+from repertory.store.run_rows import NewEvent, RunEnd, RunEntry, RunPiece, Uncertain
 from repertory.store.run_table import RunTable
 
 KEPT: Final = 1024  # events a log without a store remembers
+KEPT_BYTES: Final = 1_048_576  # of JSON that these have, unless the latest alone has more
 PAGE: Final = 256  # events read from the store at a time
 LOOK_INTERVAL: Final = 0.25  # seconds between two looks at the log of a run that another process executes
 
@@ -79,37 +85,47 @@ class RunLog:
     Attributes:
         closed: Whether nothing is added any more.
 
-    Invariant: ``last`` is the number of the latest event, and all up to it have been handed to the store in order.
+    Invariants: ``last`` is the number of the latest event, and all up to it went in order to the store, which
+    writes none that comes after one it could not write. Without a store ``_kept`` has the latest events, as JSON,
+    and ``size`` says how much that is.
 
     Args:
         table: Where it is kept; None: in memory, and only its latest part.
         last: The number of the latest event there.
+        spiller: What it has divided of this run so far.
     """
 
     __slots__ = (
-        *("_clock", "_delta", "_delta_write", "_kept", "_last_write", "_many", "_table", "_unsettled", "_waiting"),
-        *("closed", "last", "run"),
+        *("_buffer", "_clock", "_contents", "_delta", "_delta_write", "_due", "_kept", "_last_write", "_many"),
+        *("_spiller", "_table", "_unsettled", "_waiting", "closed", "last", "run", "size"),
     )
 
-    def __init__(self, run: str, clock: Clock, table: RunTable | None, last: int = 0) -> None:
+    def __init__(
+        self, run: str, clock: Clock, table: RunTable | None, last: int = 0, spiller: RunSpiller | None = None
+    ) -> None:
         self.run = run
         self.last = last
         self.closed = False
+        self.size = 0
         self._clock = clock
         self._table = table
-        self._kept: deque[RunEvent] | None = deque(maxlen=KEPT) if table is None else None
+        self._spiller = spiller or RunSpiller()
+        self._kept: deque[tuple[int, str, bytes, float]] = deque()
         self._waiting: list[asyncio.Future[None]] = []  # readers that have read all there is
+        self._buffer: list[RunEntry] = []  # what is yet to be handed to the store, together
+        self._contents: dict[str, bytes] | None = None  # what that refers to
+        self._due = False  # whether that is to happen in the loop's next turn
         self._last_write: asyncio.Future[bool] | None = None
-        self._unsettled: list[asyncio.Future[bool]] = []  # writes that `flush` has not looked at
+        self._unsettled: list[asyncio.Future[bool]] = []  # writes that `written` has not looked at
         self._many = 64  # of them: time to let go of those that went well
         self._delta: dict[str, list[str]] = {}  # pieces yet to be appended, by step
         self._delta_write: asyncio.Future[bool] | None = None
 
-    def append(self, kind: str, data: Mapping[str, Any]) -> "asyncio.Future[bool] | None":
-        """Add an event; it is on disk when the future is done, if there is one."""
+    def append(self, kind: str, data: Mapping[str, Any]) -> None:
+        """Add an event. It is on its way to the disk in the loop's next turn; `written` waits for that."""
         if self._delta:
             self._append_deltas()
-        return self._append(kind, data)
+        self._append(kind, data)
 
     def append_delta(self, step: str, text: str) -> None:
         """Add a piece of an answer. Pieces that come while one is being written become one."""
@@ -117,63 +133,124 @@ class RunLog:
         if self._delta_write is None or self._delta_write.done():
             self._append_deltas()
 
+    def record(self, entry: RunEntry, contents: dict[str, bytes] | None = None) -> None:
+        """Have ``entry``, which is no event, written between those before and after it, with its ``contents``."""
+        if self._table is not None:
+            self._buffer.append(entry)
+            self._add_contents(contents)
+            self._make_due()
+
     def doubt(self, call: "DoubtfulCall", policy: str) -> None:
         """List ``call`` as one of which nobody knows whether it was billed."""
-        if self._table is not None:
-            most = (call.nano_most, call.tokens_most)
-            now = self._clock.time()
-            entry = Uncertain(self.run, call.event, call.endpoint, call.request_hash, *most, policy, now)
-            self._unsettled.append(self._table.record(entry))
+        most = (call.nano_most, call.tokens_most)
+        now = self._clock.time()
+        self.record(Uncertain(self.run, call.event, call.endpoint, call.request_hash, *most, policy, now))
 
-    async def flush(self) -> None:
-        """Return once all events are on disk. Raises StoreError."""
+    def end(self, end: RunEnd) -> None:
+        """Record how the run ended, after all its events."""
+        contents = None
+        if end.outputs is not None:
+            outputs, contents = self._spiller.values(end.outputs)
+            end = end._replace(outputs=outputs)
+        self.record(end, contents)
+
+    async def written(self) -> bool:
+        """Return once all events so far are on disk; the result is that of `RunTable.record` for the latest.
+
+        Raises StoreError if one of them is not, RunTakenOver.
+        """
         if self._delta:
             self._append_deltas()
+        self._hand_over()
+        if (last := self._last_write) is None:
+            return True
+        if not last.done():
+            with suppress(StoreError):  # the earliest that failed tells why: those after it failed in its wake
+                # Others may wait for the same write: whoever is cancelled must not cancel it.
+                await asyncio.shield(last)
         unsettled, self._unsettled = self._unsettled, []
-        try:
-            for write in unsettled:
-                if not write.cancelled():  # else whoever waited for it went away
-                    await write
-        finally:
-            for write in unsettled:
-                write.add_done_callback(_hear)
+        for write in unsettled:
+            write.result() if write.done() else await asyncio.shield(write)
+        return last.result()
+
+    def handed_over(self) -> "asyncio.Future[bool]":
+        """The write of all events so far, which whoever waits for it must not cancel; see `written`."""
+        self._hand_over()
+        assert self._last_write is not None
+        return self._last_write
 
     def abandon(self) -> None:
         """Nothing is added any more, and nobody waits for the writes under way."""
+        self._hand_over()
         self.closed = True
         for write in self._unsettled:
             write.add_done_callback(_hear)
         self._unsettled.clear()
+        self._wake()
 
-    def _append(self, kind: str, data: Mapping[str, Any]) -> "asyncio.Future[bool] | None":
+    def _append(self, kind: str, data: Mapping[str, Any]) -> None:
         self.last += 1
         at = self._clock.time()
-        write = None
         if self._table is not None:
-            write = self._table.record(NewEvent(self.run, self.last, kind, dump_json(data).decode(), at))
-            self._last_write = write
-            self._unsettled.append(write)
-            if len(self._unsettled) > self._many:
-                self._unsettled = [each for each in self._unsettled if not _went_well(each)]
-                self._many = max(64, 2 * len(self._unsettled))
-        elif self._kept is not None:
-            self._kept.append(RunEvent(self.last, kind, data, at))
+            text, contents = self._spiller.event(data)
+            self._buffer.append(NewEvent(self.run, self.last, kind, text, at))
+            if contents is not None:
+                self._add_contents(contents)
+            self._make_due()
+        else:
+            self._keep(kind, dump_json(data), at)
         if self._waiting:
             self._wake()
-        return write
+
+    def _add_contents(self, contents: dict[str, bytes] | None) -> None:
+        if contents:
+            self._contents = contents if self._contents is None else self._contents | contents
+
+    def _make_due(self) -> None:
+        if not self._due:
+            self._due = True
+            asyncio.get_running_loop().call_soon(self._hand_over)
+
+    def _hand_over(self) -> None:
+        """Give the store what has gathered: of one run in one piece."""
+        self._due = False
+        if not self._buffer or self._table is None:
+            return
+        piece = RunPiece(self._buffer, self._contents, self._clock.time(), self._last_write)
+        self._buffer, self._contents = [], None
+        write = self._last_write = self._table.record(piece)
+        if self.closed:
+            write.add_done_callback(_hear)
+            return
+        self._unsettled.append(write)
+        if len(self._unsettled) > self._many:
+            self._unsettled = [each for each in self._unsettled if not _went_well(each)]
+            self._many = max(64, 2 * len(self._unsettled))
+
+    def _keep(self, kind: str, text: bytes, at: float) -> None:
+        self._kept.append((self.last, kind, text, at))
+        self.size += len(text)
+        while len(self._kept) > KEPT or (self.size > KEPT_BYTES and len(self._kept) > 1):
+            self.size -= len(self._kept.popleft()[2])
 
     def _append_deltas(self, _done: object = None) -> None:
         deltas, self._delta = self._delta, {}
         for step, pieces in deltas.items():
-            self._delta_write = self._append("delta", {"step": step, "text": "".join(pieces)})
-        if deltas and self._delta_write is not None:
-            self._delta_write.add_done_callback(self._append_deltas)
+            self._append("delta", {"step": step, "text": "".join(pieces)})
+        if deltas:
+            self._hand_over()
+            self._delta_write = self._last_write
+            if self._delta_write is not None:
+                self._delta_write.add_done_callback(self._append_deltas)
 
     # --- reading ---
 
     async def wait_beyond(self, last: int) -> None:
-        """Return once an event with a number above ``last`` can be read. Raises StoreError if it is not kept."""
-        while self.last <= last:
+        """Return once an event with a number above ``last`` can be read, or nothing is added any more.
+
+        Raises StoreError if it is not kept.
+        """
+        while self.last <= last and not self.closed:
             news: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.append(news)
             try:
@@ -181,13 +258,14 @@ class RunLog:
             finally:
                 if news in self._waiting:
                     self._waiting.remove(news)
+        self._hand_over()
         if (write := self._last_write) is not None:
             await asyncio.wait({write})
             write.result()
 
     def kept(self, after: int) -> list[RunEvent]:
         """The events after number ``after``; a gap tells of those that are not remembered."""
-        kept = [event for event in self._kept or () if event.id > after]
+        kept = [RunEvent(id, kind, load_json(text), at) for id, kind, text, at in self._kept if id > after]
         first = kept[0].id if kept else self.last + 1
         if first > after + 1:
             return [gap(after + 1, first - 1, self._clock.time()), *kept]
@@ -205,10 +283,40 @@ def gap(first: int, last: int, at: float) -> RunEvent:
     return RunEvent(last, "gap", {"from": first, "to": last}, at)
 
 
+async def read_page(
+    run: str, table: RunTable | None, log: RunLog | None, clock: Clock, after: int, limit: int = PAGE
+) -> list[RunEvent]:
+    """The events of a run that there are from number ``after`` + 1 on, at most ``limit``, and the gaps in them."""
+    if table is None:
+        return log.kept(after)[:limit] if log is not None else []
+    rows = await table.events(run, after, limit)
+    return [event async for event in _whole(rows, ContentReader(table.contents), after)]
+
+
+async def stored_steps(
+    run: str, table: RunTable, first: int = 0, most: int = sys.maxsize
+) -> AsyncGenerator[RunEvent, None]:
+    """The events of the steps of a run that ended, in the store now, from the ``first``-th on."""
+    reader, after, number = ContentReader(table.contents, shared=True), 0, 0
+    while rows := await table.events(run, after, PAGE):
+        for row in rows:
+            if row.kind != "step":
+                continue
+            if number >= first + most:
+                return
+            if number >= first:
+                yield RunEvent(row.id, row.kind, await whole_event(load_json(row.data), reader), row.at)
+            number += 1
+        after = rows[-1].id
+
+
 async def read_log(
-    run: str, table: RunTable | None, log: RunLog | None, clock: Clock, after: int = 0
+    run: str, table: RunTable | None, log: RunLog | None, after: int = 0
 ) -> AsyncIterator[RunEvent]:
-    """The events of a run from number ``after`` + 1 on, as they come, up to its ``done``.
+    """The events of a run from number ``after`` + 1 on, as they come, up to the ``done`` that is its last.
+
+    Where ``log`` is closed before that there are no more from it, though there may be from another life of the
+    run; without one there are no more than the store has now.
 
     A reader is told of each number once, be it within a gap. One that does not read costs nothing but its place:
     what it has not read is in the store, or is forgotten.
@@ -216,27 +324,44 @@ async def read_log(
     Args:
         log: That of a run which this process executes; None: another one does, or none.
     """
+    reader = ContentReader(table.contents) if table is not None else None
+    ended = missing = False
     while True:
-        if table is not None:
-            page = [
-                RunEvent(row.id, row.kind, load_json(row.data), row.at)
-                for row in await table.events(run, after, PAGE)
-            ]
+        before = after
+        if table is None or reader is None:
+            events = _all(log.kept(after) if log is not None else ())
         else:
-            page = log.kept(after) if log is not None else []
-        for event in page:
-            if event.id > after + 1 and event.kind != "gap":
-                yield gap(after + 1, event.id - 1, event.at)
+            events = _whole(await table.events(run, after, PAGE), reader, after)
+        async for event in events:
             after = event.id
+            ended = event.kind == "done"
             yield event
-            if event.kind == "done" and (log is None or log.last <= after):
+        if log is None:
+            if after == before:
                 return
-        if page:
-            continue
-        if log is not None:
+        elif log.last <= after:
+            if ended or log.closed:
+                return
             await log.wait_beyond(after)
-        else:
-            await clock.sleep(LOOK_INTERVAL)
+        elif after == before:
+            if missing:  # all were on disk: they are not kept any more
+                return
+            await log.wait_beyond(after)
+        missing = after == before
+
+
+async def _all(events: Iterable[RunEvent]) -> AsyncIterator[RunEvent]:
+    for event in events:
+        yield event
+
+
+async def _whole(rows: Sequence[NewEvent], reader: ContentReader, after: int) -> AsyncIterator[RunEvent]:
+    """The events kept as ``rows``, one at a time, as each may be large, and the gaps from ``after`` on."""
+    for row in rows:
+        if row.id > after + 1:
+            yield gap(after + 1, row.id - 1, row.at)
+        yield RunEvent(row.id, row.kind, await whole_event(load_json(row.data), reader), row.at)
+        after = row.id
 
 
 def _went_well(write: "asyncio.Future[bool]") -> bool:

@@ -1,12 +1,13 @@
 """What can be asked about a run."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 from repertory.providers.messages import Usage
 from repertory.runtime.run_log import RunEvent
+from repertory.runtime.spilled import outline
 from repertory.signatures.json_text import load_json
 from repertory.store.ledger import in_dollars
 from repertory.store.run_rows import StoredRun
@@ -62,8 +63,8 @@ class RunStatus:
             key=run.key,
             status=run.status,
             durable=True,
-            inputs=load_json(run.inputs),
-            outputs=load_json(run.outputs) if run.outputs is not None and run.status == "ok" else None,
+            inputs=outline(run.inputs),
+            outputs=outline(run.outputs) if run.outputs is not None and run.status == "ok" else None,
             error=(run.error_code or "", run.error_message or "") if failed else None,
             usage=Usage(run.input_tokens, run.output_tokens),
             lm_calls=run.lm_calls,
@@ -105,27 +106,20 @@ class StepStatus:
     at: float
 
 
-def steps_in(events: Iterable[RunEvent]) -> list[StepStatus]:
-    """The steps that ``events`` tell of."""
-    steps: list[StepStatus] = []
-    for event in events:
-        if event.kind != "step":
-            continue
-        data = event.data
-        error = data.get("error")
-        steps.append(
-            StepStatus(
-                len(steps),
-                data["step"],
-                data.get("inputs"),
-                data.get("outputs"),
-                (error["code"], error["message"]) if error else None,
-                data.get("version", 0),
-                Usage(*data.get("usage", (0, 0))),
-                data.get("calls", 0),
-                in_dollars(data.get("nano", 0)),
-                data.get("seconds", 0.0),
-                event.at,
-            )
-        )
-    return steps
+def step_status(number: int, event: RunEvent) -> StepStatus:
+    """The step that ``event`` tells of, the ``number``-th of its run that ended."""
+    data = event.data
+    error = data.get("error")
+    return StepStatus(
+        number,
+        data["step"],
+        data.get("inputs"),
+        data.get("outputs"),
+        (error["code"], error["message"]) if error else None,
+        data.get("version", 0),
+        Usage(*data.get("usage", (0, 0))),
+        data.get("calls", 0),
+        in_dollars(data.get("nano", 0)),
+        data.get("seconds", 0.0),
+        event.at,
+    )

@@ -1,50 +1,62 @@
 """Runs that were submitted: begun when they are on disk, brought to their outcome whoever waits, asked about."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+import sys
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from math import inf
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from repertory.actors import ActorRef
-from repertory.errors import ConfigError, ProgramError, RunTakenOver, RunUnknown
+from repertory.errors import (
+    ConfigError,
+    KeyReused,
+    Overloaded,
+    ProgramError,
+    RunTakenOver,
+    StoreError,
+    WrongRunState,
+)
 from repertory.modules import Parameters, Prediction
-from repertory.providers.messages import Terms, Usage
-from repertory.runtime.execution import Run
+from repertory.providers.messages import Terms
 from repertory.runtime.history import RunHistory
-from repertory.runtime.journal import Journal, run_id
-from repertory.runtime.live_run import LiveRun
-from repertory.runtime.recorded_errors import load_error
+from repertory.runtime.journal import Journal, other_inputs, run_end, run_id, said_first
+from repertory.runtime.live_run import LiveRun, TakenUp, cut_off, run_cancelled
+from repertory.runtime.live_runs import LiveRuns
+from repertory.runtime.run_budget import RunBudget, paid_by_itself
 from repertory.runtime.run_handle import RunHandle
 from repertory.runtime.run_info import RunInfo
-from repertory.runtime.run_keeper import Begin, Look
-from repertory.runtime.run_log import PAGE, RunEvent, RunLog, read_log
-from repertory.runtime.run_status import RunStatus, StepStatus, steps_in
+from repertory.runtime.run_log import LOOK_INTERVAL, PAGE, RunEvent, RunLog, read_log, read_page, stored_steps
+from repertory.runtime.run_status import RunStatus, StepStatus, step_status
 from repertory.runtime.terms_json import terms_from_json
+from repertory.runtime.waiting_runs import rank
 from repertory.signatures.json_text import dump_json, load_json
-from repertory.store.ledger import in_dollars
 from repertory.store.run_rows import RunMessage, StoredRun, Uncertain
+from repertory.store.run_table import RunTable
 
 if TYPE_CHECKING:
     from repertory.runtime.deployment import Deployment
     from repertory.runtime.runtime import Runtime
 
 WATCH_INTERVAL = 0.1  # seconds between two looks at a run that another process executes
-KEPT_ENDED = 256  # runs without a store whose outcome is remembered
 
 
 class Runs:
-    """The submitted runs of a runtime.
+    """The submitted runs of a runtime, for those who submit them and ask about them.
 
     Attributes:
-        live: Those that this process brings to their outcome, by id.
+        executed: Those that this process brings to their outcome, or will.
     """
 
     def __init__(self, runtime: "Runtime") -> None:
-        self.live: dict[str, LiveRun] = {}
+        self.executed = LiveRuns(runtime)
         self._runtime = runtime
-        self._ended: dict[str, LiveRun] = {}  # without a store: the latest
+
+    @property
+    def live(self) -> Mapping[str, LiveRun]:
+        """Those that are under way in this process, by id."""
+        return self.executed.by_id
 
     # --- what users ask for, by way of the runtime ---
 
@@ -58,6 +70,7 @@ class Runs:
         terms: Terms,
         trace: str,
         tags: Mapping[str, str],
+        budget: RunBudget | None,
         streams: bool,
         durable: bool,
     ) -> RunHandle:
@@ -70,24 +83,60 @@ class Runs:
                 "the runtime keeps no journal, so that a run would end with the process",
                 hint="Give Runtime a store, or say submit(..., durable=False).",
             )
+        try:
+            self._runtime.memory.check(terms.priority)
+        except Overloaded:
+            if key is None or (known := await self._known(deployment, key, values)) is None:
+                raise
+            return known
         key = key or uuid4().hex
-        if not durable or journal is None:
+        terms = await paid_by_itself(terms, run_id(deployment.name, key), budget, self._runtime.ledger)
+        if journal is None:
             return self._submit_undurable(deployment, values, key, timeout, terms, trace, tags, streams)
         clock = self._runtime.clock
         deadline_at = clock.time() + timeout if timeout is not None else None
+        has_place = self.executed.places.take()
         new = deployment.new_run(key, values, terms=terms, tags=tags, submitted=True, deadline_at=deadline_at)
-        log, accepted = journal.accept(new)
-        if await journal.writes.watch(accepted):
+        new = new._replace(
+            owner=journal.owner if has_place else None,
+            priority=rank(terms.priority),
+            said=said_first(trace, streams),
+        )
+        log = journal.accept(new)
+        live = None
+        if has_place:
             deadline = clock.monotonic() + timeout if timeout is not None else inf
             info = RunInfo(
                 *(new.id, new.program, deadline, self._runtime.charged(terms), trace, tags), durable=True
             )
-            await self._begin(
-                LiveRun(info, deployment, values, self._taking_up(deployment, new.id), log, streams=streams)
+            live = LiveRun(
+                info, deployment, values, self.executed.taking_up(deployment, new.id), log, streams=streams
             )
-        else:
-            deployment.check_same(key, values, await self._stored(new.id))
+        accepted = log.handed_over()
+        self.executed.coming(new.id, live, accepted)
+        # Shielded: a run that is accepted is begun, be its caller gone meanwhile.
+        if not await journal.writes.watch(asyncio.shield(accepted)):
+            deployment.check_same(key, values, await self.executed.stored(new.id))
         return RunHandle(self, new.id, new.program, key, durable=True)
+
+    async def _known(self, deployment: "Deployment", key: str, values: dict[str, Any]) -> RunHandle | None:
+        """A handle on the run that ``key`` stands for, if there is one. Raises InputError, ProgramError."""
+        if (handle := self._known_here(deployment, key, values)) is not None:
+            return handle
+        recorded = await deployment.recorded([key])
+        if not recorded:
+            return None
+        deployment.check_same(key, values, recorded[key])
+        return self.handle(RunStatus.of(recorded[key]))
+
+    def _known_here(self, deployment: "Deployment", key: str, values: dict[str, Any]) -> RunHandle | None:
+        """As `_known`, among the runs without a store."""
+        id = run_id(deployment.name, key)
+        if (live := self._undurable(id)) is None:
+            return None
+        if live.values != values:
+            raise other_inputs(key)
+        return RunHandle(self, id, deployment.name, key, durable=False)
 
     def handle(self, run: RunStatus) -> RunHandle:
         """A handle on a run."""
@@ -96,11 +145,14 @@ class Runs:
     async def status(self, id: str) -> RunStatus:
         """The state of a run. Raises RunUnknown."""
         if (live := self._undurable(id)) is not None:
-            return _status_of(live)
-        return RunStatus.of(await self._stored(id))
+            return live.status()
+        return RunStatus.of(await self.executed.stored(id))
 
     async def latest(self, program: str | None, status: str | None, limit: int) -> list[RunStatus]:
-        """Runs, the latest first."""
+        """Runs, the latest first; large values in their inputs and outputs are left out, as references.
+
+        `status` has them whole.
+        """
         journal = self._runtime.journal
         stored = await journal.table.latest(program, status, limit) if journal is not None else []
         return [RunStatus.of(run) for run in stored]
@@ -109,76 +161,93 @@ class Runs:
         """Calls of which nobody knows whether they were billed, the latest first; of one run, or of all."""
         return await self._journal().table.uncertain(id, limit)
 
-    async def events(self, id: str, after: int) -> AsyncIterator[RunEvent]:
+    async def events(self, id: str, after: int) -> AsyncGenerator[RunEvent, None]:
         """The events of a run. Raises RunUnknown."""
-        live = self._undurable(id)
-        if live is None and id not in self.live:
-            await self._stored(id)
-        log = (live or self.live[id]).log if live is not None or id in self.live else None
-        table = None if live is not None else self._journal().table
-        async for event in read_log(id, table, log, self._runtime.clock, after):
-            yield event
+        durable = self._undurable(id) is None
+        while True:
+            ended = over = False
+            log = None
+            try:
+                table, log, over = await self._log_of(id)
+                async for event in read_log(id, table, log, after):
+                    after, ended = event.id, event.kind == "done"
+                    yield event
+            except StoreError as error:
+                if not self._runtime.closing and not isinstance(error, RunTakenOver):
+                    raise
+            if over or (ended and log is not None):
+                return
+            if self._runtime.closing:
+                raise cut_off(durable=durable)
+            # It goes on in another life, be it another process's.
+            await self._runtime.clock.sleep(LOOK_INTERVAL)
 
-    async def steps(self, id: str) -> list[StepStatus]:
-        """The steps of a run that have ended. Raises RunUnknown."""
-        if (live := self._undurable(id)) is not None:
-            return steps_in(live.log.kept(0) if live.log is not None else ())
-        await self._stored(id)
-        return steps_in(await self._recorded(id))
+    async def page(self, id: str, after: int, limit: int) -> list[RunEvent]:
+        """The events of a run that there are beyond number ``after``, at most ``limit``. Raises RunUnknown."""
+        table, log, _ = await self._log_of(id)
+        return await read_page(id, table, log, self._runtime.clock, after, limit)
+
+    async def steps(self, id: str, first: int = 0, limit: int | None = None) -> list[StepStatus]:
+        """The steps of a run that have ended, from number ``first`` on, at most ``limit``. Raises RunUnknown."""
+        table, log, _ = await self._log_of(id)
+        most = sys.maxsize if limit is None else limit
+        steps: list[StepStatus] = []
+        if table is not None:
+            async for event in stored_steps(id, table, first, most):
+                steps.append(step_status(first + len(steps), event))
+        elif log is not None:
+            kept = [event for event in log.kept(0) if event.kind == "step"]
+            steps += [step_status(first + place, event) for place, event in enumerate(kept[first : first + most])]
+        return steps
 
     async def outcome(self, id: str, timeout: float | None) -> Prediction:
         """What a run returns; raises what it fails with, TimeoutError where neither comes in time."""
-        live = self.live.get(id) or self._ended.get(id)
         async with asyncio.timeout(timeout):
-            if live is not None:
-                return (await asyncio.shield(live.outcome)).prediction
             while True:
-                stored = await self._stored(id)
+                if (live := self.live.get(id) or self.executed.ended.get(id)) is not None:
+                    with suppress(RunTakenOver):  # another process goes on with it
+                        return (await asyncio.shield(live.outcome)).prediction
+                if self._runtime.closing:
+                    raise cut_off(durable=True)
+                stored = await self.executed.stored(id)
                 if stored.status != "accepted":
-                    break
-                if (live := self.live.get(id)) is not None:
-                    return (await asyncio.shield(live.outcome)).prediction
-                await self._runtime.clock.sleep(WATCH_INTERVAL)
-        if stored.status == "ok":
-            deployment = self._runtime.deployments.get(stored.program)
-            if deployment is not None:
-                return deployment.replayed(stored).prediction
-            return Prediction(load_json(stored.outputs or "{}"), lm_calls=stored.lm_calls)
-        raise load_error({"code": stored.error_code or "error", "message": stored.error_message or stored.status})
+                    return self.executed.outcome_in(stored).prediction
+                if id not in self.live:
+                    await self.executed.awaited.news(id)
 
     async def tell(self, id: str, kind: str, data: Mapping[str, Any]) -> None:
-        """Say something to a run; on disk when this returns. Raises RunUnknown, ProgramError if it has ended."""
+        """Say something to a run; on disk when this returns. Raises RunUnknown, WrongRunState if it has ended."""
         if (live := self._undurable(id)) is not None:
-            self._hear(live, RunMessage(uuid4().hex, id, kind, dump_json(data).decode(), 0.0))
+            if live.outcome.done():
+                raise _has_ended(live.status())
+            await self.executed.hear(live, RunMessage(uuid4().hex, id, kind, dump_json(data).decode(), 0.0))
             return
-        stored = await self._stored(id)
+        stored = await self.executed.stored(id)
         if stored.status != "accepted":
-            raise ProgramError(
-                f"the run {id} has ended: {stored.status}", hint="`retry` goes on with a failed one."
-            )
+            raise _has_ended(RunStatus.of(stored))
+        if kind == "cancel" and await self._cancelled_waiting(stored):
+            return
         now = self._runtime.clock.time()
         message = RunMessage(uuid4().hex, id, kind, dump_json(data).decode(), now)
         await self._journal().table.tell(message)
-        self._keeper().tell(Look())
+        self.executed.look()
 
     async def retry(self, id: str) -> None:
         """Go on with a run that failed, was cancelled, or is held: its failed steps are asked again."""
-        stored = await self._stored(id)
+        stored = await self.executed.stored(id)
         if stored.status in ("accepted", "ok"):
-            raise ProgramError(f"the run {id} is {stored.status}: there is nothing to retry")
-        deployment = self._version_of(stored)
-        journal = self._journal()
+            raise WrongRunState(f"the run {id} is {stored.status}: there is nothing to retry")
+        deployment = self.executed.version_of(stored)
+        self._runtime.memory.check(terms_from_json(stored.terms).priority)
         values = deployment.compiled.validate_inputs(load_json(stored.inputs))
-        interrupted = await deployment.take_up(stored)
-        live = self._going_on(deployment, stored, values)
-        live.log, live.history = interrupted.log, interrupted.history
-        assert journal.owner
-        await self._begin(live)
+        with self.taken(id):
+            interrupted = await deployment.take_up(stored)
+        await self.executed.go_on(deployment, stored, TakenUp(values, interrupted.log, interrupted.history))
 
     async def replay(self, id: str) -> Prediction:
         """What the program makes of what is recorded, dry: nothing is asked, nothing is done."""
-        stored = await self._stored(id)
-        deployment = self._version_of(stored)
+        stored = await self.executed.stored(id)
+        deployment = self.executed.version_of(stored)
         values = deployment.compiled.validate_inputs(load_json(stored.inputs))
         history = await self._journal().history(id)
         info = RunInfo(f"{id}:{uuid4().hex}", stored.program, inf)
@@ -193,34 +262,52 @@ class Runs:
         key: str | None,
     ) -> RunHandle:
         """A new run that has the first ``step`` steps of another one, and goes on by itself."""
-        stored = await self._stored(id)
-        deployment = self._version_of(stored)
+        stored = await self.executed.stored(id)
+        deployment = self.executed.version_of(stored)
         journal = self._journal()
         values = deployment.compiled.validate_inputs(load_json(stored.inputs) | dict(inputs or {}))
         unknown = set(parameters) - set(deployment.parameters())
         if unknown:
             has = ", ".join(deployment.parameters())
             raise ProgramError(f"{stored.program} has no predictor {min(unknown)!r}", hint=f"It has: {has}.")
-        ended = [event for event in await self._recorded(id) if event.kind == "step"]
-        if not 0 <= step <= len(ended):
-            raise ProgramError(f"fork: step = {step}: the run has {len(ended)} steps", hint="Count from 0.")
+        for path, changed in parameters.items():
+            deployment.check_model(path, changed)
+        there_are = await journal.table.count(id, "step")
+        if not 0 <= step <= there_are:
+            raise WrongRunState(f"fork: step = {step}: the run has {there_are} steps", hint="Count from 0.")
         key = key or uuid4().hex
         terms = terms_from_json(stored.terms)
-        new = deployment.new_run(key, values, terms=terms, submitted=True, parent=id)
-        log, accepted = journal.accept(new)
-        if not await journal.writes.watch(accepted):
-            raise ProgramError(f"fork: there is a run with the key {key!r}", hint="Give it a key of its own.")
+        self._runtime.memory.check(terms.priority)
+        tags = load_json(stored.tags) if stored.tags is not None else {}
+        new = deployment.new_run(key, values, terms=terms, tags=tags, submitted=True, parent=id)
+        log = journal.accept(new)
+        if not await journal.writes.watch(log.written()):
+            raise KeyReused("", f"there is a run with the key {key!r}", hint="Give it a key of its own.")
         if parameters:
-            log.append("parameters", {path: each.model_dump(mode="json") for path, each in parameters.items()})
-        for event in ended[:step]:
+            own = {path: each.model_dump(mode="json") for path, each in parameters.items()}
+            log.append("parameters", {"of": own})
+        async for event in stored_steps(id, journal.table, most=step):
             log.append("step", {**event.data, "inherited": True})
-        await log.flush()
-        live = self._going_on(deployment, replace(stored, id=new.id, key=key, submitted=True), values)
-        live.log, live.history = log, await journal.history(new.id)
-        await self._begin(live)
+            if not log.last % PAGE:  # else all of them could be in memory
+                await log.written()
+        await log.written()
+        forked = replace(stored, id=new.id, key=key, submitted=True, deadline_at=None)
+        await self.executed.go_on(deployment, forked, TakenUp(values, log, await journal.history(new.id)))
         return RunHandle(self, new.id, new.program, key, durable=True)
 
     # --- for deployments ---
+
+    def taken(self, id: str) -> AbstractContextManager[None]:
+        """Whoever is within goes on with a run that is not live. Raises RunTakenOver if somebody else does."""
+        return self.executed.taken(id)
+
+    async def submitted(self, id: str) -> StoredRun | None:
+        """A run that was submitted to this process and may not have been on disk a moment ago."""
+        return await self._journal().stored(id) if await self.executed.arrived(id) else None
+
+    async def recover(self, program: str) -> None:
+        """Have the submitted runs go on of a program that has just been started. Raises StoreError."""
+        await self.executed.recover(program)
 
     async def outcome_elsewhere(self, recorded: StoredRun, deadline: float) -> StoredRun | None:
         """Wait while somebody else executes a run; how it ended if that was well, None if it is to be executed.
@@ -228,82 +315,23 @@ class Runs:
         Raises RunTakenOver if that does not end in time.
         """
         journal, clock = self._journal(), self._runtime.clock
-        while recorded.status == "accepted" and recorded.owner is not None:
-            mine = recorded.owner == journal.owner
-            if recorded.id not in self.live and (mine or recorded.owner in await journal.gone({recorded.owner})):
+        unowned = 0
+        while recorded.status == "accepted" and (recorded.owner is not None or recorded.submitted):
+            owner = recorded.owner
+            if owner is not None and not self.executed.executes(recorded.id):
+                unowned += 1 if owner == journal.owner or owner in await journal.gone({owner}) else 0
+            # One that was submitted and is ours may be about to begin.
+            if unowned > recorded.submitted:
                 return None
             if clock.monotonic() >= deadline:
                 raise RunTakenOver(
                     f"the run {recorded.id} is executed by another process", hint="Wait for it, and ask again."
                 )
             await clock.sleep(WATCH_INTERVAL)
-            recorded = await self._stored(recorded.id)
+            recorded = await self.executed.stored(recorded.id)
         return recorded if recorded.status == "ok" else None
 
-    # --- for the keeper ---
-
-    async def orphans(self, program: str | None = None) -> list[LiveRun]:
-        """Take up the submitted runs of started programs that nobody executes any more."""
-        journal = self._runtime.journal
-        if journal is None:
-            return []
-        found: list[LiveRun] = []
-        for deployment in [*self._runtime.deployments.values()]:
-            if program is not None and deployment.name != program:
-                continue
-            runs = await journal.table.interrupted(deployment.name)
-            others = {run.owner for run in runs.values() if run.owner is not None} - {journal.owner}
-            gone = await journal.gone(others)
-            for run in runs.values():
-                if run.id in self.live or not (run.owner is None or run.owner in gone):
-                    continue
-                if await journal.take_over(run):
-                    version = self._version_of(run)
-                    values = version.compiled.validate_inputs(load_json(run.inputs))
-                    live = self.live[run.id] = self._going_on(version, run, values)
-                    found.append(live)
-        return found
-
-    async def recover(self, program: str) -> None:
-        """Go on with the submitted runs of a program that has just been started."""
-        for run in await self.orphans(program):
-            self._keeper().tell(Begin(run))
-
-    async def deliver(self) -> None:
-        """Hand the live runs what has been said to them."""
-        journal = self._runtime.journal
-        durable = [id for id, run in self.live.items() if run.info.durable]
-        if journal is None or not durable:
-            return
-        for message in await journal.table.messages(durable):
-            live = self.live.get(message.run_id)
-            if live is None or live.context is None:
-                continue  # it is about to begin, or has just ended
-            written = self._hear(live, message)
-            if written is not None:
-                await written
-            await journal.table.taken(message)
-
-    def ended(self, run: LiveRun) -> None:
-        """A live run is that no more."""
-        self.live.pop(run.info.id, None)
-        if not run.info.durable:
-            self._ended[run.info.id] = run
-            while len(self._ended) > KEPT_ENDED:
-                del self._ended[next(iter(self._ended))]
-
     # --- inside ---
-
-    def _hear(self, live: LiveRun, message: RunMessage) -> "asyncio.Future[bool] | None":
-        if message.kind == "cancel":
-            live.cancel()
-            return None
-        data = load_json(message.data)
-        if live.context is None:  # it is about to begin
-            live.history = live.history or RunHistory()
-            live.history.signals.append((data["name"], data["value"], message.id))
-            return None
-        return live.context.hear(data["name"], data["value"], message.id)
 
     def _submit_undurable(
         self,
@@ -316,59 +344,54 @@ class Runs:
         tags: Mapping[str, str],
         streams: bool,
     ) -> RunHandle:
+        if (handle := self._known_here(deployment, key, values)) is not None:
+            return handle
         id, clock = run_id(deployment.name, key), self._runtime.clock
-        if self._undurable(id) is None:
-            deadline = clock.monotonic() + timeout if timeout is not None else inf
-            info = RunInfo(id, deployment.name, deadline, self._runtime.charged(terms), trace, tags)
-            log = RunLog(id, clock, None)
-            log.append("accepted", {})
+        deadline = clock.monotonic() + timeout if timeout is not None else inf
+        info = RunInfo(id, deployment.name, deadline, self._runtime.charged(terms), trace, tags)
+        log = RunLog(id, clock, None)
+        log.append("accepted", {})
 
-            async def again() -> tuple[RunLog | None, RunHistory]:
-                return log, RunHistory.of(log.kept(0))
+        async def again() -> TakenUp:
+            log.closed = False
+            return TakenUp(values, log, RunHistory.of(log.kept(0)))
 
-            live = self.live[id] = LiveRun(info, deployment, values, again, log, streams=streams)
-            self._keeper().tell(Begin(live))
+        if not self.executed.places.take():
+            raise Overloaded(
+                f"{len(self.live)} runs are under way, and without a store others have nowhere to wait",
+                hint="Give Runtime a store, or see [scheduler] runs.",
+                retry_after=1.0,
+            )
+        self.executed.begin(LiveRun(info, deployment, values, again, log, streams=streams))
         return RunHandle(self, id, deployment.name, key, durable=False)
 
-    async def _begin(self, live: LiveRun) -> None:
-        self.live[live.info.id] = live
-        self._keeper().tell(Begin(live))
+    async def _cancelled_waiting(self, run: StoredRun) -> bool:
+        """End a run that waits for a place; return whether it did."""
+        journal = self._journal()
+        if not run.submitted or run.owner is not None or not await journal.take_over(run):
+            return False
+        history = await journal.history(run.id)
+        now, error = self._runtime.clock.time(), run_cancelled(run.id)
+        end = run_end(run.id, "cancelled", *history.spent(), 0.0, now, error=error)
+        await journal.end(journal.log(run.id, history), end)
+        self.executed.awaited.tell(run.id)
+        return True
 
-    def _going_on(self, deployment: "Deployment", run: StoredRun, values: dict[str, Any]) -> LiveRun:
-        clock = self._runtime.clock
-        left = run.deadline_at - clock.time() if run.deadline_at is not None else inf
-        terms = self._runtime.charged(terms_from_json(run.terms))
-        tags = load_json(run.tags) if run.tags is not None else {}
-        info = RunInfo(run.id, run.program, clock.monotonic() + left, terms, "", tags, durable=True)
-        return LiveRun(info, deployment, values, self._taking_up(deployment, run.id))
+    async def _log_of(self, id: str) -> tuple[RunTable | None, RunLog | None, bool]:
+        """Where the events of a run are, its log if it is executed here, and whether no more of them will come.
 
-    def _taking_up(self, deployment: "Deployment", id: str) -> Any:
-        async def take_up() -> tuple[RunLog | None, RunHistory]:
-            interrupted = await deployment.take_up(await self._stored(id))
-            return interrupted.log, interrupted.history
-
-        return take_up
+        Raises RunUnknown.
+        """
+        if (live := self._undurable(id)) is not None:
+            return None, live.log, live.outcome.done()
+        if (live := self.live.get(id)) is not None:
+            return self._journal().table, live.log, False
+        stored = await self.executed.stored(id)
+        return self._journal().table, None, stored.status != "accepted"
 
     def _undurable(self, id: str) -> LiveRun | None:
-        live = self.live.get(id) or self._ended.get(id)
+        live = self.live.get(id) or self.executed.ended.get(id)
         return live if live is not None and not live.info.durable else None
-
-    async def _recorded(self, id: str) -> list[RunEvent]:
-        """All events of a run that are kept."""
-        table, events, last = self._journal().table, [], 0
-        while True:
-            page = await table.events(id, last, PAGE)
-            events += [RunEvent(row.id, row.kind, load_json(row.data), row.at) for row in page]
-            if len(page) < PAGE:
-                return events
-            last = page[-1].id
-
-    async def _stored(self, id: str) -> StoredRun:
-        journal = self._runtime.journal
-        found = await journal.table.find([id]) if journal is not None else {}
-        if id not in found:
-            raise RunUnknown(f"there is no run {id!r}", hint="Runs that are too old are not kept.")
-        return found[id]
 
     def _journal(self) -> Journal:
         journal = self._runtime.journal
@@ -376,40 +399,8 @@ class Runs:
             raise ConfigError("the runtime keeps no journal", hint="Give Runtime a store.")
         return journal
 
-    def _version_of(self, run: StoredRun) -> "Deployment":
-        """The version of the program that goes on with ``run``. Raises ProgramError if it is not started."""
-        deployment = self._runtime.programs.find(run.program)
-        return deployment.releases.holder(run.fingerprint) or deployment.current
 
-    def _keeper(self) -> ActorRef:
-        return self._runtime.actor("root/runs")
-
-
-def _status_of(live: LiveRun) -> RunStatus:
-    """The state of a run without a store."""
-    info, outcome = live.info, live.outcome
-    status, run, error = "accepted", None, None
-    if outcome.done():
-        error = outcome.exception()
-        status = "ok" if error is None else "cancelled" if live.cancelled else "failed"
-        run = outcome.result() if error is None else None
-    return RunStatus(
-        id=info.id,
-        program=info.program,
-        key="",
-        status=status,
-        durable=False,
-        inputs=live.deployment.compiled.dump_inputs(live.values),
-        outputs=run.prediction.outputs if isinstance(run, Run) else None,
-        error=(getattr(error, "code", "error"), str(error)) if error is not None else None,
-        usage=live.context.usage if live.context is not None else Usage(),
-        lm_calls=live.context.lm_calls if live.context is not None else 0,
-        cost=in_dollars(live.context.nano_cost if live.context is not None else 0),
-        uncertain_calls=0,
-        uncertain_cost=in_dollars(0),
-        accepted_at=0.0,
-        finished_at=None,
-        seconds=run.seconds if isinstance(run, Run) else None,
-        tags=info.tags,
-        parent=None,
+def _has_ended(status: RunStatus) -> WrongRunState:
+    return WrongRunState(
+        f"the run {status.id} has ended: {status.status}", hint="`retry` goes on with one that failed."
     )

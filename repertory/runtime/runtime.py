@@ -1,8 +1,8 @@
 """The runtime: a store, language models and programs under one supervision tree."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -37,11 +37,13 @@ from repertory.runtime.retention import Retention, RetentionKeeper
 from repertory.runtime.rollout_keeper import RolloutKeeper
 from repertory.runtime.rollout_plan import RolloutPlan
 from repertory.runtime.run import RunContext
+from repertory.runtime.run_budget import RunBudget
 from repertory.runtime.run_handle import RunHandle
 from repertory.runtime.run_keeper import RunKeeper
 from repertory.runtime.runs import Runs
 from repertory.runtime.stage import Stage
 from repertory.runtime.step_witness import UncertainPolicy
+from repertory.runtime.working import Working
 from repertory.signatures.compiled import shrink_compile_cache
 from repertory.store import (
     AccountLimit,
@@ -132,9 +134,7 @@ class Runtime:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._failure: BaseException | None = None
         self._failed = asyncio.Event()
-        self._working = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._working = Working()
         self._exit_stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -246,6 +246,7 @@ class Runtime:
         terms: Terms = TERMS,
         trace: str = "",
         tags: Mapping[str, str] = NO_TAGS,
+        budget: RunBudget | None = None,
         stream: bool = False,
         durable: bool = True,
     ) -> RunHandle:
@@ -259,6 +260,7 @@ class Runtime:
             terms: On whose behalf models are asked, who pays, and whether an old answer will do.
             trace: The caller's trace context (W3C ``traceparent``).
             tags: What to find the run by.
+            budget: What it may spend, across processes.
             stream: Whether pieces of answers are among its events.
             durable: False lets it be lost with the process, where there is no store.
 
@@ -266,7 +268,6 @@ class Runtime:
         Overloaded, RuntimeClosed.
         """
         self._check_open()
-        self.memory.check(terms.priority)
         deployment = self.programs.find(program) if isinstance(program, str) else program
         return await self.runs.submit(
             deployment,
@@ -276,6 +277,7 @@ class Runtime:
             terms=terms,
             trace=trace,
             tags=tags,
+            budget=budget,
             streams=stream,
             durable=durable,
         )
@@ -312,7 +314,7 @@ class Runtime:
         self._open = False
         try:
             async with asyncio.timeout(timeout):
-                await self._idle.wait()
+                await self._working.idle.wait()
         except TimeoutError:
             return False
         return True
@@ -355,23 +357,18 @@ class Runtime:
 
     # --- for deployments ---
 
-    @contextmanager
-    def working(self) -> Iterator[None]:
-        """Hold off `drain` while a run is under way. Raises RuntimeClosed, ProgramError in another event loop."""
+    def working(self) -> Working:
+        """What holds off `drain` for as long as one is within it.
+
+        Raises RuntimeClosed, and ProgramError in another event loop than the runtime's.
+        """
         self._check_open()
         if asyncio.get_running_loop() is not self._loop:
             raise ProgramError(
                 "the runtime lives in another event loop than its caller",
                 hint="Call it there, from other threads with asyncio.run_coroutine_threadsafe.",
             )
-        self._working += 1
-        self._idle.clear()
-        try:
-            yield
-        finally:
-            self._working -= 1
-            if not self._working:
-                self._idle.set()
+        return self._working
 
     def charged(self, terms: Terms) -> Terms:
         """``terms`` with the account that pays for every call, if there is one."""
@@ -421,7 +418,10 @@ class Runtime:
             ChildSpec(id="models", start=lambda: Supervisor(models), start_timeout=600),
             ChildSpec(id="endpoints", start=lambda: EndpointKeeper(self.models.endpoints())),
             ChildSpec(id="programs", start=self.programs.supervisor),
-            ChildSpec(id="runs", start=lambda: RunKeeper(self.runs, lambda: self.closing)),
+            ChildSpec(
+                id="runs",
+                start=lambda: RunKeeper(self.runs.executed, lambda: self.closing or self._failure is not None),
+            ),
             ChildSpec(id="rollouts", start=lambda: RolloutKeeper(self.programs.releases)),
         ]
         if self.config.memory.guard:
@@ -438,7 +438,7 @@ class Runtime:
 
     def _end_work(self, priority: Priority) -> int:
         """End the runs of this priority and of those below it; return how many."""
-        ending = PRIORITIES[PRIORITIES.index(priority) :]
+        ending = PRIORITIES[: PRIORITIES.index(priority) + 1]
         runs = [run for run in self.under_way if run.info.terms.priority in ending]
         for run in runs:
             run.stop(Overloaded("the run was ended, as memory is short", retry_after=30.0))

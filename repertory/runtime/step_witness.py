@@ -11,7 +11,7 @@ from repertory.errors import CallUncertain
 from repertory.providers.messages import LMResponse, Usage
 from repertory.providers.response_json import from_json, to_json
 from repertory.providers.witness import Intent, Told
-from repertory.runtime.history import OpenCall, RunHistory, StepKey
+from repertory.runtime.history import OpenCall, RecordedCalls, RunHistory, StepKey
 from repertory.runtime.run_log import RunLog
 from repertory.store.ledger import nano_dollars
 
@@ -23,7 +23,9 @@ decide; fail."""
 class StepWitness:
     """Implements `Witness` for the calls of one step, and has the answers to those of an earlier life.
 
-    Invariant: of each attempt that was told, ``_untold`` has the ending until an event has carried it.
+    Invariants: of each attempt that was told, ``_untold`` has the ending until an event has carried it.
+    ``_answers`` are all that the step got, in whatever life, in order; events have carried the first ``_carried``
+    of them. No two calls have the same key, but for one that is made again as nobody knows what became of it.
 
     Attributes:
         nano_cost: What the calls cost for certain, in nano-dollars.
@@ -32,29 +34,26 @@ class StepWitness:
     """
 
     __slots__ = (
-        "_base",
-        "_events",
-        "_keys",
-        "_policy",
-        "_recorded",
-        "_replies",
-        "_untold",
-        "log",
-        "nano_cost",
-        "step",
+        *("_answers", "_base", "_carried", "_events", "_given", "_history", "_named", "_policy", "_read"),
+        *("_recorded", "_untold", "log", "nano_cost", "step"),
     )
 
     def __init__(self, log: RunLog, step: StepKey, history: RunHistory | None, policy: UncertainPolicy) -> None:
+        recorded = history.calls_of(step) if history is not None else RecordedCalls()
         self.log = log
         self.step = step
+        self.nano_cost = recorded.nano_cost
+        self._history = history
+        self._recorded = recorded
         self._policy = policy
         self._base = ""
-        self._keys = count()
+        self._given: set[str] = set()  # keys
+        self._named: dict[Intent, str] = {}  # provider's ids that are yet to be told
         self._events: dict[Intent, int] = {}  # attempts under way, and the number of the event of each
         self._untold: list[list[Any]] = []
-        self._replies: list[str | LMResponse] = []  # answers that no event has carried yet
-        self._recorded = history.calls_of(step) if history is not None else None
-        self.nano_cost = self._recorded.nano_cost if self._recorded is not None else 0
+        self._answers: list[str | LMResponse] = [*recorded.replies]
+        self._carried = len(self._answers)
+        self._read = 0  # of the answers, by the present conversation
 
     # --- for the endpoint ---
 
@@ -64,7 +63,13 @@ class StepWitness:
             step = self.step
             said = f"{self.log.run}\0{step.step}\0{step.asked}\0{step.occurrence}"
             self._base = blake2b(said.encode(), digest_size=12).hexdigest()
-        return f"{self._base}-{next(self._keys)}"
+        # Not that of a call that ended: the answer to that is not what is wanted.
+        for number in count():
+            key = f"{self._base}-{self._read}" + (f".{number}" if number else "")
+            if key not in self._given and key not in self._recorded.paid:
+                break
+        self._given.add(key)
+        return key
 
     async def intend(self, intent: Intent) -> None:
         """As `Witness.intend`."""
@@ -82,35 +87,45 @@ class StepWitness:
         }
         if self._untold:
             data["settled"] = self.take_settled()
-        if self._replies:
+        if self._carried < len(self._answers):
             # What has been paid for must not be bought again when only the rest of the step is to be repeated.
-            data["replies"] = [_as_json(reply) for reply in self._replies]
-            self._replies.clear()
-        write = self.log.append("call", data)
+            data["replies"] = [_as_json(answer) for answer in self._answers[self._carried :]]
+            self._carried = len(self._answers)
+        self.log.append("call", data)
         self._events[intent] = self.log.last
-        if write is not None:
-            await asyncio.shield(write)
+        await self.log.written()
 
     def identified(self, intent: Intent, response_id: str) -> None:
         """As `Witness.identified`."""
-        if not self.log.closed:
+        self._named[intent] = response_id
+        # An id that comes with the whole answer is of no use: by then the attempt is settled.
+        asyncio.get_running_loop().call_soon(self._tell_id, intent)
+
+    def _tell_id(self, intent: Intent) -> None:
+        response_id = self._named.pop(intent, None)
+        if response_id is not None and not self.log.closed:
             self.log.append("response", {"key": intent.key, "attempt": intent.attempt, "id": response_id})
 
     def settled(self, intent: Intent, ending: Told, usage: Usage, cost: Decimal | None) -> None:
         """As `Witness.settled`."""
+        self._named.pop(intent, None)
         event = self._events.pop(intent, None)
-        if event is None or self.log.closed:  # the run has ended meanwhile: the call stays open in its log
+        if event is None:  # the step has ended meanwhile, and the call is listed
             return
         nano = nano_dollars(cost) if cost is not None else None
         self._untold.append([intent.key, intent.attempt, ending, usage.input_tokens, usage.output_tokens, nano])
-        if ending == "uncertain":
-            whom = (intent.key, intent.attempt, intent.endpoint, intent.request_hash)
-            call = OpenCall(event, self.step, *whom, intent.nano_most, intent.tokens_most)
-            self.log.doubt(call, "rebuy")
-        elif ending == "paid":
+        if ending == "paid":
             self.nano_cost += nano or 0
+        elif ending == "uncertain":
+            self._doubt(intent, event, "rebuy")  # whether it is asked again is up to its endpoint
 
     # --- for the step ---
+
+    def end(self) -> None:
+        """The step has its outcome: no event of it will tell how the calls end that are still under way."""
+        for intent, event in self._events.items():
+            self._doubt(intent, event, self._policy)
+        self._events.clear()
 
     def take_settled(self) -> Sequence[Sequence[Any]]:
         """How the attempts ended that no event has told of yet."""
@@ -118,33 +133,39 @@ class StepWitness:
         self._untold.clear()
         return untold
 
+    def begin(self) -> None:
+        """The step is asked for from its first question on, maybe because the actor that had it is no more."""
+        self._read = 0
+
     def recorded_reply(self) -> LMResponse | None:
-        """The answer that the next call got in an earlier life; None where it has to be asked."""
-        if not self._recorded or not self._recorded.replies:
+        """The answer that there is to the next question already; None where it has to be asked."""
+        if self._read == len(self._answers):
             return None
-        next(self._keys)
-        reply = self._recorded.replies.pop(0)
-        self._replies.append(reply)  # a still later life needs it too
-        return from_json(reply.encode())
+        answer = self._answers[self._read]
+        self._read += 1
+        return from_json(answer.encode()) if isinstance(answer, str) else answer
 
     def open_call(self) -> OpenCall | None:
         """The call that an earlier life had under way when it ended, if its answer can be asked for by an id."""
-        if self._recorded is None or self._recorded.open is None:
+        if self._recorded.open is None:
             return None
         call, self._recorded.open = self._recorded.open, None
         return call
 
     def replied(self, response: LMResponse) -> None:
         """A call got its answer."""
-        self._replies.append(response)
+        self._answers.append(response)
+        self._read += 1
 
     def fetched(self, call: OpenCall, response: LMResponse | None) -> None:
         """The answer to ``call``, which an earlier life had asked for, was asked for by its id.
 
         Raises CallUncertain if it is not there and the policy is not to ask again.
         """
+        if self._history is not None:
+            self._history.close(call)
         if response is None:
-            self.log.append("uncertain", {"call": call.event, "policy": self._policy})
+            self.log.append("uncertain", {"call": call.event, "policy": self._policy, "gone": True})
             self.log.doubt(call, self._policy)
             if self._policy != "rebuy":
                 raise call_uncertain([call], self._policy)
@@ -154,6 +175,11 @@ class StepWitness:
         self._untold.append([call.key, call.attempt, "paid", usage.input_tokens, usage.output_tokens, nano])
         self.nano_cost += nano or 0
         self.replied(response)
+
+    def _doubt(self, intent: Intent, event: int, policy: UncertainPolicy) -> None:
+        whom = (intent.key, intent.attempt, intent.endpoint, intent.request_hash)
+        call = OpenCall(event, self.step, *whom, intent.nano_most, intent.tokens_most)
+        self.log.doubt(call, policy)
 
 
 def call_uncertain(calls: Sequence[OpenCall], policy: str) -> CallUncertain:

@@ -6,12 +6,12 @@ from math import inf
 from typing import TypeVar
 
 from sqlalchemy import delete, insert
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from repertory.clock import Clock
 from repertory.errors import StoreError
 from repertory.store import Store
 from repertory.store.tables import runs
+from repertory.store.transactions import Connection
 
 OutcomeT = TypeVar("OutcomeT")
 
@@ -80,7 +80,7 @@ class WatchedWrites:
         self.failure = str(error).partition("\n")[0]
 
 
-async def _come_and_go(connection: AsyncConnection, probes: Sequence[None], /) -> list[None]:
+async def _come_and_go(connection: Connection, probes: Sequence[None], /) -> list[None]:
     """An operation of the writer: a run comes, which takes the room that others take, and goes again."""
     await connection.execute(insert(runs), _RUN)
     await connection.execute(delete(runs).where(runs.c.id == _ID))

@@ -13,6 +13,7 @@ from aiohttp import web
 from repertory import __version__
 from repertory.actors.info import ActorInfo
 from repertory.providers.breaker_memory import Forced
+from repertory.runtime.activity import activity_of
 from repertory.runtime.runtime import Runtime
 from repertory.server.admin_socket import reserved
 from repertory.server.app import observing
@@ -20,11 +21,13 @@ from repertory.server.connections import Bounds
 from repertory.server.cutoff import Cutoff
 from repertory.server.listening import make_runner
 from repertory.server.problems import Problem
+from repertory.server.run_api import RunApi
 from repertory.signatures.json_text import dump_json
 
 TREE: Final = "/v1/tree"
 ENDPOINTS: Final = "/v1/endpoints"
 CIRCUIT: Final = "/v1/endpoints/{name}/circuit/{state:open|closed|auto}"
+RETRY: Final = "/v1/runs/{id}/retry"
 FORCED: Final[Mapping[str, Forced | None]] = MappingProxyType({"open": "open", "closed": "closed", "auto": None})
 OPERATORS: Final = 16  # connections at a time
 LONGEST_ERROR: Final = 200  # characters
@@ -61,6 +64,8 @@ def make_admin_app(runtime: Runtime) -> web.Application:
                 {"endpoint": each.name, "state": each.circuit.state, "open_for": each.circuit.open_for}
                 for each in runtime.endpoints()
             ],
+            "runs": [asdict(each) for each in activity_of(runtime)],
+            "steps": asdict(runtime.stage.snapshot()),
             "actors": actors,
         }
         return web.Response(body=dump_json(body), content_type="application/json")
@@ -73,12 +78,17 @@ def make_admin_app(runtime: Runtime) -> web.Application:
     async def force_circuit(request: web.Request) -> web.Response:
         name, state = request.match_info["name"], request.match_info["state"]
         if name not in {each.name for each in runtime.endpoints()}:
-            raise Problem(404, "endpoint_unknown", "There is no such endpoint", f"there is no endpoint {name!r}")
+            detail = f"there is no endpoint of this name: {name}"
+            hint = "repertory ps --endpoints shows those there are."
+            raise Problem(404, "endpoint_unknown", "There is no such endpoint", detail, hint=hint)
         runtime.force_circuit(name, FORCED[state])
         return await endpoints(request)
 
-    app = web.Application(middlewares=[observing(runtime, Cutoff())])
+    requests = Cutoff()
+    runs = RunApi(runtime, runtime.config.server, requests)
+    app = web.Application(middlewares=[observing(runtime, requests)])
     app.add_routes([web.get(TREE, tree), web.get(ENDPOINTS, endpoints), web.post(CIRCUIT, force_circuit)])
+    app.add_routes([web.post(RETRY, runs.retry)])
     return app
 
 

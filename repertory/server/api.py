@@ -2,23 +2,22 @@
 
 from dataclasses import dataclass
 from typing import Any
-from uuid import uuid4
 
 from aiohttp import hdrs, web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from pydantic_core import to_jsonable_python
 
-from repertory.errors import InputError
 from repertory.modules import Predict
 from repertory.runtime.config import ServerConfig
 from repertory.runtime.deployment import Deployment
 from repertory.runtime.execution import Run
 from repertory.runtime.runtime import Runtime
 from repertory.server.cutoff import Cutoff
-from repertory.server.problems import Problem, input_problem, retry_after
-from repertory.server.reading import read_inputs, read_timeout
-from repertory.signatures.json_text import dump_json
+from repertory.server.problems import retry_after
+from repertory.server.reading import json_response, read_inputs, read_timeout
+from repertory.server.run_api import check_inputs, check_journal, started
+from repertory.server.terms import check_accounts, read_terms
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,27 +46,33 @@ class Api:
 
     async def predict(self, request: web.Request) -> web.Response:
         """Run a program once. A client that leaves takes its run along."""
-        deployment = self._deployment(request.match_info["name"])
-        timeout = read_timeout(request, self.config.request_timeout)
+        deployment = started(self.runtime, request.match_info["name"])
+        timeout, asked = read_timeout(request, self.config.request_timeout), read_terms(request)
         async with self.requests.covering():
             inputs = await read_inputs(request, timeout)
-            try:
-                values = deployment.compiled.validate_inputs(inputs)
-                deployment.compiled.dump_inputs(values)  # can the journal and the prompt hold them?
-            except InputError as error:
-                # Only here: one that comes out of the run is the program's mistake, not the client's.
-                raise input_problem(error) from None
-            run = await deployment.resume(values, uuid4().hex, None, timeout=timeout)
-        return _json(_described_run(run))
+            await check_accounts(asked.terms.accounts, self.runtime.ledger)
+            check_inputs(deployment.current, inputs)
+            if asked.key is not None:
+                check_journal(self.runtime)
+            run = await deployment.run(
+                inputs,
+                key=asked.key,
+                timeout=timeout,
+                terms=asked.terms,
+                trace=asked.trace,
+                tags=asked.tags,
+                budget=asked.budget,
+            )
+        return json_response(_described_run(run))
 
     async def list_programs(self, _: web.Request) -> web.Response:
         """The programs, with JSON Schemas of what goes in and comes out."""
         programs = [_described_program(deployment.current) for deployment in self.runtime.deployments.values()]
-        return _json({"programs": programs})
+        return json_response({"programs": programs})
 
     async def live(self, _: web.Request) -> web.Response:
         """Whether the process answers at all; if not, it wants to be restarted."""
-        return _json({"status": "live"})
+        return json_response({"status": "live"})
 
     async def ready(self, _: web.Request) -> web.Response:
         """Whether requests should be sent here."""
@@ -78,24 +83,12 @@ class Api:
             await journal.writes.probe()
         if obstacles := self.runtime.obstacles():
             return _unavailable(*obstacles)
-        return _json({"status": "ready"})
+        return json_response({"status": "ready"})
 
     async def metrics(self, request: web.Request) -> web.Response:
         """The metrics in Prometheus' text format, or OpenMetrics if asked for."""
         encode, content_type = choose_encoder(request.headers.get(hdrs.ACCEPT, ""))
         return web.Response(body=encode(self.registry), headers={hdrs.CONTENT_TYPE: content_type})
-
-    def _deployment(self, name: str) -> Deployment:
-        deployments = self.runtime.deployments
-        if name not in deployments:
-            raise Problem(
-                404,
-                "program_unknown",
-                "There is no such program",
-                f"there is no program {name!r}",
-                hint=f"There are: {', '.join(deployments)}.",
-            )
-        return deployments[name]
 
 
 def _described_run(run: Run) -> dict[str, Any]:
@@ -117,9 +110,4 @@ def _described_program(deployment: Deployment) -> dict[str, Any]:
 
 
 def _unavailable(*reasons: str) -> web.Response:
-    return _json({"status": "unavailable", "reasons": reasons}, status=503, headers=retry_after(None))
-
-
-def _json(value: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
-    body = dump_json(value)
-    return web.Response(status=status, body=body, content_type="application/json", headers=headers)
+    return json_response({"status": "unavailable", "reasons": reasons}, status=503, headers=retry_after(None))

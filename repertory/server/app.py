@@ -14,6 +14,7 @@ from repertory.server.auth import make_guard
 from repertory.server.cutoff import Cutoff
 from repertory.server.events import RequestServed
 from repertory.server.problems import ON_EVERY_ANSWER, answer
+from repertory.server.run_api import RunApi
 
 CLIENT_LEFT: Final = 499  # nginx' word for it; nobody receives it
 QUIET_PATHS: Final = frozenset({"/health/live", "/health/ready", "/metrics", "/v1/tree", "/v1/endpoints"})
@@ -38,6 +39,7 @@ def make_app(
         client_max_size=config.max_body_bytes,
     )
     app.add_routes(Api(runtime, config, registry, requests).routes())
+    app.add_routes(RunApi(runtime, config, requests).routes())
     return app
 
 

@@ -1,6 +1,7 @@
 """The daemon: from a configuration to a service, and back to nothing in good order."""
 
 import asyncio
+import gc
 import sys
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
@@ -11,8 +12,10 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from repertory.errors import ConfigError, RuntimeClosed
 from repertory.events import Event
 from repertory.modules import Module
+from repertory.runtime.activity import ActivityMetrics
 from repertory.runtime.config import RuntimeConfig
 from repertory.runtime.loading import load_program
+from repertory.runtime.program_config import options_of_modules
 from repertory.runtime.runtime import Runtime
 from repertory.runtime.telemetry import PrometheusHook, StructlogHook, make_logger
 from repertory.server.admin import administered
@@ -72,14 +75,19 @@ class Daemon:
         programs: What to serve, by the names it has there.
         registry: What ``/metrics`` shows.
 
-    Raises ConfigError if the service may not be served as configured; see `make_app`.
+    Raises ConfigError if the service may not be served as configured (see `make_app`), or a program not be run so.
     """
 
     def __init__(self, runtime: Runtime, programs: Mapping[str, Module], registry: CollectorRegistry) -> None:
         self._runtime = runtime
         self._programs = programs
+        self._modules = {
+            name: options_of_modules(name, runtime.config.programs[name], program)
+            for name, program in programs.items()
+        }
         self._config = runtime.config.server
         self._requests = Cutoff()
+        registry.register(ActivityMetrics(runtime))
         self._app = make_app(runtime, self._config, registry, self._requests)
 
     async def run(self, stop: Stop) -> int:
@@ -110,13 +118,23 @@ class Daemon:
         for name, program in self._programs.items():
             settings = self._runtime.config.programs[name]
             await self._runtime.start(
-                program, name=name, replicas=settings.replicas, concurrency=settings.concurrency
+                program,
+                name=name,
+                replicas=settings.replicas,
+                concurrency=settings.concurrency,
+                modules=self._modules[name],
+                on_failure=settings.on_failure,
+                uncertain=settings.uncertain,
+                changed=settings.changed,
             )
         runner = make_runner(self._app, self._runtime.hooks)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         stack.callback(self._requests.cut)
         site, url = await listen(runner, bound, self._config)
+        # What the start has made stays for as long as the process: the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
         admin_socket = str(admin) if admin is not None else None
         self._tell(Listening(url, tuple(self._programs), self._config.auth, admin_socket))
         return site

@@ -13,10 +13,12 @@ from aiohttp.typedefs import Handler
 from repertory.errors import (
     ActorDown,
     BudgetExceeded,
+    CallUncertain,
     CircuitOpen,
     DeadlineExceeded,
     EndpointOverloaded,
     InputError,
+    KeyReused,
     LMAuthError,
     LMConnectionError,
     LMError,
@@ -29,10 +31,15 @@ from repertory.errors import (
     OutputsInvalid,
     Overloaded,
     PriceUnknown,
+    ProgramChanged,
     RepertoryError,
     ReplyError,
+    RunCancelled,
+    RunTakenOver,
     RuntimeClosed,
+    RunUnknown,
     StoreError,
+    WrongRunState,
 )
 from repertory.events import Hooks
 from repertory.server.events import JournalFailed, RequestCrashed
@@ -64,6 +71,13 @@ _ANSWERS: Final[tuple[tuple[type[RepertoryError], int, str], ...]] = (
     (ReplyError, 502, "The language model's reply does not hold the outputs"),
     (OutputsInvalid, 502, "The outputs do not fit the program"),
     (LMError, 502, "The language model failed"),
+    (RunUnknown, 404, "There is no such run"),
+    (KeyReused, 409, "The key stands for another run"),
+    (ProgramChanged, 409, "The program has changed since the run was accepted"),
+    (WrongRunState, 409, "The run is in no state for this"),
+    (RunTakenOver, 409, "Another process executes the run"),
+    (RunCancelled, 409, "The run was cancelled"),
+    (CallUncertain, 409, "Nobody knows whether a call of the run was billed"),
 )
 
 
@@ -154,7 +168,7 @@ async def answer(request: web.Request, handler: Handler, request_id: str, hooks:
     except web.HTTPException as refusal:
         return _of_refusal(request, refusal).response()
     except StoreError as error:
-        return _unwritten(request_id, error, hooks).response()
+        return (problem_of(error) or _unwritten(request_id, error, hooks)).response()
     except Exception as error:  # noqa: BLE001  # the client gets an id, the log gets the error
         known = problem_of(error) if isinstance(error, RepertoryError) else None
         return (known or _crashed(request_id, error, hooks)).response()

@@ -1,13 +1,13 @@
 """Contents in the database: pieces of large values, each stored once under its hash."""
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
 import orjson
 from sqlalchemy import Executable, Float, bindparam, select, true
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from repertory.clock import Clock
 from repertory.errors import StoreError
@@ -15,9 +15,12 @@ from repertory.store.contents import content_hash, missing, references_of
 from repertory.store.database import Store
 from repertory.store.given import given
 from repertory.store.tables import contents
+from repertory.store.transactions import Connection
 
 REFRESH: Final = 1800.0  # seconds for which `used_at` may lag behind, so that what is used a lot is rarely written
 QUERY: Final = 10_000  # contents in a query at most
+STATEMENT: Final = 4_194_304  # bytes of contents in a statement, more or less: it holds them a second time
+NONE: Final[Mapping[str, bytes]] = MappingProxyType({})
 
 
 class ContentTable:
@@ -38,15 +41,19 @@ class ContentTable:
         """Keep contents, by hash; on disk when the future is done."""
         return self._store.submit(self._do, new)
 
-    async def load(self, hashes: Iterable[str]) -> dict[str, bytes]:
+    async def load(self, hashes: Iterable[str], known: Mapping[str, bytes] = NONE) -> dict[str, bytes]:
         """These contents and all that they refer to, directly or not: a query for each level of them.
+
+        Args:
+            known: Contents that need not be read.
 
         Raises StoreError, which names the content, if one is missing or damaged.
         """
         found: dict[str, bytes] = {}
         wanted = set(hashes)
         while wanted:
-            level = await self._level(sorted(wanted))
+            level = {hash: known[hash] for hash in wanted if hash in known}
+            level |= await self._level(sorted(wanted - level.keys()))
             found |= level
             wanted = {hash for content in level.values() for hash in references_of(content)} - found.keys()
         return found
@@ -68,13 +75,26 @@ class ContentTable:
         return found
 
 
-async def write_contents(connection: AsyncConnection, new: Mapping[str, bytes], used_at: float) -> None:
+async def write_contents(connection: Connection, new: Mapping[str, bytes], used_at: float) -> None:
     """Put contents, by hash, within a transaction: for operations of the writer that refer to them."""
-    if new:
-        # In one order for all, or two processes could wait for each other's rows.
-        rows = [(hash, new[hash].decode()) for hash in sorted(new)]
+    # In one order for all, or two processes could wait for each other's rows.
+    for rows in _shares(sorted(new.items())):
         values = {"given": orjson.dumps(rows).decode(), "used_at": used_at}
         await connection.execute(_PUT[connection.dialect.name], values)
+
+
+def _shares(new: Sequence[tuple[str, bytes]]) -> Iterator[list[tuple[str, str]]]:
+    """The contents in shares of which each is fit for one statement."""
+    share: list[tuple[str, str]] = []
+    size = 0
+    for hash, content in new:
+        share.append((hash, content.decode()))
+        size += len(content)
+        if size > STATEMENT:
+            yield share
+            share, size = [], 0
+    if share:
+        yield share
 
 
 class _Puts:
@@ -83,7 +103,7 @@ class _Puts:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
 
-    async def __call__(self, connection: AsyncConnection, items: Sequence[Mapping[str, bytes]], /) -> list[None]:
+    async def __call__(self, connection: Connection, items: Sequence[Mapping[str, bytes]], /) -> list[None]:
         new: dict[str, bytes] = {}
         for item in items:
             new |= item

@@ -56,15 +56,20 @@ def spill(value: Json, *, inline: int = INLINE) -> Spilled:
     return Spiller(inline).spill(value)
 
 
-def restore(data: Json, contents: Mapping[str, bytes]) -> Json:
-    """The value that ``data`` stands for. Raises StoreError if ``contents`` lack what it refers to."""
+def restore(data: Json, contents: Mapping[str, bytes], parsed: dict[str, Json] | None = None) -> Json:
+    """The value that ``data`` stands for. Raises StoreError if ``contents`` lack what it refers to.
+
+    Args:
+        parsed: Undivided values that were restored before, by the hashes of their contents: these become parts of
+            this value, and what is new is added.
+    """
     if not isinstance(data, dict):
         return data  # only objects hold references: a list with any in it is one itself
     if _KEY in data:
-        return _restored(_hash_in(data), contents)
+        return _restored(_hash_in(data), contents, parsed)
     value: dict[str, Json] = {}
     for name, member in data.items():  # no comprehension: it would take twice the stack
-        value[name] = restore(member, contents) if type(member) is dict else member
+        value[name] = restore(member, contents, parsed) if type(member) is dict else member
     return value
 
 
@@ -227,18 +232,22 @@ def _has_members(value: Json, depth: int) -> TypeGuard[dict[str, Json]]:
     return isinstance(value, dict) and depth < DEEPEST and _KEY not in value
 
 
-def _restored(hash: str, contents: Mapping[str, bytes]) -> Json:
+def _restored(hash: str, contents: Mapping[str, bytes], parsed: dict[str, Json] | None) -> Json:
     """The value that a content stands for."""
+    if parsed is not None and hash in parsed:
+        return parsed[hash]
     kind, *rest = _parsed(_found(hash, contents))
     if kind == "whole":
         value: Json = rest[0]
+        if parsed is not None:
+            parsed[hash] = value
         return value
     if kind == "object":
-        return restore(rest[0], contents)
+        return restore(rest[0], contents, parsed)
+    parts = _leaves(hash, contents)
     if kind == "text":
-        pieces = (_restored(part, contents) for part in _leaves(hash, contents))
-        return "".join(map(str, pieces))
-    return [_restored(part, contents) if isinstance(part, str) else part[0] for part in _leaves(hash, contents)]
+        return "".join(str(_restored(part, contents, parsed)) for part in parts)
+    return [_restored(part, contents, parsed) if isinstance(part, str) else part[0] for part in parts]
 
 
 def _leaves(hash: str, contents: Mapping[str, bytes]) -> Iterator[Any]:

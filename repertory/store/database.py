@@ -6,7 +6,9 @@ machines that share one store. Both run the same statements.
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
@@ -18,9 +20,11 @@ from repertory.clock import Clock, SystemClock
 from repertory.errors import ConfigError, RepertoryError
 from repertory.store.connection import connect, is_away, is_starting
 from repertory.store.failures import read_failed, reason, remedy
-from repertory.store.location import PATIENCE, engine_at, shown
+from repertory.store.location import PATIENCE, direct_engine, engine_at, shown
 from repertory.store.opened_file import OpenedFile, file_of
+from repertory.store.reads import PooledReads, Reads, ThreadReads
 from repertory.store.schema import prepare
+from repertory.store.transactions import AsyncTransactions, Connection, ThreadTransactions, Transactions
 from repertory.store.writer import Operation, Writer
 
 Values: TypeAlias = Mapping[str, object]
@@ -37,7 +41,13 @@ class Store:
         self._clock = clock
         self._name = name
         self._file = file
-        self._writer = Writer(engine, clock, name, file)
+        reads: Reads = PooledReads(engine, clock)
+        transactions: Transactions = AsyncTransactions(partial(connect, engine, clock), file)
+        if file is not None:  # what is in memory has one connection alone
+            direct = direct_engine(engine)
+            reads, transactions = ThreadReads(direct), ThreadTransactions(direct, file)
+        self._reads = reads
+        self._writer = Writer(transactions, name)
 
     @classmethod
     async def open(cls, location: str | Path, *, clock: Clock | None = None) -> "Store":
@@ -110,21 +120,17 @@ class Store:
         until = self._clock.monotonic() + PATIENCE
         while True:
             try:
-                connection = await connect(self._engine, self._clock)
-                try:
-                    return (await connection.execute(statement)).all()
-                finally:
-                    await connection.close()
+                return await self._reads.rows(statement)
             except (SQLAlchemyError, OSError) as error:
                 if not is_away(error) or self._clock.monotonic() >= until:
                     raise read_failed(self._name, error) from error
 
     async def close(self) -> None:
         """Commit what is pending and let go of the database."""
-        try:
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._engine.dispose)
+            stack.push_async_callback(self._reads.close)
             await self._writer.close()
-        finally:
-            await self._engine.dispose()
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +145,7 @@ class _Statement:
         """By kind and table: statements have no names."""
         return f"{self.statement.__visit_name__} {getattr(self.statement, 'table', '')} {sorted(self.names)}"
 
-    async def __call__(self, connection: AsyncConnection, rows: Sequence[Values], /) -> list[None]:
+    async def __call__(self, connection: Connection, rows: Sequence[Values], /) -> list[None]:
         await connection.execute(self.statement, rows)
         return [None] * len(rows)
 

@@ -15,6 +15,8 @@ _READ_ONLY = "25006"  # what PostgreSQL calls a transaction that may not write
 
 def transaction_failed(store: str, error: BaseException) -> StoreError:
     """The error of a write that was undone; ``store`` is its location as it may be shown."""
+    if isinstance(error, StoreError):  # an operation's own
+        return error
     what = "the database cannot be reached" if is_away(error) else "a transaction failed"
     return _failure(f"store {store}: {what}: {reason(error)}", remedy(store, error), error)
 

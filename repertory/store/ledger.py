@@ -161,6 +161,10 @@ class Ledger(Protocol):
         """How ``account`` stands. Raises ConfigError if there is none, StoreError."""
         ...
 
+    async def forget(self, account: str) -> None:
+        """Let go of ``account``, if nothing is reserved on it. Raises StoreError."""
+        ...
+
     async def close(self) -> None:
         """Write off what is still reserved here."""
         ...

@@ -7,7 +7,6 @@ from typing import TypeAlias
 import orjson
 from sqlalchemy import BigInteger, Float, String, bindparam, cast, delete, insert, select, update
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from repertory.clock import Clock
 from repertory.errors import RepertoryError
@@ -15,6 +14,7 @@ from repertory.store.accounts import Account, grant
 from repertory.store.given import given
 from repertory.store.ledger import MOST, Amount, Reservation, WorstCase, unknown_account
 from repertory.store.tables import ledger_accounts, ledger_holders, ledger_reservations
+from repertory.store.transactions import Connection
 
 COUNTERS = tuple(field.name for field in fields(Account))[3:]  # columns and attributes of the same names
 ACCOUNTS = select(*(ledger_accounts.c[field.name] for field in fields(Account)))
@@ -103,9 +103,7 @@ class Entries:
             .returning(rows.number, rows.holder, rows.accounts, rows.nano_dollars, rows.tokens)
         )
 
-    async def __call__(
-        self, connection: AsyncConnection, entries: Sequence[Entry], /
-    ) -> list[RepertoryError | None]:
+    async def __call__(self, connection: Connection, entries: Sequence[Entry], /) -> list[RepertoryError | None]:
         now = self._clock.time()
         sweeps = [entry for entry in entries if isinstance(entry, Sweep)]
         leaving = any(sweep.leaving for sweep in sweeps)
@@ -121,7 +119,7 @@ class Entries:
         await self._write(connection, started, accounts.values())
         return outcomes
 
-    async def _sweep(self, connection: AsyncConnection, now: float) -> list[Reservation]:
+    async def _sweep(self, connection: Connection, now: float) -> list[Reservation]:
         """Remove expired holders and what they held; return that."""
         gone = [(holder,) for (holder,) in await connection.execute(self._gone, {"now": now})]
         if not gone:
@@ -136,7 +134,7 @@ class Entries:
             for row in rows
         ]
 
-    async def _end(self, connection: AsyncConnection, entries: Iterable[Entry]) -> set[int]:
+    async def _end(self, connection: Connection, entries: Iterable[Entry]) -> set[int]:
         """Remove the reservations that are being ended; return those that were there to end."""
         numbers = [(entry.reservation.number,) for entry in entries if isinstance(entry, End)]
         if not numbers:
@@ -145,7 +143,7 @@ class Entries:
         return {number for (number,) in await connection.execute(self._remove, values)}
 
     async def _read(
-        self, connection: AsyncConnection, entries: Iterable[Entry], left: Iterable[Reservation]
+        self, connection: Connection, entries: Iterable[Entry], left: Iterable[Reservation]
     ) -> dict[str, Account]:
         """The accounts that all this concerns, locked."""
         names = {
@@ -159,7 +157,7 @@ class Entries:
         return {row.name: Account(*row) for row in await connection.execute(self._lock, values)}
 
     async def _write(
-        self, connection: AsyncConnection, started: Iterable[Reservation], accounts: Collection[Account]
+        self, connection: Connection, started: Iterable[Reservation], accounts: Collection[Account]
     ) -> None:
         if accounts:
             rows = [

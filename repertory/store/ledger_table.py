@@ -14,7 +14,7 @@ from contextlib import suppress
 from itertools import count
 from uuid import uuid4
 
-from sqlalchemy import exists, select
+from sqlalchemy import bindparam, delete, exists, select
 from sqlalchemy.dialects import postgresql
 
 from repertory.clock import Clock, SystemClock
@@ -32,6 +32,10 @@ LEASE = 30.0  # seconds
 _NEW_LIMIT = postgresql.insert(ledger_accounts)  # SQLite understands its clause
 _LIMIT = _NEW_LIMIT.on_conflict_do_update(
     index_elements=["name"], set_={name: _NEW_LIMIT.excluded[name] for name in ("nano_limit", "token_limit")}
+)
+
+_FORGET = delete(ledger_accounts).where(
+    ledger_accounts.c.name == bindparam("account"), ledger_accounts.c.reservations == 0
 )
 
 
@@ -115,6 +119,10 @@ class LedgerTable:
         if not rows:
             raise unknown_account(account)
         return Account(*rows[0]).balance()
+
+    async def forget(self, account: str) -> None:
+        """As `Ledger.forget`."""
+        await self._store.write(_FORGET, {"account": account})
 
     async def sweep(self) -> None:
         """Write off what holders have left behind whose lease has run out; done now and then anyway.

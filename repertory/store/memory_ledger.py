@@ -72,6 +72,12 @@ class MemoryLedger:
         """As `Ledger.balance`."""
         return self._account(account).balance()
 
+    async def forget(self, account: str) -> None:
+        """As `Ledger.forget`."""
+        known = self._accounts.get(account)
+        if known is not None and not known.balance().reservations:
+            del self._accounts[account]
+
     async def close(self) -> None:
         """As `Ledger.close`."""
         for reservation in list(self._open.values()):

@@ -6,11 +6,11 @@ from itertools import groupby
 
 from sqlalchemy import ColumnElement, Float, bindparam, delete, or_, select, true
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from repertory.store.database import Store
 from repertory.store.reminders import ReminderRow
 from repertory.store.tables import actor_reminders
+from repertory.store.transactions import Connection
 
 _NEW = postgresql.insert(actor_reminders)  # SQLite understands its clause
 _PUT = _NEW.on_conflict_do_update(
@@ -63,7 +63,7 @@ class ReminderTable:
         return [ReminderRow(row.path, row.name, row.due_at, row.every) for row in rows]
 
 
-async def _changes(connection: AsyncConnection, changes: Sequence[ReminderRow | _Deleted], /) -> list[None]:
+async def _changes(connection: Connection, changes: Sequence[ReminderRow | _Deleted], /) -> list[None]:
     """An operation of the writer: puts and deletes in the order in which they came."""
     for kind, of_kind in groupby(changes, key=type):
         statement = _PUT if kind is ReminderRow else _DELETE

@@ -6,11 +6,11 @@ from dataclasses import asdict
 
 from sqlalchemy import bindparam, delete, select
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from repertory.store.database import Store
 from repertory.store.replies import StoredReply
 from repertory.store.tables import lm_replies
+from repertory.store.transactions import Connection
 
 _NEW = postgresql.insert(lm_replies)  # SQLite understands its clause
 _PUT = _NEW.on_conflict_do_update(
@@ -48,14 +48,14 @@ class ReplyTable:
         return self._store.submit(_change, time)
 
 
-async def _read(connection: AsyncConnection, keys: Sequence[str], /) -> list[StoredReply | None]:
+async def _read(connection: Connection, keys: Sequence[str], /) -> list[StoredReply | None]:
     """An operation of the writer: the answers under ``keys``."""
     rows = await connection.execute(_GET, {"keys": list(set(keys))})
     found = {row.key: StoredReply(row.key, row.data, row.made_at, row.kept_until) for row in rows}
     return [found.get(key) for key in keys]
 
 
-async def _change(connection: AsyncConnection, changes: Sequence[StoredReply | float], /) -> list[None]:
+async def _change(connection: Connection, changes: Sequence[StoredReply | float], /) -> list[None]:
     """An operation of the writer: puts, the last one of each key, and then deletes up to the latest time."""
     puts = {change.key: change for change in changes if isinstance(change, StoredReply)}
     if puts:

@@ -1,11 +1,15 @@
 """Runs as the database keeps them: what is written of them, and what is read."""
 
+import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
+
+Contents: TypeAlias = Mapping[str, bytes]
+"""Contents that an entry refers to, by hash; see `contents.py`. They are written with it or not at all."""
 
 
-@dataclass(frozen=True, slots=True)
-class NewRun:
+class NewRun(NamedTuple):
     """A run that is to be done. Texts that hold JSON say so; points in time are seconds since the Unix epoch."""
 
     id: str
@@ -14,17 +18,18 @@ class NewRun:
     fingerprint: str
     code: str
     inputs: str  # JSON
-    owner: str
+    owner: str | None  # None: it waits for a process that has room for it
     submitted: bool
     terms: str | None  # JSON
     deadline_at: float | None
     parent: str | None
     tags: str | None  # JSON
     accepted_at: float
+    priority: int = 1  # what waits is begun by it, the lowest first
+    said: str = "{}"  # JSON: the data of its first event
 
 
-@dataclass(frozen=True, slots=True)
-class NewEvent:
+class NewEvent(NamedTuple):
     """Something happened in a run."""
 
     run_id: str
@@ -34,8 +39,7 @@ class NewEvent:
     at: float
 
 
-@dataclass(frozen=True, slots=True)
-class RunEnd:
+class RunEnd(NamedTuple):
     """A run has ended, for now: one that failed may be tried again."""
 
     run_id: str
@@ -51,8 +55,7 @@ class RunEnd:
     finished_at: float
 
 
-@dataclass(frozen=True, slots=True)
-class Uncertain:
+class Uncertain(NamedTuple):
     """A call of a model of which nobody knows whether it was billed."""
 
     run_id: str
@@ -65,21 +68,33 @@ class Uncertain:
     found_at: float
 
 
+RunEntry: TypeAlias = NewRun | NewEvent | RunEnd | Uncertain
+
+
 @dataclass(frozen=True, slots=True)
-class Content:
-    """A large value that events refer to."""
+class RunPiece:
+    """What is written of one run together, all of it or nothing.
 
-    hash: str
-    data: str
-    used_at: float
+    Attributes:
+        contents: What the entries refer to, by hash.
+        at: When that was used.
+        before: The write of the piece before it. Where that failed this one fails too, so that there is no gap,
+            and nothing that refers to contents which were lost.
+    """
 
-
-RunEntry: TypeAlias = NewRun | NewEvent | RunEnd | Uncertain | Content
+    entries: Sequence[RunEntry]
+    contents: Contents | None = None
+    at: float = 0.0
+    before: "asyncio.Future[bool] | None" = None
 
 
 @dataclass(frozen=True, slots=True)
 class StoredRun:
-    """A run as the database has it."""
+    """A run as the database has it.
+
+    Attributes:
+        inputs, outputs: Whole, unless whoever hands it out says that they may refer to contents.
+    """
 
     id: str
     program: str

@@ -8,36 +8,41 @@ from typing import Any
 import orjson
 from sqlalchemy import (
     ColumnElement,
+    Integer,
     Select,
     String,
     Table,
     bindparam,
     cast,
     delete,
+    exists,
     func,
     insert,
-    literal,
+    literal_column,
     select,
     true,
     update,
 )
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from repertory.errors import RunTakenOver, StoreError
+from repertory.store.content_table import ContentTable, write_contents
 from repertory.store.database import Store
-from repertory.store.given import given
+from repertory.store.given import Given, given
 from repertory.store.run_rows import (
-    Content,
     NewEvent,
     NewRun,
     RunEnd,
     RunEntry,
     RunMessage,
+    RunPiece,
     StoredRun,
     Uncertain,
 )
-from repertory.store.tables import contents, run_events, run_messages, runs, uncertain_calls
+from repertory.store.tables import IS_OPEN, run_events, run_messages, runs, uncertain_calls
+from repertory.store.transactions import Connection
+
+RELEASED = 1000  # runs in one transaction
 
 _COLUMNS = [runs.c[field.name] for field in fields(StoredRun)]
 # Made once: a list within a statement leaves cycles behind that hold all of it until the collector looks.
@@ -49,6 +54,35 @@ _MESSAGES = (
 )
 _TELL = insert(run_messages)
 _TAKEN = delete(run_messages).where(run_messages.c.id == bindparam("of"))
+_WAITING = (
+    select(*_COLUMNS)
+    .where(runs.c.program == bindparam("of", type_=String), runs.c.owner.is_(None), IS_OPEN)
+    .order_by(runs.c.priority, runs.c.accepted_at)
+    .limit(bindparam("most", type_=Integer))
+)
+_UNENDED = select(runs.c.id).where(runs.c.id.in_(bindparam("ids", expanding=True)), runs.c.status == "accepted")
+_OWNERS = (
+    select(runs.c.owner)
+    .where(runs.c.program.in_(bindparam("programs", expanding=True)), runs.c.owner.is_not(None), IS_OPEN)
+    .distinct()
+)
+_RELEASE = (
+    update(runs)
+    .where(
+        runs.c.id.in_(
+            select(runs.c.id)
+            .where(runs.c.owner == bindparam("gone", type_=String), IS_OPEN)
+            .limit(RELEASED)
+            .with_for_update(skip_locked=True)  # another process does the same
+        )
+    )
+    .values(owner=None)
+)
+_LET_GO = (
+    update(runs)
+    .where(runs.c.id == bindparam("of", type_=String), runs.c.owner == bindparam("mine", type_=String), IS_OPEN)
+    .values(owner=None)
+)
 
 
 class RunTable:
@@ -56,21 +90,25 @@ class RunTable:
 
     Args:
         owner: The process that executes the runs accepted here.
+
+    Attributes:
+        contents: What large values in here refer to.
     """
 
-    def __init__(self, store: Store, owner: str) -> None:
+    def __init__(self, store: Store, owner: str, contents: ContentTable) -> None:
         self.owner = owner
+        self.contents = contents
         self._store = store
         self._record = Recording(store.dialect, owner)
 
-    def record(self, entry: RunEntry) -> "asyncio.Future[bool]":
-        """Write ``entry`` after all those before it; done when it is on disk.
+    def record(self, piece: RunPiece) -> "asyncio.Future[bool]":
+        """Write ``piece`` after all those before; done when it is on disk.
 
-        The result is whether it was new: False for a run that is there already. Raises RunTakenOver if another
+        The result is whether all was new: False for a run that is there already. Raises RunTakenOver if another
         process executes the run, StoreError.
         """
         try:
-            return self._store.submit(self._record, entry)
+            return self._store.submit(self._record, piece)
         except StoreError as error:  # it takes no writes any more
             refused: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
             refused.set_exception(error)
@@ -78,19 +116,38 @@ class RunTable:
             return refused
 
     async def find(self, ids: Collection[str]) -> dict[str, StoredRun]:
-        """The runs with these ids."""
+        """The runs with these ids. Their inputs and outputs may refer to contents."""
         return await self._runs(_FIND.params(ids=[*ids]))
 
-    async def interrupted(self, program: str) -> dict[str, StoredRun]:
-        """The submitted runs of ``program`` that have not ended, whoever owns them."""
-        return await self._runs(
-            select(*_COLUMNS).where(
-                runs.c.program == program, runs.c.status == "accepted", runs.c.submitted == literal(True)
-            )
-        )
+    async def waiting(self, program: str, limit: int) -> list[StoredRun]:
+        """The submitted runs of ``program`` that nobody owns, those first that are to be begun first.
+
+        Their inputs may refer to contents.
+        """
+        rows = await self._store.read(_WAITING.params(of=program, most=limit))
+        return [StoredRun(*tuple(row)) for row in rows]
+
+    async def unended(self, ids: Collection[str]) -> set[str]:
+        """Those of these runs that have no outcome."""
+        return {row.id for row in await self._store.read(_UNENDED.params(ids=[*ids]))}
+
+    async def owners(self, programs: Collection[str]) -> set[str]:
+        """Who owns submitted runs of ``programs`` that have not ended."""
+        rows = await self._store.read(_OWNERS.params(programs=[*programs]))
+        return {row.owner for row in rows}
+
+    async def release(self, owner: str) -> None:
+        """Let the submitted runs that ``owner`` has not brought to their end wait for somebody else."""
+        while await self._store.submit(_release, owner) == RELEASED:
+            pass
+
+    async def let_go(self, ids: Iterable[str]) -> None:
+        """Let those of these submitted runs that this process owns wait for whoever has room for them."""
+        for write in [self._store.write(_LET_GO, {"of": id, "mine": self.owner}) for id in ids]:
+            await write
 
     async def latest(self, program: str | None, status: str | None, limit: int) -> list[StoredRun]:
-        """Runs, the latest first."""
+        """Runs, the latest first. Their inputs and outputs may refer to contents."""
         query = select(*_COLUMNS).order_by(runs.c.accepted_at.desc(), runs.c.id).limit(limit)
         if program is not None:
             query = query.where(runs.c.program == program)
@@ -108,10 +165,11 @@ class RunTable:
         )
         return [NewEvent(*tuple(row)) for row in await self._store.read(query)]
 
-    async def last_event(self, run: str) -> int:
-        """The id of the latest event of ``run``; 0 where there is none."""
-        (row,) = await self._store.read(select(func.max(run_events.c.id)).where(run_events.c.run_id == run))
-        return row[0] or 0
+    async def count(self, run: str, kind: str) -> int:
+        """How many events of this kind ``run`` has."""
+        query = select(func.count()).where(run_events.c.run_id == run, run_events.c.kind == kind)
+        ((count,),) = await self._store.read(query)
+        return int(count)
 
     async def take_over(self, run: StoredRun) -> bool:
         """Make this process the owner of ``run`` where it still is as it was read; return whether it is now."""
@@ -132,7 +190,7 @@ class RunTable:
 
     async def uncertain(self, run: str | None, limit: int) -> list[Uncertain]:
         """The calls of which nobody knows whether they were billed, the latest first; of all runs if None."""
-        query = select(*(uncertain_calls.c[field.name] for field in fields(Uncertain)))
+        query = select(*(uncertain_calls.c[name] for name in Uncertain._fields))
         query = query.order_by(uncertain_calls.c.found_at.desc()).limit(limit)
         if run is not None:
             query = query.where(uncertain_calls.c.run_id == run)
@@ -141,7 +199,7 @@ class RunTable:
     async def _runs(self, query: Select[Any]) -> dict[str, StoredRun]:
         return {row.id: StoredRun(*tuple(row)) for row in await self._store.read(query)}
 
-    async def _take(self, connection: AsyncConnection, taken: Sequence[StoredRun], /) -> list[bool]:
+    async def _take(self, connection: Connection, taken: Sequence[StoredRun], /) -> list[bool]:
         """An operation of the writer."""
         outcomes = []
         for run in taken:
@@ -169,23 +227,20 @@ class Recording:
             postgresql.insert(runs)  # SQLite understands its clauses, here and below
             .from_select(
                 [*_names(NewRun), "status", *_NOUGHT],
-                select(
-                    *_values_of(runs, NewRun, value), literal("accepted"), *map(literal, _NOUGHT.values())
-                ).where(true()),  # else SQLite takes ON CONFLICT for a join's ON
+                select(*_values_of(runs, NewRun, value), _ACCEPTED, *(literal_column("0") for _ in _NOUGHT)).where(
+                    true()
+                ),  # else SQLite takes ON CONFLICT for a join's ON
             )
             .on_conflict_do_nothing()
-            .returning(runs.c.id)
         )
+        by_me = mine | runs.c.owner.is_(None)
+        self._new = select(runs.c.id).where(run, by_me, runs.c.status == _ACCEPTED, ~_HAS_EVENTS)
         self._first = insert(run_events).from_select(
             _names(NewEvent),
-            select(value[0].as_string(), literal(1), literal("accepted"), literal("{}"), runs.c.accepted_at).where(
-                run
-            ),
+            select(
+                value[0].as_string(), literal_column("1"), _ACCEPTED, value[1].as_string(), runs.c.accepted_at
+            ).where(run),
         )
-        keep = postgresql.insert(contents).from_select(
-            _names(Content), select(*_values_of(contents, Content, value)).where(true())
-        )
-        self._keep = keep.on_conflict_do_update(index_elements=["hash"], set_={"used_at": keep.excluded.used_at})
         self._append = insert(run_events).from_select(
             _names(NewEvent), select(*_values_of(run_events, NewEvent, value)).where(run, mine)
         )
@@ -206,49 +261,83 @@ class Recording:
         new = dict(zip(_names(RunEnd), _values_of(runs, RunEnd, value), strict=True))
         new.pop("run_id")
         # An outcome is recorded once: a run that has one is not "accepted" any more.
-        self._end = update(runs).where(run, mine, runs.c.status == "accepted").values(new)
+        self._end = update(runs).where(run, mine, runs.c.status == _ACCEPTED).values(new)
 
-    async def __call__(
-        self, connection: AsyncConnection, entries: Sequence[RunEntry], /
-    ) -> "list[bool | StoreError]":
+    async def __call__(self, connection: Connection, pieces: Sequence[RunPiece], /) -> "list[bool | StoreError]":
         of_kind: dict[type, list[RunEntry]] = {}
-        for entry in entries:
-            of_kind.setdefault(type(entry), []).append(entry)
+        contents: dict[str, bytes] = {}
+        used_at = 0.0
+        for piece in pieces:
+            if piece.before is not None and _failed(piece.before):
+                raise _not_any_more(piece) if len(pieces) == 1 else _NotAllWritable
+            for entry in piece.entries:
+                of_kind.setdefault(type(entry), []).append(entry)
+            if piece.contents:
+                contents |= piece.contents
+                used_at = max(used_at, piece.at)
         new: set[str] = set()
         if accepted := of_kind.get(NewRun):
-            new = {id for (id,) in await connection.execute(self._accept, {"given": _json(accepted)})}
-            if new:
-                await connection.execute(self._first, {"given": orjson.dumps([[id] for id in new]).decode()})
-        if kept := of_kind.get(Content):
-            # A statement must not touch a row twice; in one order for all, so that no two processes wait for each
-            # other.
-            once = {entry.hash: entry for entry in kept if isinstance(entry, Content)}
-            await connection.execute(self._keep, {"given": _json([once[hash] for hash in sorted(once)])})
+            new = await self._take_in(connection, accepted)
+        if contents:
+            await write_contents(connection, contents, used_at)
         for kind, statement in ((NewEvent, self._append), (Uncertain, self._doubt), (RunEnd, self._end)):
             if rows := of_kind.get(kind):
                 written = await connection.execute(statement, {"given": _json(rows), "mine": self._owner})
                 if written.rowcount != len(rows) and kind is not Uncertain:
-                    if len(entries) > 1:
-                        raise _NotAllMine  # the writer tries them apart
-                    return [_taken_over(entries[0])]
+                    # The writer tries the pieces apart; what is written of one that fails is undone.
+                    raise _taken_over(rows[0]) if len(pieces) == 1 else _NotAllWritable
         if doubted := of_kind.get(Uncertain):
             ids = sorted({entry.run_id for entry in doubted if isinstance(entry, Uncertain)})
             await connection.execute(self._count, {"given": orjson.dumps([[id] for id in ids]).decode()})
-        return [not isinstance(entry, NewRun) or entry.id in new for entry in entries]
+        return [
+            all(_first(new, entry.id) for entry in piece.entries if isinstance(entry, NewRun)) for piece in pieces
+        ]
+
+    async def _take_in(self, connection: Connection, accepted: Sequence[RunEntry]) -> set[str]:
+        """Write runs that are not there; return their ids."""
+        given = _json(accepted)
+        written = await connection.execute(self._accept, {"given": given})
+        # Of one that comes twice the first is written.
+        said = {entry.id: entry.said for entry in reversed(accepted) if isinstance(entry, NewRun)}
+        if written.rowcount != len(accepted):
+            found = await connection.execute(self._new, {"given": given, "mine": self._owner})
+            said = {id: said[id] for (id,) in found}
+        if said:
+            await connection.execute(self._first, {"given": orjson.dumps([*said.items()]).decode()})
+        return set(said)
 
 
-class _NotAllMine(Exception):
-    """Among the entries is one of a run that another process owns."""
+def _first(new: set[str], id: str) -> bool:
+    """Whether the run is new and nobody was told so: of those that accept it at once one has it."""
+    if id not in new:
+        return False
+    new.remove(id)
+    return True
 
 
-_NOUGHT = dict.fromkeys(("input_tokens", "output_tokens", "lm_calls"), 0)  # columns without a server's default
+async def _release(connection: Connection, owners: Sequence[str], /) -> list[int]:
+    """An operation of the writer: how many runs of each owner belong to nobody now."""
+    return [(await connection.execute(_RELEASE, {"gone": owner})).rowcount for owner in owners]
 
 
-def _names(kind: type) -> list[str]:
-    return [field.name for field in fields(kind)]
+class _NotAllWritable(Exception):
+    """Among the pieces is one that cannot be written: the writer tries them apart."""
 
 
-def _values_of(table: Table, kind: type, value: ColumnElement[Any]) -> list[ColumnElement[Any]]:
+# Not a parameter: SQLite would plan a statement anew for each value, which decides whether it can use `runs_open`.
+_ACCEPTED = literal_column("'accepted'", String)
+_HAS_EVENTS = exists().where(run_events.c.run_id == runs.c.id)  # as every run that was taken in
+_NOUGHT = ("input_tokens", "output_tokens", "lm_calls")  # columns without a server's default
+
+
+_BESIDE = frozenset(("said",))  # fields of entries that are no columns of theirs
+
+
+def _names(kind: type[RunEntry]) -> list[str]:
+    return [name for name in kind._fields if name not in _BESIDE]
+
+
+def _values_of(table: Table, kind: type, value: Given) -> list[ColumnElement[Any]]:
     """The fields of an entry of ``kind``, which stand in ``value`` in their order, as columns of ``table``."""
     return [
         cast(value[place].as_string(), table.c[name].type) if name in table.c else value[place].as_string()
@@ -257,8 +346,21 @@ def _values_of(table: Table, kind: type, value: ColumnElement[Any]) -> list[Colu
 
 
 def _json(entries: Iterable[RunEntry]) -> str:
-    # Not `astuple`, which copies each value deeply.
-    return orjson.dumps([[getattr(entry, name) for name in entry.__slots__] for entry in entries]).decode()
+    return orjson.dumps([tuple(entry) for entry in entries]).decode()
+
+
+def _failed(write: "asyncio.Future[bool]") -> bool:
+    return write.done() and not write.cancelled() and write.exception() is not None
+
+
+def _not_any_more(piece: RunPiece) -> StoreError:
+    """Why ``piece`` is not written: what was to be before it was not."""
+    if piece.before is not None and isinstance(piece.before.exception(), RunTakenOver):
+        return _taken_over(piece.entries[0])
+    return StoreError(
+        "the run is not recorded any further: an earlier event of it could not be written",
+        hint="It goes on from there when it is resumed.",
+    )
 
 
 def _taken_over(entry: RunEntry) -> RunTakenOver:

@@ -24,12 +24,12 @@ from sqlalchemy import (
     union_all,
 )
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from repertory.store.database import Store
 from repertory.store.given import given
 from repertory.store.states import StoredEvent, StoredState, stale
 from repertory.store.tables import actor_events, actor_states
+from repertory.store.transactions import Connection
 
 _ADD_EVENT = insert(actor_events)
 _PRUNE = delete(actor_events).where(actor_events.c.path == bindparam("of_path"))
@@ -81,7 +81,7 @@ class _Steps:
         self._advance = _advance(dialect)
         self._load = _load(dialect)
 
-    async def __call__(self, connection: AsyncConnection, items: Sequence[_Change | str], /) -> list[Any]:
+    async def __call__(self, connection: Connection, items: Sequence[_Change | str], /) -> list[Any]:
         changes = [item for item in items if isinstance(item, _Change)]
         done: set[_Change] = set()
         for turn in _turns(changes):
@@ -99,7 +99,7 @@ class _Steps:
             for item in items
         ]
 
-    async def _take(self, connection: AsyncConnection, turn: list[_Change]) -> set[_Change]:
+    async def _take(self, connection: Connection, turn: list[_Change]) -> set[_Change]:
         """Make changes of different paths; return those that were allowed."""
         given = [
             (change.path, change.revision, change.schema_version, "" if change.is_event else change.data)
@@ -125,7 +125,7 @@ class _Steps:
             await connection.execute(_PRUNE, [{"of_path": path} for path in saved])
         return done
 
-    async def _read(self, connection: AsyncConnection, paths: Set[str]) -> dict[str, StoredState]:
+    async def _read(self, connection: Connection, paths: Set[str]) -> dict[str, StoredState]:
         given = orjson.dumps([(path,) for path in paths]).decode()
         states: dict[str, StoredState] = {}
         rows = await connection.execute(self._load, {"given": given})

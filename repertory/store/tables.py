@@ -20,10 +20,12 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
+    SmallInteger,
     String,
     Table,
     Text,
     false,
+    text,
 )
 
 SCHEMA_VERSION = 4
@@ -89,6 +91,9 @@ runs = Table(
     Column(
         "submitted", Boolean, nullable=False, server_default=false()
     ),  # taken up by whoever finds it interrupted
+    Column(
+        "priority", SmallInteger, nullable=False, server_default="1"
+    ),  # what waits is begun by it, lowest first
     Column("terms", Text),  # JSON
     Column("deadline_at", Float),
     Column("parent", String(32)),  # the run it was forked from
@@ -101,12 +106,16 @@ runs = Table(
     Index("runs_by_time", "accepted_at"),
     Index("runs_by_end", "finished_at", "compacted_at"),
 )
-# Of those that are to be done alone: a run that ends leaves it, and no other index knows of that.
+# Of those alone that are to be done whoever waits for them. What nobody owns is in the order in which it is begun.
+IS_OPEN = text("status = 'accepted' AND submitted")
 Index(
     "runs_open",
     runs.c.program,
-    sqlite_where=runs.c.status == "accepted",
-    postgresql_where=runs.c.status == "accepted",
+    runs.c.owner,
+    runs.c.priority,
+    runs.c.accepted_at,
+    sqlite_where=IS_OPEN,
+    postgresql_where=IS_OPEN,
 )
 
 # What happened in a run, in order. The primary key fences: of two processes that write the same number, one fails.

@@ -6,18 +6,13 @@ under load the cost of a commit is shared, and a lone write waits for nobody.
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
-
-from repertory.clock import Clock
 from repertory.errors import StoreError
-from repertory.store.connection import connect, is_away
 from repertory.store.failures import concerns_every_write, file_lost, outcome_unknown, transaction_failed
-from repertory.store.opened_file import OpenedFile
+from repertory.store.transactions import Connection, Failure, TransactionFailed, Transactions
 
 ItemT = TypeVar("ItemT")
 OutcomeT = TypeVar("OutcomeT")
@@ -34,6 +29,7 @@ class Operation(Protocol[ItemT_contra, OutcomeT_co]):
     It gets the items in the order in which they came and returns the outcome of each, in the same order; an
     outcome that is a StoreError is raised to that caller alone. What it raises undoes the whole group, which
     is then tried again in halves where one item may be the cause: it must not change anything but the database.
+    It may be executed in a thread without an event loop, so it waits for nothing but its connection.
     Equal operations are one. Those of a group are executed in the order of their ``place``, a string, or where
     they have none of their names.
 
@@ -42,7 +38,7 @@ class Operation(Protocol[ItemT_contra, OutcomeT_co]):
     """
 
     async def __call__(
-        self, connection: AsyncConnection, items: Sequence[ItemT_contra], /
+        self, connection: Connection, items: Sequence[ItemT_contra], /
     ) -> Sequence[OutcomeT_co | StoreError]: ...
 
 
@@ -66,12 +62,9 @@ class Writer:
     A caller cancelled while it waits does not undo its write.
     """
 
-    def __init__(self, engine: AsyncEngine, clock: Clock, store: str, file: OpenedFile | None) -> None:
-        self._engine = engine
-        self._clock = clock
+    def __init__(self, transactions: Transactions, store: str) -> None:
+        self._transactions = transactions
         self._store = store  # its name in errors
-        self._file = file
-        self._connection: AsyncConnection | None = None
         self._pending: list[_Write[Any]] = []
         self._wake = asyncio.Event()
         self._closing = False
@@ -108,77 +101,46 @@ class Writer:
                 group, self._pending = self._pending[:GROUP], self._pending[GROUP:]
                 try:
                     await self._commit(group)
-                finally:
-                    self._abandon(group)  # only an unforeseen error leaves one without an outcome
+                except BaseException:
+                    self._abandon(group)  # it was cancelled, or an error is unforeseen
+                    raise
         finally:
             self._closing = True
             self._abandon(self._pending)
-            await self._disconnect()
+            await self._transactions.close()
 
     async def _commit(self, group: list[_Write[Any]], *, anew: bool = True) -> None:
         try:
-            connection = self._connection = self._connection or await connect(self._engine, self._clock)
-        except Exception as error:  # noqa: BLE001  # drivers have errors of every kind
-            _fail(group, partial(transaction_failed, self._store, error))
-            return
-        try:
-            outcomes = await _execute(connection, group)
-        except Exception as error:  # noqa: BLE001  # they refuse values with errors of every kind, too
-            if not await self._undone(connection, error):
-                # Nothing of it can be in the database: it was never told to commit.
-                if anew:
+            outcomes = await self._transactions.run(partial(_execute, group))
+        except TransactionFailed as failed:
+            error = failed.error
+            match failed.failure:
+                case Failure.UNDONE if len(group) > 1 and not concerns_every_write(error):
+                    await self._commit_apart(group)
+                case Failure.BROKEN if anew:
                     await self._commit(group, anew=False)
-                else:
+                case Failure.UNKNOWN:
+                    _fail(group, partial(outcome_unknown, self._store, error))
+                case Failure.LOST:
+                    _fail(group, partial(file_lost, self._store))
+                case _:
                     _fail(group, partial(transaction_failed, self._store, error))
-            else:
-                await self._commit_apart(group, error)
-            return
-        try:
-            await connection.commit()
-        except Exception as error:  # noqa: BLE001  # as above
-            if await self._undone(connection, error):
-                await self._commit_apart(group, error)
-            else:
-                _fail(group, partial(outcome_unknown, self._store, error))
-            return
-        # Not before the commit: the file may lose its path during it, too.
-        if self._file is not None and not self._file.is_in_place():
-            _fail(group, partial(file_lost, self._store))
             return
         for write, outcome in zip(group, outcomes, strict=True):
             _resolve(write, outcome)
 
-    async def _commit_apart(self, group: list[_Write[Any]], error: Exception) -> None:
+    async def _commit_apart(self, group: list[_Write[Any]]) -> None:
         """One bad write must not fail its neighbours: each half gets a transaction of its own."""
-        if len(group) == 1 or concerns_every_write(error):
-            _fail(group, partial(transaction_failed, self._store, error))
-            return
         middle = len(group) // 2
         await self._commit(group[:middle])
         await self._commit(group[middle:])
-
-    async def _undone(self, connection: AsyncConnection, error: Exception) -> bool:
-        """Roll back after ``error``; return whether the connection is still there, which it is if that works."""
-        with suppress(Exception):
-            await connection.rollback()
-            if not (connection.invalidated or is_away(error)):
-                return True
-        await self._disconnect()
-        return False
 
     def _abandon(self, writes: list[_Write[Any]]) -> None:
         message = f"the writer of the store {self._store} failed; the write may be lost"
         _fail(writes, partial(StoreError, message))
 
-    async def _disconnect(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            # A broken one has nothing to say that matters.
-            with suppress(Exception):
-                await connection.close()
 
-
-async def _execute(connection: AsyncConnection, group: list[_Write[Any]]) -> list[object]:
+async def _execute(group: list[_Write[Any]], connection: Connection) -> list[object]:
     """Run ``group`` in one transaction, yet to be committed; return the outcomes."""
     positions: dict[Operation[Any, Any], list[int]] = {}
     for position, write in enumerate(group):

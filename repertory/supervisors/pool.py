@@ -286,4 +286,4 @@ def _share(items: Iterable[Any], cells: Sequence[Cell]) -> None:
 
 
 def _load_of(cell: Cell) -> int:
-    return cell.load if cell.running else cell.load + BETWEEN_LIVES
+    return cell.pressure if cell.running else cell.pressure + BETWEEN_LIVES

@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console
 
 from repertory.cli.console import ReportConsole
-from repertory.cli.daemon_client import Circuit, DaemonUnreachable, ask_tree, read_tree
+from repertory.cli.daemon_client import Circuit, DaemonUnreachable, ProgramRuns, StepCounts, ask_tree, read_tree
 from repertory.cli.main import main
 from repertory.cli.ps import Report, socket_of
 from repertory.errors import ConfigError
@@ -39,6 +39,8 @@ TREE: dict[str, Any] = {
     "pid": 7,
     "journal_failure": None,
     "circuits": [],
+    "runs": [],
+    "steps": {"capacity": 4096, "runs": 0, "blocked": 0, "ready": 0, "under_way": 0, "composite": 0},
     "actors": [ACTOR],
 }
 
@@ -88,11 +90,13 @@ def test_the_answer_is_read(path: Path) -> None:
     suffered = {
         "journal_failure": "disk full",
         "circuits": [{"endpoint": "default", "state": "open", "open_for": 41.5}],
+        "runs": [{"program": "news", "called": 3, "submitted": 2, "beginning": 1}],
     }
     with answering(path, [reply(TREE | suffered | {"actors": [ACTOR | {"children": [child]}]})]):
         tree = read_tree(path, ask_tree(path))
     assert (tree.version, tree.pid, tree.journal_failure) == ("0.1.0", 7, "disk full")
     assert tree.circuits == (Circuit("default", "open", 41.5),)
+    assert (tree.runs, tree.steps) == ((ProgramRuns("news", 3, 2, 1),), StepCounts(0, 0, 0))
     (actor,) = tree.actors[0].children
     assert (actor.path, actor.age, actor.handling, actor.last_error) == ("root/a", None, ("Add",), "E: x")
 
@@ -154,6 +158,7 @@ def test_a_daemon_whose_loop_is_blocked_is_told_from_one_that_is_not_running(pat
         (reply([]), "not the tree of this version"),
         (reply(TREE | {"actors": [{"path": "root"}]}), "not the tree of this version"),
         (reply(TREE | {"circuits": [{}]}), "not the tree of this version"),
+        (reply(TREE | {"runs": [{}]}), "not the tree of this version"),
         (reply(TREE | {"pid": None}), "not the tree of this version"),
     ],
 )

@@ -64,9 +64,11 @@ async def test_the_tree_of_a_running_daemon(tmp_path: Path) -> None:
             assert data["pid"] == process.pid
             assert [root["path"] for root in data["actors"]] == ["root"]
             assert [child["path"] for child in data["actors"][0]["children"]] == [
+                "root/memory",
                 "root/models",
                 "root/endpoints",
                 "root/programs",
+                "root/runs",
                 "root/rollouts",
             ]
 

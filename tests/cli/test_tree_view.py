@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from repertory.actors.info import ActorInfo, MailboxStats
-from repertory.cli.daemon_client import Circuit, DaemonTree
+from repertory.cli.daemon_client import Circuit, DaemonTree, ProgramRuns, StepCounts
 from repertory.cli.tree_view import human_age, tree_lines
 
 IDLE = MailboxStats(depth=0, high_water=1, waits=0, drops=0)
@@ -198,6 +198,18 @@ def test_what_no_actor_is_to_blame_for_is_told_below_the_summary() -> None:
         "circuit of 'idle': open until a call probes it",
         "",
     ]
+
+
+def test_what_a_daemon_is_at_is_told_below_the_summary() -> None:
+    runs = (ProgramRuns("news", 3, 2, 1), ProgramRuns("idle", 0, 0, 0), ProgramRuns("mail\x1b", 0, 1, 0))
+    busy = DaemonTree("0", 1, (actor("a"),), runs=runs, steps=StepCounts(4, 2, 1))
+    line = tree_lines(busy, 200)[1].plain
+    assert line == (
+        "runs: news (3 called, 2 submitted, 1 about to begin), mail\N{REPLACEMENT CHARACTER} (1 submitted); "
+        "steps: 4 under way, 2 wait for their turn, 1 for other steps"
+    )
+    idle = DaemonTree("0", 1, (actor("a"),), runs=runs[1:2])
+    assert tree_lines(idle, 200)[1].plain == ""
 
 
 def test_states_that_want_attention_are_coloured() -> None:

@@ -135,6 +135,10 @@ class BillingServer:
         """A reply that was still being made is no longer."""
         self._kept[id] = self._kept[id][0], how
 
+    def forget(self) -> None:
+        """No reply is kept any longer."""
+        self._kept.clear()
+
     async def __aenter__(self) -> "BillingServer":
         if self._log is not None:
             self._file = self._log.open("a", encoding="utf-8")

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import replace
 
 import pytest
 
@@ -48,8 +47,8 @@ def new_run(journal: Journal, key: str, inputs: str = "{}") -> NewRun:
 
 
 async def accepted(journal: Journal, key: str) -> RunLog:
-    log, is_new = journal.accept(new_run(journal, key))
-    assert await is_new
+    log = journal.accept(new_run(journal, key))
+    assert await log.written()
     return log
 
 
@@ -66,15 +65,14 @@ def step(answer: str, occurrence: int = 0) -> dict[str, object]:
 async def test_a_run_is_found_again_under_its_key(journal: Journal) -> None:
     for number in range(3):
         await accepted(journal, f"k{number}")
-    _, is_new = journal.accept(new_run(journal, "k1", '{"n":99}'))
-    assert not await is_new
+    assert not await journal.accept(new_run(journal, "k1", '{"n":99}')).written()
     found = await journal.find("qa", ["k0", "k1", "k9"])
     assert sorted(found) == ["k0", "k1"]
     assert (found["k1"].fingerprint, found["k1"].inputs, found["k1"].status) == ("print", "{}", "accepted")
 
 
 async def test_of_two_processes_that_accept_a_run_at_once_one_has_it(journal: Journal, another: Journal) -> None:
-    attempts = [each.accept(new_run(each, "k"))[1] for each in (journal, another)]
+    attempts = [each.accept(new_run(each, "k")).written() for each in (journal, another)]
     assert sorted(await asyncio.gather(*attempts)) == [False, True]
 
 
@@ -83,8 +81,8 @@ async def test_events_are_numbered_without_a_gap_and_read_in_order(journal: Jour
     for number in range(600):
         log.append("delta", {"text": str(number)})
     log.append("done", {"status": "ok"})
-    await log.flush()
-    events = [event async for event in read_log(log.run, journal.table, None, SystemClock(), after=0)]
+    await log.written()
+    events = [event async for event in read_log(log.run, journal.table, None, after=0)]
     assert [event.id for event in events] == list(range(1, 603))
     assert [event.data["text"] for event in events[1:-1]] == list(map(str, range(600)))
     assert (events[0].kind, events[-1].kind) == ("accepted", "done")
@@ -94,7 +92,7 @@ async def test_history_has_the_outcomes_by_step(journal: Journal) -> None:
     log = await accepted(journal, "k")
     log.append("step", step("first"))
     log.append("step", step("second", 1))
-    await log.flush()
+    await log.written()
     steps = (await journal.history(log.run)).steps
     assert {key: recorded.outputs for key, recorded in steps.items()} == {
         StepKey("qa", "hash", 0): {"answer": "first"},
@@ -106,16 +104,15 @@ async def test_who_lost_a_run_cannot_write_into_it_any_more(journal: Journal, an
     """Whatever comes in the same transaction for other runs is written all the same."""
     log, other = await accepted(journal, "k"), await accepted(journal, "other")
     assert await another.take_over((await another.find("qa", ["k"]))["k"])
-    stale, fine = log.append("step", step("stale")), other.append("step", step("fine"))
-    assert stale is not None
-    assert fine is not None
-    with pytest.raises(RunTakenOver):
-        await stale
-    assert await fine
+    log.append("step", step("stale"))
+    other.append("step", step("fine"))
+    stale, fine = await asyncio.gather(log.written(), other.written(), return_exceptions=True)
+    assert isinstance(stale, RunTakenOver)
+    assert fine is True
     assert (await journal.history(log.run)).steps == {}
     mine = another.log(log.run, await another.history(log.run))
     mine.append("step", step("new owner's"))
-    await mine.flush()
+    await mine.written()
     assert len((await journal.history(log.run)).steps) == 1
 
 
@@ -135,7 +132,7 @@ async def test_a_failed_run_may_end_well_and_one_that_ended_well_stays_so(journa
     well = run_end(log.run, "ok", Usage(5, 7), 1, 40, 1.5, 8.0, outputs='{"answer":"ü"}')
     await journal.end(log, well)
     with pytest.raises(RunTakenOver):
-        await journal.end(log, replace(well, status="failed"))
+        await journal.end(log, well._replace(status="failed"))
     done = (await journal.find("qa", ["k"]))["k"]
     assert (done.status, done.outputs, done.output_tokens, done.nano_cost) == ("ok", '{"answer":"ü"}', 7, 40)
 
@@ -153,7 +150,7 @@ async def test_a_reader_that_comes_early_gets_each_event_as_it_comes(journal: Jo
     news = asyncio.Condition()
 
     async def reader() -> None:
-        async for event in read_log(log.run, journal.table, log, SystemClock()):
+        async for event in read_log(log.run, journal.table, log):
             async with news:
                 read.append(event)
                 news.notify_all()
@@ -173,8 +170,8 @@ async def test_pieces_that_come_while_one_is_written_become_one(journal: Journal
     for piece in ("a", "b", "c", "d"):
         log.append_delta("qa", piece)
     log.append("done", {"status": "ok"})
-    await log.flush()
-    events = [event async for event in read_log(log.run, journal.table, None, SystemClock())]
+    await log.written()
+    events = [event async for event in read_log(log.run, journal.table, None)]
     assert [event.data["text"] for event in events if event.kind == "delta"] == ["a", "bcd"]
 
 
@@ -183,7 +180,7 @@ async def test_a_reader_of_a_log_in_memory_is_told_what_it_missed() -> None:
     for number in range(3000):
         log.append("delta", {"text": str(number)})
     log.append("done", {"status": "ok"})
-    events = [event async for event in read_log("r", None, log, SystemClock(), after=5)]
+    events = [event async for event in read_log("r", None, log, after=5)]
     assert events[0].kind == "gap"
     assert (events[0].data["from"], events[0].data["to"]) == (6, events[1].id - 1)
     assert [event.id for event in events[1:]] == list(range(events[1].id, 3002))

@@ -13,7 +13,7 @@ from repertory.runtime.watched_writes import INTERVAL
 from repertory.store import Store
 from repertory.store.location import engine_at
 from repertory.store.owners import Owners
-from repertory.store.run_rows import NewRun
+from repertory.store.run_rows import NewRun, RunPiece
 from repertory.store.tables import runs
 from repertory.testing import FakeClock
 from tests.store.conftest import location, postgres, sqlite_file
@@ -25,7 +25,7 @@ TAKE_AWAY, BRING_BACK = "ALTER TABLE runs RENAME TO away", "ALTER TABLE away REN
 
 async def accept(journal: Journal) -> None:
     run = NewRun("id", "qa", "k", "print", "code", "{}", "owner", False, None, None, None, None, 0.0)
-    await journal.writes.watch(journal.table.record(run))
+    await journal.writes.watch(journal.table.record(RunPiece([run])))
 
 
 class Place(NamedTuple):

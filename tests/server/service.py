@@ -87,11 +87,12 @@ async def serving(
     headers: Mapping[str, str] | None = None,
     store: Path | None = None,
     bounds: Bounds | None = None,
+    requests: Cutoff | None = None,
     **server: Any,
 ) -> AsyncIterator[Service]:
     """Serve ``program`` as ``mail``; without ``auth=True`` no key is asked for."""
     settings = ServerConfig(**{"auth": False, "port": 0} | server)
-    recorder, registry, requests = Recorder(), CollectorRegistry(), Cutoff()
+    recorder, registry, requests = Recorder(), CollectorRegistry(), requests or Cutoff()
     runtime = (
         Runtime(lm, store=store, hooks=[recorder, PrometheusHook(registry)])
         if isinstance(lm, RuntimeConfig)

@@ -1,12 +1,14 @@
 """Stores of both kinds, each test's its own."""
 
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import event
 
 from repertory.store import Store
+from repertory.store.transactions import ThreadTransactions
 from tests.store.postgres import PostgresServer, running_server
 from tests.store.released import RELEASED, restore_database, restore_file
 
@@ -35,6 +37,13 @@ def new_location(kind: str, request: pytest.FixtureRequest) -> str:
     url = server.new_database()
     request.addfinalizer(lambda: server.drop(url))
     return url
+
+
+def listen(store: Store, happening: str, hear: Callable[..., object]) -> None:
+    """Have ``hear`` called whenever SQLAlchemy does ``happening``, whether for a read or for a write."""
+    event.listen(store._engine.sync_engine, happening, hear)
+    if isinstance(transactions := store._writer._transactions, ThreadTransactions):
+        event.listen(transactions._engine, happening, hear)  # which reads have, too
 
 
 def assert_gone(threads: set[threading.Thread]) -> None:

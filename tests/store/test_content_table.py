@@ -4,8 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
-from sqlalchemy import delete, event, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import delete, insert, select, update
 
 from repertory.errors import StoreError
 from repertory.store import ContentTable, Store
@@ -13,7 +12,9 @@ from repertory.store import content_table as subject
 from repertory.store.content_table import REFRESH, write_contents
 from repertory.store.contents import Json, Spiller, content_hash, references, restore, spill
 from repertory.store.tables import contents, owners
+from repertory.store.transactions import Connection
 from repertory.testing import FakeClock
+from tests.store.conftest import listen
 
 AWKWARD: Json = {
     "text": "\0 ü 🦆 ' \" \\ %s :x ? $1 \ud83d " * 300,
@@ -95,7 +96,7 @@ async def test_a_history_is_loaded_in_few_queries(
     spilled = spill({"history": HISTORY})
     await table.put(spilled.contents)
     queries: list[object] = []
-    event.listen(store._engine.sync_engine, "before_cursor_execute", lambda *seen: queries.append(seen))
+    listen(store, "before_cursor_execute", lambda *seen: queries.append(seen))
     await table.load(references(spilled.data))
     assert len(queries) <= 6  # the levels of the tree: three roots, two of full nodes, the items
     monkeypatch.setattr(subject, "QUERY", 7)
@@ -122,7 +123,7 @@ async def test_a_content_that_is_damaged_is_named(table: ContentTable, store: St
 
 
 async def test_contents_are_put_in_the_transaction_of_what_refers_to_them(store: Store, witness: Store) -> None:
-    async def both(connection: AsyncConnection, items: Sequence[str], /) -> list[None]:
+    async def both(connection: Connection, items: Sequence[str], /) -> list[None]:
         await write_contents(connection, spill("x" * 600).contents, 1.0)
         await write_contents(connection, {}, 1.0)
         await connection.execute(insert(owners), [{"id": item, "expires_at": 1.0} for item in items])
@@ -143,7 +144,7 @@ async def test_a_lookup_and_a_put_do_not_read_the_whole_table(sqlite_store: Stor
     ) -> None:
         seen.append((statement, parameters))
 
-    event.listen(engine.sync_engine, "before_cursor_execute", see)
+    listen(sqlite_store, "before_cursor_execute", see)
     table = ContentTable(sqlite_store, FakeClock())
     new = {content_hash(content): content for content in (b'["whole",%d]' % number for number in range(300))}
     await table.put(new)

@@ -44,6 +44,19 @@ async def test_nothing_is_acknowledged_once_the_file_is_lost(tmp_path: Path, los
     await store.close()
 
 
+@pytest.mark.parametrize("lose", [delete, move_its_directory])
+async def test_a_file_lost_before_the_first_write_is_not_made_anew(
+    tmp_path: Path, lose: Callable[[Path], None]
+) -> None:
+    sqlite_file = tmp_path / "data" / "repertory.db"
+    store = await Store.open(sqlite_file)
+    lose(sqlite_file)
+    with pytest.raises(StoreError, match="deleted or replaced"):
+        await StateTable(store).save("a", 0, 1, "{}")
+    assert not sqlite_file.exists()
+    await store.close()
+
+
 async def test_a_file_put_back_in_its_place_is_written_again(sqlite_store: Store, sqlite_file: Path) -> None:
     states = StateTable(sqlite_store)
     assert await states.save("a", 0, 1, "{}") == 1

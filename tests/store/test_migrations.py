@@ -124,6 +124,7 @@ async def test_runs_are_as_they_were_and_have_no_owner(released: tuple[str, str]
         **{"error_code": None, "error_message": None, "input_tokens": 249, "output_tokens": 69, "lm_calls": 3},
         **{"seconds": 14.125, "accepted_at": 1790000000.25, "finished_at": 1790000000.5},
         **{"code": None, "owner": None, "submitted": False, "terms": None, "deadline_at": None, "parent": None},
+        "priority": 1,
         **{"nano_cost": 0, "uncertain_calls": 0, "nano_uncertain": 0, "tags": None, "compacted_at": None},
     }
     failed = found[FAILED]

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 
 import pytest
 from sqlalchemy import insert, select, text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from repertory.clock import SystemClock
 from repertory.errors import ConfigError, StaleState, StoreError
 from repertory.store import StateTable, Store
 from repertory.store.tables import actor_states
+from repertory.store.transactions import Connection
 from tests.store.postgres import PostgresServer, running_server
 
 END_ALL = (
@@ -133,7 +133,7 @@ async def test_a_connection_lost_during_a_transaction_is_written_anew_once(
 ) -> None:
     calls = 0
 
-    async def write(connection: AsyncConnection, items: Sequence[None], /) -> list[None]:
+    async def write(connection: Connection, items: Sequence[None], /) -> list[None]:
         nonlocal calls
         calls += 1
         await connection.execute(
@@ -154,7 +154,7 @@ async def test_a_connection_lost_during_the_commit_is_told_as_such_and_nothing_i
 ) -> None:
     calls = 0
 
-    async def write(connection: AsyncConnection, items: Sequence[str], /) -> list[None]:
+    async def write(connection: Connection, items: Sequence[str], /) -> list[None]:
         nonlocal calls
         calls += 1
         rows = [{"path": path, "revision": 1, "schema_version": 1, "data": ""} for path in items]

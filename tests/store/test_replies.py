@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis.strategies import integers, lists, sampled_from, tuples
-from sqlalchemy import event, update
+from sqlalchemy import update
 
 from repertory.errors import StoreError
 from repertory.store import Replies, ReplyTable, Store, StoredReply
 from repertory.store.tables import lm_replies
-from tests.store.conftest import new_location
+from tests.store.conftest import listen, new_location
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ async def test_many_at_a_time_are_a_handful_of_statements(replies: Replies, stor
     def count(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
         statements.append(statement)
 
-    event.listen(store._engine.sync_engine, "before_cursor_execute", count)
+    listen(store, "before_cursor_execute", count)
     await asyncio.gather(*(replies.put(one(f"k{number}")) for number in range(300)))
     found = await asyncio.gather(*(replies.get(f"k{number}") for number in range(0, 600, 2)))
     assert [reply is not None for reply in found] == [True] * 150 + [False] * 150
@@ -90,7 +90,7 @@ async def test_rows_are_written_in_one_order_or_two_processes_could_wait_for_eac
     def note(_connection: Any, _cursor: Any, _statement: str, parameters: Any, *_rest: Any) -> None:
         written.append(parameters)
 
-    event.listen(store._engine.sync_engine, "before_cursor_execute", note)
+    listen(store, "before_cursor_execute", note)
     await asyncio.gather(*(replies.put(one(key)) for key in "cadb"))
     assert [row[0] for row in written[0]] == ["a", "b", "c", "d"]
 

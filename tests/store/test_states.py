@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis.strategies import booleans, integers, lists, tuples
-from sqlalchemy import delete, event, select
+from sqlalchemy import delete, select
 
 from repertory.errors import StaleState
 from repertory.store import MemoryStates, States, StateTable, Store, StoredEvent, StoredState
 from repertory.store.tables import actor_events, actor_states
-from tests.store.conftest import new_location
+from tests.store.conftest import listen, new_location
 
 
 @pytest.fixture
@@ -185,7 +185,7 @@ async def test_many_actors_are_saved_by_a_handful_of_statements(store: Store, st
     def count(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
         statements.append(statement)
 
-    event.listen(store._engine.sync_engine, "before_cursor_execute", count)
+    listen(store, "before_cursor_execute", count)
     for revision in range(3):
         await asyncio.gather(
             *(states.save(f"s{number}", revision, 1, "{}") for number in range(300)),

@@ -3,18 +3,20 @@
 import asyncio
 import gc
 import sqlite3
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, event, insert, select, text
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import delete, insert, select, text
 
 from repertory.errors import StoreError
 from repertory.store import Store
 from repertory.store.tables import actor_states, runs
+from repertory.store.transactions import Connection
+from tests.store.conftest import assert_gone, listen
 
 INSERT = insert(actor_states)
 
@@ -39,7 +41,7 @@ def on_disk(location: Path) -> set[str]:
 
 def count_commits(store: Store) -> list[object]:
     commits: list[object] = []
-    event.listen(store._engine.sync_engine, "commit", commits.append)
+    listen(store, "commit", commits.append)
     return commits
 
 
@@ -139,7 +141,7 @@ class Doubling:
     def __init__(self) -> None:
         self.groups: list[list[int]] = []
 
-    async def __call__(self, connection: AsyncConnection, items: Sequence[int], /) -> list[int | StoreError]:
+    async def __call__(self, connection: Connection, items: Sequence[int], /) -> list[int | StoreError]:
         self.groups.append(list(items))
         await connection.execute(INSERT, [row(f"a{item}") for item in items])
         return [StoreError("thirteen") if item == 13 else 2 * item for item in items]
@@ -200,12 +202,12 @@ class Noted:
         self.place = place
         self._executed = executed
 
-    async def __call__(self, connection: AsyncConnection, items: Sequence[None], /) -> list[None]:
+    async def __call__(self, connection: Connection, items: Sequence[None], /) -> list[None]:
         self._executed.append(self.place)
         return [None] * len(items)
 
 
-async def noted(connection: AsyncConnection, items: Sequence[list[str]], /) -> list[None]:
+async def noted(connection: Connection, items: Sequence[list[str]], /) -> list[None]:
     items[0].append("noted")
     return [None] * len(items)
 
@@ -233,7 +235,7 @@ async def test_statements_come_by_kind_and_table_however_they_are_submitted(
     def tell(_c: object, _cursor: object, statement: str, *_rest: object) -> None:
         told.append(" ".join(statement.split()[:3]))
 
-    event.listen(store._engine.sync_engine, "before_cursor_execute", tell)
+    listen(store, "before_cursor_execute", tell)
     run = {**dict.fromkeys(("program", "key", "fingerprint", "inputs", "status"), ""), "accepted_at": 0.0}
     writes: list[Callable[[], asyncio.Future[None]]] = [
         lambda: store.write(insert(runs), {"id": "r", **run}),
@@ -242,6 +244,36 @@ async def test_statements_come_by_kind_and_table_however_they_are_submitted(
     ]
     await asyncio.gather(*(write() for write in (reversed(writes) if turned else writes)))
     assert told == ["DELETE FROM actor_states", "INSERT INTO actor_states", "INSERT INTO runs"]
+
+
+async def test_a_group_for_a_sqlite_file_is_executed_in_a_thread_of_the_writers_own(sqlite_store: Store) -> None:
+    async def where(connection: Connection, items: Sequence[None], /) -> list[threading.Thread]:
+        await connection.execute(INSERT, row("a"))
+        return [threading.current_thread()]
+
+    thread = await sqlite_store.submit(where, None)
+    assert thread is not threading.current_thread()
+    await sqlite_store.close()
+    assert_gone({thread})
+
+
+async def test_an_operation_that_waits_in_that_thread_fails_clearly_and_no_other(
+    sqlite_store: Store, sqlite_file: Path
+) -> None:
+    async def dawdle(connection: Connection, items: Sequence[None], /) -> list[None]:
+        await connection.execute(INSERT, row("undone"))
+        await asyncio.sleep(0)
+        return [None]
+
+    outcomes = await asyncio.gather(
+        sqlite_store.write(INSERT, row("a")),
+        sqlite_store.submit(dawdle, None),
+        sqlite_store.write(INSERT, row("b")),
+        return_exceptions=True,
+    )
+    assert [isinstance(outcome, StoreError) for outcome in outcomes] == [False, True, False]
+    assert "sleep waits for what only an event loop could give it" in str(outcomes[1])
+    assert on_disk(sqlite_file) == {"a", "b"}
 
 
 async def test_close_commits_what_is_pending(store: Store, witness: Store) -> None:

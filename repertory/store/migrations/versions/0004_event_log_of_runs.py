@@ -36,8 +36,9 @@ def upgrade(op: Operations) -> None:
             op.add_column("runs", column)
         op.drop_index("runs_by_program", "runs")
     op.create_index("runs_by_program", "runs", ["program", "accepted_at"])
-    is_open = sa.text("status = 'accepted'")
-    op.create_index("runs_open", "runs", ["program"], sqlite_where=is_open, postgresql_where=is_open)
+    is_open = sa.text("status = 'accepted' AND submitted")
+    open_by = ["program", "owner", "priority", "accepted_at"]
+    op.create_index("runs_open", "runs", open_by, sqlite_where=is_open, postgresql_where=is_open)
     op.create_index("runs_by_time", "runs", ["accepted_at"])
     op.create_index("runs_by_end", "runs", ["finished_at", "compacted_at"])
     _add_tables(op)
@@ -55,6 +56,7 @@ def _added() -> list[sa.Column[Any]]:
         sa.Column("code", sa.String(64)),
         sa.Column("owner", sa.String(32)),
         sa.Column("submitted", sa.Boolean, nullable=False, server_default=sa.false()),
+        sa.Column("priority", sa.SmallInteger, nullable=False, server_default="1"),
         sa.Column("terms", sa.Text),
         sa.Column("deadline_at", sa.Float),
         sa.Column("parent", sa.String(32)),
