@@ -3,8 +3,11 @@
 A call is known by its idempotency key: one step's calls have keys that differ in the number behind the last dash.
 """
 
+import shutil
+import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +15,7 @@ import orjson
 from sqlalchemy import select
 
 from benchmarks.kill_endpoint import Asked
-from benchmarks.kill_load import outputs
+from benchmarks.kill_load import document, outputs
 from repertory.store import Store
 from repertory.store.tables import run_events, runs, uncertain_calls
 
@@ -66,6 +69,15 @@ class Books:
             await store.close()
         return books
 
+    @classmethod
+    async def copied(cls, path: str) -> "Books":
+        """What is in the file there, which is left as whoever was killed has left it."""
+        with tempfile.TemporaryDirectory() as directory:
+            for end in ("", "-wal"):
+                with suppress(FileNotFoundError):
+                    shutil.copy(f"{path}{end}", f"{directory}/copy.db{end}")
+            return await cls.read(f"{directory}/copy.db")
+
     @property
     def closed(self) -> set[str]:
         """Keys that must not be asked any more: their answer, or their step's outcome, is recorded."""
@@ -91,7 +103,6 @@ class Audit:
     """Compares what was asked with what is recorded, after each kill and at the end."""
 
     def __init__(self) -> None:
-        self.reasked: set[int] = set()  # numbers of requests
         self._closed: dict[str, int] = {}  # keys that must not be asked any more, and how much had been by then
 
     def after_kill(self, books: Books, asked: Sequence[Asked]) -> None:
@@ -100,19 +111,19 @@ class Audit:
             self._closed.setdefault(key, len(asked))
 
     def figures(self, books: Books, asked: Sequence[Asked], wanted: int) -> dict[str, float]:
-        """The figures, when all runs have ended."""
-        for number, one in enumerate(asked):
-            for name in (one.key, _base(one.key)):
-                if number >= self._closed.get(name, len(asked)):
-                    self.reasked.add(number)
+        """The figures, when all runs have ended, of which there should be one about each of the documents."""
         unlisted, difference = compared(books, asked)
         return {
-            "kill_lost": sum(not _is_right(books, number) for number in range(wanted)),
+            "kill_lost": len(_lost(books, wanted)),
             "kill_doubled": len(doubled(books)),
-            "kill_reasked": len(self.reasked),
+            "kill_reasked": sum(self._is_closed(number, one.key) for number, one in enumerate(asked)),
             "kill_unlisted": unlisted,
             "bill_difference": difference,
         }
+
+    def _is_closed(self, number: int, key: str) -> bool:
+        """Whether ``key`` was not to be asked any more when the request of this number came."""
+        return any(number >= self._closed.get(name, number + 1) for name in (key, _base(key)))
 
 
 def doubled(books: Books) -> list[object]:
@@ -164,10 +175,18 @@ def _own_difference(books: Books) -> int:
     return abs(spent) + abs(doubted)
 
 
-def _is_right(books: Books, number: int) -> bool:
-    """Whether the run of this number has ended well, once, with a log that has no gap."""
-    run = books.runs.get(str(number))
-    if run is None or run.status != "ok" or orjson.loads(run.outputs) != outputs(number):
+def _lost(books: Books, wanted: int) -> list[int]:
+    """The numbers of the documents about which there is not one run that has ended well."""
+    about = defaultdict(list)
+    for run in books.runs.values():
+        about[orjson.loads(run.inputs)["document"]].append(run)
+    found = {number: about[document(number)] for number in range(wanted)}
+    return [number for number, runs in found.items() if len(runs) != 1 or not _is_right(books, number, runs[0])]
+
+
+def _is_right(books: Books, number: int, run: Row) -> bool:
+    """Whether the run about the document of this number has ended well, with a log that has no gap."""
+    if run.status != "ok" or orjson.loads(run.outputs) != outputs(number):
         return False
     events = books.numbers[run.id]
     return events == list(range(1, len(events) + 1)) and books.ends[run.id] >= 1

@@ -15,8 +15,7 @@ import orjson
 from benchmarks.kill_load import INPUT, OUTPUT, reply
 
 SECONDS = (0.001, 0.02)  # until an answer
-REFUSED = 0.005  # of all requests: they get a status 500, and nothing is billed
-CUT = 0.005  # of all requests: they are billed, and the connection ends before the answer
+FAULTS = 0.005
 BYTES_PER_TOKEN = 4
 
 
@@ -43,16 +42,20 @@ class Asked:
 class KillEndpoint:
     """What all connections share.
 
+    Args:
+        faults: The share of requests that are refused, and of those whose connection is cut.
+
     Attributes:
         asked: The log.
         keys: Those of the calls that have been asked.
     """
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, faults: float) -> None:
         self.asked: list[Asked] = []
         self.keys: set[str] = set()
         self.url = ""
         self._rng = Random(seed)
+        self._faults = faults
         self._open = 0
         self._news: set[asyncio.Future[None]] = set()
 
@@ -80,7 +83,7 @@ class KillEndpoint:
     def take(self, key: str, body: bytes) -> tuple[float, bytes | None]:
         """Log and bill a request; return after how many seconds it gets what, None: its connection is cut."""
         fate, number = self._rng.random(), len(self.asked)
-        refused = fate < REFUSED
+        refused = fate < self._faults
         # No two answers in a row cost the same: whoever counts one for another is found out.
         tokens = (0, 0) if refused else (len(body) // BYTES_PER_TOKEN + number % 7, 1 + number % 97)
         self.asked.append(Asked(key, *tokens))
@@ -89,8 +92,8 @@ class KillEndpoint:
         seconds = self._rng.uniform(*SECONDS)
         if refused:
             return seconds, _answer("500 Oops", {"error": {"message": "refused"}})
-        if fate < REFUSED + CUT:
-            return seconds, None
+        if fate < 2 * self._faults:
+            return seconds, None  # it is billed all the same
         return seconds, _answer("200 OK", _completion(number, orjson.loads(body), tokens))
 
     def _tell(self) -> None:
@@ -150,9 +153,9 @@ class _Connection(asyncio.Protocol):
 
 
 @asynccontextmanager
-async def kill_endpoint(seed: int) -> AsyncIterator[KillEndpoint]:
+async def kill_endpoint(seed: int, faults: float = FAULTS) -> AsyncIterator[KillEndpoint]:
     """An endpoint on this loop."""
-    endpoint = KillEndpoint(seed)
+    endpoint = KillEndpoint(seed, faults)
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: _Connection(endpoint), "127.0.0.1", 0, backlog=1024)
     endpoint.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"

@@ -18,7 +18,6 @@ import argparse
 import asyncio
 import json
 import os
-import shutil
 import sys
 import tempfile
 import time
@@ -86,13 +85,7 @@ class Killing:
 
     async def books(self) -> Books:
         """What is on disk."""
-        if "://" in self._location:
-            return await Books.read(self._location)
-        with tempfile.TemporaryDirectory() as directory:
-            for file in Path(self._location).parent.glob(f"{Path(self._location).name}*"):
-                if file.is_file():
-                    shutil.copy(file, directory)
-            return await Books.read(str(Path(directory) / Path(self._location).name))
+        return await Books.read(self._location) if "://" in self._location else await Books.copied(self._location)
 
     async def _until_it_is_time(self, process: asyncio.subprocess.Process) -> None:
         """Wait for the next moment to kill at: the kills are spread over all calls that are to be made."""

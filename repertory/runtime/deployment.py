@@ -11,6 +11,7 @@ from repertory.actors import ActorRef
 from repertory.errors import InputError, ProgramChanged, ProgramError, RepertoryError, RunTakenOver
 from repertory.events import RunFinished
 from repertory.modules import Module, Parameters, Predict, Prediction
+from repertory.modules.run_info import RunInfo
 from repertory.providers.messages import TERMS, Terms, Usage
 from repertory.runtime.code import code_fingerprint
 from repertory.runtime.confined import Work
@@ -21,7 +22,6 @@ from repertory.runtime.predictor import RollBackParameters, UpdateParameters, Ve
 from repertory.runtime.releases import Releases
 from repertory.runtime.run import RunContext, Surroundings
 from repertory.runtime.run_budget import RunBudget, paid_by_itself, settle_up
-from repertory.runtime.run_info import RunInfo
 from repertory.runtime.run_log import RunLog
 from repertory.runtime.terms_json import terms_as_json
 from repertory.signatures import CompiledSignature, compile_signature

@@ -24,11 +24,11 @@ from repertory.modules.dispatch import current_dispatcher
 from repertory.modules.effects import current_run
 from repertory.modules.options import DEFAULTS
 from repertory.modules.pending import whole
+from repertory.modules.run_info import RunInfo
 from repertory.runtime.confined import Overdue, Work, confined
 from repertory.runtime.history import OpenCall, RunHistory
 from repertory.runtime.journal import Journal, run_end
 from repertory.runtime.run import RunContext, Surroundings
-from repertory.runtime.run_info import RunInfo
 from repertory.runtime.run_log import RunLog
 from repertory.runtime.step_witness import call_uncertain
 from repertory.signatures.json_text import dump_json

@@ -83,6 +83,8 @@ class Journal:
 
     async def take_over(self, run: StoredRun) -> bool:
         """Go on with ``run`` here; False where it has another owner by now."""
+        if run.owner == self.owner and run.status == "accepted":
+            return True  # if it is not so any more, nothing can be written
         return await self.table.take_over(run)
 
     def log(self, run: str, history: RunHistory) -> RunLog:

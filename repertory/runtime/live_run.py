@@ -6,11 +6,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from repertory.errors import ProgramError, RepertoryError, RunCancelled, RuntimeClosed
+from repertory.modules.run_info import RunInfo
 from repertory.providers.messages import Usage
 from repertory.runtime.execution import Run
 from repertory.runtime.history import RunHistory
 from repertory.runtime.run import RunContext
-from repertory.runtime.run_info import RunInfo
 from repertory.runtime.run_log import RunLog
 from repertory.runtime.run_status import RunStatus
 from repertory.signatures.json_text import load_json

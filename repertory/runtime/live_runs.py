@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Final
 from repertory.actors import ActorRef
 from repertory.errors import ActorDown, ProgramError, RunTakenOver, RunUnknown, StoreError
 from repertory.modules import Prediction
+from repertory.modules.run_info import RunInfo
 from repertory.runtime.awaited_runs import AwaitedRuns
 from repertory.runtime.execution import Run
 from repertory.runtime.live_run import LiveRun, TakenUp, TakeUp, cut_off
 from repertory.runtime.recorded_errors import load_error
-from repertory.runtime.run_info import RunInfo
 from repertory.runtime.run_keeper import Begin, Look, Sweep
 from repertory.runtime.terms_json import terms_from_json
 from repertory.runtime.waiting_runs import RunPlaces, WaitingRuns

@@ -19,6 +19,7 @@ from repertory.errors import (
     WrongRunState,
 )
 from repertory.modules import Parameters, Prediction
+from repertory.modules.run_info import RunInfo
 from repertory.providers.messages import Terms
 from repertory.runtime.history import RunHistory
 from repertory.runtime.journal import Journal, other_inputs, run_end, run_id, said_first
@@ -26,7 +27,6 @@ from repertory.runtime.live_run import LiveRun, TakenUp, cut_off, run_cancelled
 from repertory.runtime.live_runs import LiveRuns
 from repertory.runtime.run_budget import RunBudget, paid_by_itself
 from repertory.runtime.run_handle import RunHandle
-from repertory.runtime.run_info import RunInfo
 from repertory.runtime.run_log import LOOK_INTERVAL, PAGE, RunEvent, RunLog, read_log, read_page, stored_steps
 from repertory.runtime.run_status import RunStatus, StepStatus, step_status
 from repertory.runtime.terms_json import terms_from_json
