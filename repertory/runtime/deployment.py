@@ -277,7 +277,8 @@ class Deployment:
             await self.refuse(Interrupted(recorded, journal.log(recorded.id, history), history), damaged)
             raise damaged from cause
         log = journal.log(recorded.id, history)
-        if recorded.code is not None and recorded.code != self.code:
+        code = history.code or recorded.code
+        if code is not None and code != self.code:
             if self._changed == "refuse":
                 error = ProgramChanged(
                     f"{self.name}: the run {recorded.id} was begun with other code of its program",
@@ -286,8 +287,8 @@ class Deployment:
                 await self.refuse(Interrupted(recorded, log, history), error)
                 raise error
             if self._changed == "restart":
-                history.steps.clear()
-                history.timers.clear()
+                log.append("restart", {"code": self.code})
+                history.restart(self.code)
         if recorded.status != "accepted" or history.ended:
             history.forget_failures()
         for step in sorted(history.cut_off):

@@ -109,6 +109,7 @@ class RunHistory:
         given_up: Steps that were begun and have no outcome, as another one failed or their time was up.
         optional: Steps that the program need not ask for again: those of the run it was forked from, those within
             a step that is recorded itself, all of a run that is retried and may go another way now.
+        code: The code of its program with which it began anew; None: that with which it was accepted.
         paid: What the calls of steps without an outcome cost for certain, in nano-dollars.
         paid_keys: The keys of these calls.
         nano_paid: What all calls of the run cost for certain, whatever became of their steps; not what the run
@@ -133,6 +134,7 @@ class RunHistory:
     parameters: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     given_up: set[StepKey] = field(default_factory=set)
     optional: set[StepKey] = field(default_factory=set)
+    code: str | None = None
     trace: str = ""
     streams: bool = False
     cut_off: set[str] = field(default_factory=set)
@@ -192,6 +194,8 @@ class RunHistory:
                 if not data.get("inherited"):
                     self._settle(_key(data), data.get("settled", ()))
                 self._take_step(event.id, _key(data), data)
+            case "restart":
+                self.restart(data["code"])
             case "parameters":
                 self.parameters.update(data["of"])
             case "timer":
@@ -201,6 +205,20 @@ class RunHistory:
                 self.said.append(data["message"])
             case "done":
                 self.ended = True
+
+    def restart(self, code: str) -> None:
+        """Nothing that was done so far counts for the program with this ``code``."""
+        self.code = code
+        for past in (
+            self.steps,
+            self.timers,
+            self.replies,
+            self.paid,
+            self.paid_keys,
+            self.given_up,
+            self._latest,
+        ):
+            past.clear()
 
     def forget_failures(self) -> None:
         """Have the steps asked again whose failure was the last that was seen of them.

@@ -13,6 +13,8 @@ from repertory.clock import Clock
 from repertory.errors import (
     ActorDown,
     DeadlineExceeded,
+    OutputsInvalid,
+    ProgramChanged,
     ProgramError,
     RepertoryError,
     RunReplayIncomplete,
@@ -37,6 +39,7 @@ from repertory.runtime.run_log import RunLog
 from repertory.runtime.scheduler import Consequences
 from repertory.runtime.stage import Stage
 from repertory.runtime.step_witness import StepWitness, UncertainPolicy
+from repertory.signatures import CompiledSignature
 from repertory.supervisors import PoolRef
 
 T = TypeVar("T")
@@ -460,7 +463,7 @@ class RunContext:
         key = self._key(station.path, json_hash(dumped, shown))
         if (recorded := await self._recorded(key)) is not None:
             prediction = Prediction(
-                compiled.validate_outputs(recorded.outputs),
+                _outputs_of(station.path, compiled, recorded),
                 usage=recorded.usage,
                 lm_calls=recorded.calls,
                 parameters_version=recorded.version,
@@ -626,10 +629,11 @@ class RunContext:
         started = self._around.clock.monotonic()
         try:
             return await _within(partial(self._next_signal, self._history, name), timeout, f"signal {name!r}")
-        except DeadlineExceeded as error:
+        except DeadlineExceeded as late:
+            error = DeadlineExceeded(f"no signal {name!r} within {timeout or 0:g} s")
             if self.log is not None:
                 self._record_failure(_told_of(key), error, (), started)
-            raise
+            raise error from late
 
     async def _next_signal(self, history: RunHistory, name: str) -> Any:
         while True:
@@ -699,6 +703,16 @@ async def _done(future: "asyncio.Future[None]") -> None:
 
 def _fields_of(module: Module) -> tuple[str, ...] | None:
     return module.output_names if isinstance(module, Predict) else None
+
+
+def _outputs_of(path: str, compiled: CompiledSignature, recorded: RecordedStep) -> dict[str, Any]:
+    try:
+        return compiled.validate_outputs(recorded.outputs)
+    except OutputsInvalid as error:
+        raise ProgramChanged(
+            f"{path}: what is recorded of this step does not fit its signature any more: {error.message}",
+            hint="`fork` the run from before it, or give it another key.",
+        ) from error
 
 
 def _told_of(key: StepKey) -> dict[str, Any]:

@@ -10,6 +10,7 @@ uncertain  a process died while this call was under way: nobody knows whether it
 delta      a piece of an answer
 reset      the pieces so far of this answer are void
 step       a step has its outcome; ``inherited`` from the run that this one was forked from
+restart    the run begins anew with other code of its program: what is recorded before is not read
 parameters what holds for this run alone of its predictors' parameters
 timer      the run sleeps until a point in time
 signal     something was said to the run from outside
