@@ -300,8 +300,9 @@ class Deployment:
         try:
             return self.compiled.validate_inputs(load_json(interrupted.run.inputs))
         except InputError as misfit:
+            run = interrupted.run.id
             error = ProgramChanged(
-                f"{self.name}: the run {interrupted.run.id} has inputs that no longer fit: {misfit.message}",
+                f"{self.name}: the run {run} has inputs that its program takes no more: {misfit.message}",
                 hint="Submit it anew, with inputs that fit, under another key.",
             )
             await self.refuse(interrupted, error)

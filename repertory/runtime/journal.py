@@ -82,9 +82,10 @@ class Journal:
         return history
 
     async def take_over(self, run: StoredRun) -> bool:
-        """Go on with ``run`` here; False where it has another owner by now."""
-        if run.owner == self.owner and run.status == "accepted":
-            return True  # if it is not so any more, nothing can be written
+        """Go on with ``run`` here; False where it has another owner by now.
+
+        What an earlier life in this process has handed to the store of it is on disk when this returns.
+        """
         return await self.table.take_over(run)
 
     def log(self, run: str, history: RunHistory) -> RunLog:

@@ -19,13 +19,17 @@ def options_of(program: Module, said: Mapping[str, ModuleOptions]) -> dict[int, 
     paths = module_paths(program)
     if unknown := set(said) - set(paths):
         raise ProgramError(f"there is no module at {min(unknown)!r}", hint=f"There are: {', '.join(paths)}.")
+    own = {id(module) for module in paths.values()}
     options = {}
     for path, module in paths.items():
         merged = module.options.but(said[path]) if path in said else module.options
         if merged is not DEFAULTS:
             options[id(module)] = merged
     for fallback in fallbacks_in(said).values():
-        options |= options_of(fallback, {})
+        for path, module in module_paths(fallback).items():
+            if id(module) not in own and module.options is not DEFAULTS:
+                options[id(module)] = module.options
+                paths[path] = module
     for path, module in paths.items():
         if _comes_back(module, options):
             raise ProgramError(
@@ -52,8 +56,9 @@ def _comes_back(module: Module, options: Mapping[int, ModuleOptions]) -> bool:
 def predictors_of(program: Module, said: Mapping[str, ModuleOptions]) -> dict[str, Predict]:
     """The predictors of ``program`` by their paths, with those of the fallbacks that are ``said``."""
     predictors = program.predictors()
+    seen = {id(module) for module in module_paths(program).values()}
     for path, fallback in fallbacks_in(said).items():
-        predictors |= dict(predictors_below(path, fallback, set()))
+        predictors |= dict(predictors_below(path, fallback, seen))
     return predictors
 
 

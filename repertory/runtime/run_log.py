@@ -96,8 +96,8 @@ class RunLog:
     """
 
     __slots__ = (
-        *("_buffer", "_clock", "_contents", "_delta", "_delta_write", "_due", "_kept", "_last_write", "_many"),
-        *("_spiller", "_table", "_unsettled", "_waiting", "closed", "last", "run", "size"),
+        *("_buffer", "_clock", "_contents", "_delta", "_delta_write", "_due", "_failure", "_kept", "_last_write"),
+        *("_many", "_spiller", "_table", "_unsettled", "_waiting", "closed", "last", "run", "size"),
     )
 
     def __init__(
@@ -116,6 +116,7 @@ class RunLog:
         self._contents: dict[str, bytes] | None = None  # what that refers to
         self._due = False  # whether that is to happen in the loop's next turn
         self._last_write: asyncio.Future[bool] | None = None
+        self._failure: StoreError | None = None  # the first: those that came after it failed in its wake
         self._unsettled: list[asyncio.Future[bool]] = []  # writes that `written` has not looked at
         self._many = 64  # of them: time to let go of those that went well
         self._delta: dict[str, list[str]] = {}  # pieces yet to be appended, by step
@@ -173,7 +174,12 @@ class RunLog:
                 await asyncio.shield(last)
         unsettled, self._unsettled = self._unsettled, []
         for write in unsettled:
-            write.result() if write.done() else await asyncio.shield(write)
+            try:
+                write.result() if write.done() else await asyncio.shield(write)
+            except StoreError as error:
+                self._failure = self._failure or error
+        if self._failure is not None:
+            raise self._failure
         return last.result()
 
     def handed_over(self) -> "asyncio.Future[bool]":

@@ -10,6 +10,7 @@ import repertory as rp
 from repertory.errors import (
     DeadlineExceeded,
     InputError,
+    KeyReused,
     LMRequestRejected,
     ProgramChanged,
     ProgramError,
@@ -428,7 +429,7 @@ async def test_a_fork_that_cannot_be_is_refused_with_what_there_is(tmp_path: Pat
             await handle.fork(1, parameters={"steps[9]": rp.Parameters()})
         with pytest.raises(ProgramError, match="wants the language model 'big'"):
             await handle.fork(1, parameters={"steps[2]": rp.Parameters(lm="big")})
-        with pytest.raises(ProgramError, match="a run with the key 'k'"):
+        with pytest.raises(KeyReused, match="a run with the key 'k'"):
             await handle.fork(1, key="k")
         assert len(await runtime.runs.latest(None, None, 10)) == 1
 
