@@ -31,17 +31,19 @@ class StepWitness:
         nano_cost: What the calls cost for certain, in nano-dollars.
         log: Where all this is recorded.
         step: Whose calls these are.
+        streamed: Whether pieces of an answer are in the log.
     """
 
     __slots__ = (
         *("_answers", "_base", "_carried", "_events", "_given", "_history", "_named", "_policy", "_read"),
-        *("_recorded", "_untold", "log", "nano_cost", "step"),
+        *("_recorded", "_untold", "log", "nano_cost", "step", "streamed"),
     )
 
     def __init__(self, log: RunLog, step: StepKey, history: RunHistory | None, policy: UncertainPolicy) -> None:
         recorded = history.calls_of(step) if history is not None else RecordedCalls()
         self.log = log
         self.step = step
+        self.streamed = False
         self.nano_cost = recorded.nano_cost
         self._history = history
         self._recorded = recorded
