@@ -265,7 +265,8 @@ class Deployment:
         await journal.take_over(recorded)
         history = await journal.history(recorded.id)
         log = journal.log(recorded.id, history)
-        if recorded.code is not None and recorded.code != self.code:
+        begun_with = history.code or recorded.code
+        if begun_with is not None and begun_with != self.code:
             if self._changed == "refuse":
                 error = ProgramChanged(
                     f"{self.name}: the run {recorded.id} was begun with other code of its program",
@@ -274,8 +275,9 @@ class Deployment:
                 await journal.give_up(recorded.id, error)
                 raise error
             if self._changed == "restart":
-                history.steps.clear()
-                history.timers.clear()
+                # Recorded, as the next process is not to begin once more.
+                log.append("restart", {"code": self.code})
+                history.begin_anew(self.code)
         if recorded.status != "accepted" or history.ended:
             history.forget_failures()
         return Interrupted(recorded, log, history)

@@ -114,6 +114,8 @@ class RunHistory:
             paid that it was forked from.
         trace, streams: What it was submitted with.
         ended: Whether it has an outcome: what comes after that is another try.
+        cancelled: Whether somebody has asked it to stop, and it has not ended since.
+        code: The fingerprint of the code with which it was begun anew; None if it was not.
         reader: Restores large values.
     """
 
@@ -135,6 +137,8 @@ class RunHistory:
     trace: str = ""
     streams: bool = False
     ended: bool = False
+    cancelled: bool = False
+    code: str | None = None
     reader: ContentReader | None = None
     _latest: dict[tuple[str, str], int] = field(default_factory=dict)  # occurrence that has an outcome
 
@@ -192,8 +196,12 @@ class RunHistory:
             case "signal":
                 self.signals.append((data["name"], _value_of(data, "value"), data["message"]))
                 self.said.append(data["message"])
+            case "cancel":
+                self.cancelled = True
+            case "restart":
+                self.begin_anew(data["code"])
             case "done":
-                self.ended = True
+                self.ended, self.cancelled = True, False
 
     def forget_failures(self) -> None:
         """Have the steps asked again whose failure was the last that was seen of them.
@@ -210,6 +218,14 @@ class RunHistory:
             if self.steps[key].event > begun.get((key.step, key.asked), -1):
                 del self.steps[key]
                 self.optional.update(self.steps)
+
+    def begin_anew(self, code: str) -> None:
+        """Forget what steps there were: the program has other code now, and does them again."""
+        self.code = code
+        for of_steps in (self.steps, self.timers, self.replies, self.paid, self._latest):
+            of_steps.clear()
+        self.given_up.clear()
+        self.optional.clear()
 
     def begin(self, step: str, asked: str, occurrence: int) -> StepKey:
         """The call that a program begins as the ``occurrence``-th of its kind, or a later one that stands for it.

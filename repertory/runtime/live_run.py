@@ -115,6 +115,7 @@ class LiveRun:
         self.values, self.log, self.history = taken.values, taken.log, taken.history
         if taken.log is not None and self.info.durable:
             self.streams = taken.history.streams
+            self.cancelled = self.cancelled or taken.history.cancelled
             self.info = replace(self.info, trace=taken.history.trace)
 
     def close(self) -> None:

@@ -115,6 +115,9 @@ class LiveRuns:
     async def hear(self, live: LiveRun, message: RunMessage) -> None:
         """Hand a run what was said to it; it is recorded when this returns."""
         if message.kind == "cancel":
+            if live.log is not None:
+                live.log.append("cancel", {})
+                await live.log.written()
             live.cancel()
             return
         data = load_json(message.data)

@@ -13,6 +13,8 @@ step       a step has its outcome; ``inherited`` from the run that this one was 
 parameters what holds for this run alone of its predictors' parameters
 timer      the run sleeps until a point in time
 signal     something was said to the run from outside
+cancel     somebody who may has asked it to stop
+restart    the program has other code now, and does all steps again
 done       the run has its outcome, for now: one that failed may be tried again
 ========== ======================================================================================================
 """
