@@ -23,8 +23,9 @@ if TYPE_CHECKING:
         gather,
         map,
     )
-    from repertory.modules.effects import sleep_until, step, wait_for_signal
+    from repertory.modules.effects import sleep_until, step, this_run, wait_for_signal
     from repertory.modules.options import ModuleOptions
+    from repertory.modules.run_info import RunInfo
     from repertory.providers.messages import Terms
     from repertory.runtime.config import RuntimeConfig, load_config
     from repertory.runtime.deployment import Deployment
@@ -102,6 +103,7 @@ _HOMES = {
     "RunBudget": "repertory.runtime.run_budget",
     "RunEvent": "repertory.runtime.run_log",
     "RunHandle": "repertory.runtime.run_handle",
+    "RunInfo": "repertory.modules.run_info",
     "RunStatus": "repertory.runtime.run_status",
     "Runtime": "repertory.runtime.runtime",
     "RuntimeConfig": "repertory.runtime.config",
@@ -120,6 +122,7 @@ _HOMES = {
     "register_type": "repertory.signatures",
     "sleep_until": "repertory.modules.effects",
     "step": "repertory.modules.effects",
+    "this_run": "repertory.modules.effects",
     "wait_for_signal": "repertory.modules.effects",
 }
 
@@ -159,6 +162,7 @@ __all__ = [
     "RunBudget",
     "RunEvent",
     "RunHandle",
+    "RunInfo",
     "RunStatus",
     "Runtime",
     "RuntimeConfig",
@@ -177,6 +181,7 @@ __all__ = [
     "register_type",
     "sleep_until",
     "step",
+    "this_run",
     "wait_for_signal",
 ]
 

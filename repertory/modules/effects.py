@@ -24,11 +24,17 @@ from pydantic_core import to_jsonable_python
 from repertory.errors import ConfigError, ProgramError, RepertoryError
 from repertory.modules.dispatch import current_dispatcher
 from repertory.modules.pending import arrived
+from repertory.modules.run_info import RunInfo
 from repertory.signatures.json_text import dump_json
 
 
 class CurrentRun(Protocol):
     """The run in which code is executed, as far as its program may speak to it."""
+
+    @property
+    def info(self) -> RunInfo:
+        """Its context."""
+        ...
 
     async def effect(self, name: str, arguments: Any, work: Callable[[], Awaitable[Any]]) -> Any:
         """The outcome of ``work``, done once a run and recorded; ``arguments`` tell it from others of its name."""
@@ -48,6 +54,19 @@ current_run: ContextVar[CurrentRun | None] = ContextVar("current_run", default=N
 
 performing: ContextVar[str | None] = ContextVar("performing", default=None)
 """The step whose function is executed at present, for what that does in its turn."""
+
+
+def this_run() -> RunInfo:
+    """The context of the run in which this is called: its id, deadline, terms, trace and tags.
+
+    Raises ProgramError outside of a run.
+    """
+    run = current_run.get()
+    if run is None:
+        raise ProgramError(
+            "this_run() outside of a run", hint="Start the program on a Runtime, and call it there."
+        )
+    return run.info
 
 
 async def step(name: str, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:

@@ -1,12 +1,11 @@
 """Runs whose outcome is waited for here and which are not executed here, or not yet."""
 
 import asyncio
-from collections.abc import Callable
 from itertools import islice
 from typing import Final
 
 from repertory.clock import Clock
-from repertory.errors import RepertoryError, RuntimeClosed, StoreError
+from repertory.errors import RepertoryError, StoreError
 from repertory.store.run_table import RunTable
 
 INTERVAL: Final = 0.1  # seconds between two looks
@@ -20,15 +19,15 @@ class AwaitedRuns:
     query at a time asks for all of them.
     """
 
-    def __init__(self, closing: Callable[[], bool]) -> None:
+    def __init__(self) -> None:
         self._waiting: dict[str, set[asyncio.Future[None]]] = {}
         self._some = asyncio.Event()
-        self._closing = closing
+        self._closed: RepertoryError | None = None
 
     async def news(self, run: str) -> None:
-        """Return when there is news of ``run``. Raises StoreError, RuntimeClosed."""
-        if self._closing():
-            raise _closed()
+        """Return when there is news of ``run``. Raises StoreError, and why there will be none."""
+        if self._closed is not None:
+            raise self._closed
         news: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(run, set()).add(news)
         self._some.set()
@@ -49,19 +48,20 @@ class AwaitedRuns:
                 else:
                     news.set_exception(failure)
 
+    def close(self, why: RepertoryError) -> None:
+        """Nobody looks any more."""
+        self._closed = why
+        for run in [*self._waiting]:
+            self.tell(run, why)
+
     async def watch(self, table: RunTable, clock: Clock) -> None:
         """Look for the ends of these runs, until cancelled."""
-        try:
-            while True:
-                self._some.clear()
-                if not self._waiting:
-                    await self._some.wait()
-                await clock.sleep(INTERVAL)
-                await self._look(table)
-        finally:
-            if self._closing():
-                for run in [*self._waiting]:
-                    self.tell(run, _closed())
+        while True:
+            self._some.clear()
+            if not self._waiting:
+                await self._some.wait()
+            await clock.sleep(INTERVAL)
+            await self._look(table)
 
     async def _look(self, table: RunTable) -> None:
         runs = [*islice(self._waiting, LOOKED_AT)]
@@ -75,7 +75,3 @@ class AwaitedRuns:
             return
         for run in ended:
             self.tell(run)
-
-
-def _closed() -> RuntimeClosed:
-    return RuntimeClosed("the runtime was closed before the run ended", hint="Another one goes on with it.")

@@ -8,20 +8,20 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from repertory.actors import ActorRef
-from repertory.errors import InputError, KeyReused, ProgramChanged, ProgramError
+from repertory.errors import InputError, ProgramChanged, ProgramError, RepertoryError, RunTakenOver, StoreError
 from repertory.events import RunFinished
 from repertory.modules import Module, Parameters, Predict, Prediction
+from repertory.modules.run_info import RunInfo
 from repertory.providers.messages import TERMS, Terms, Usage
 from repertory.runtime.code import code_fingerprint
 from repertory.runtime.confined import Work
 from repertory.runtime.execution import Executor, Run
 from repertory.runtime.history import RunHistory
-from repertory.runtime.journal import json_hash, run_id
+from repertory.runtime.journal import json_hash, other_inputs, run_end, run_id
 from repertory.runtime.predictor import RollBackParameters, UpdateParameters, VersionedParameters
 from repertory.runtime.releases import Releases
 from repertory.runtime.run import RunContext, Surroundings
 from repertory.runtime.run_budget import RunBudget, paid_by_itself, settle_up
-from repertory.runtime.run_info import RunInfo
 from repertory.runtime.run_log import RunLog
 from repertory.runtime.terms_json import terms_as_json
 from repertory.signatures import CompiledSignature, compile_signature
@@ -62,6 +62,7 @@ class Deployment:
         runtime: "Runtime",
         name: str,
         program: Module,
+        predictors: Mapping[str, Predict],
         around: Surroundings,
         keepers: Mapping[str, ActorRef],
         changed: ChangedPolicy = "refuse",
@@ -72,6 +73,7 @@ class Deployment:
         self.name = name
         self.version = version or name
         self.program = program
+        self._predictors = predictors
         self.compiled: CompiledSignature = compile_signature(program.signature)
         self.fingerprint = self._fingerprint(runtime)
         self.code = code_fingerprint(program)
@@ -98,7 +100,7 @@ class Deployment:
                 predict.parameters.model_dump(mode="json"),
                 runtime.models.address(predict),
             ]
-            for path, predict in self.program.predictors().items()
+            for path, predict in self._predictors.items()
         }
         return json_hash(self.compiled.fingerprint, predictors)
 
@@ -148,6 +150,8 @@ class Deployment:
         # Who comes second with the same key waits for the first, and then reads what came of it.
         async with releases.turns.setdefault(key, asyncio.Lock()):
             recorded = (await journal.find(self.name, [key])).get(key)
+            if recorded is None:
+                recorded = await self._runtime.runs.submitted(run_id(self.name, key))
             held_by = releases.holder(recorded.fingerprint) if recorded is not None else None
             version = held_by or releases.pick(terms.sticky)
             values = version.compiled.validate_inputs(inputs)
@@ -184,21 +188,22 @@ class Deployment:
         if recorded is not None and recorded.status == "ok":
             return self.replayed(recorded)
         runtime.memory.check(terms.priority)
+        id = run_id(self.name, key)
+        info = RunInfo(
+            *(id, self.name, deadline, runtime.charged(terms), trace, tags or {}),
+            durable=runtime.journal is not None,
+        )
         with runtime.working():
-            log, history = None, None
-            if runtime.journal is not None:
-                if recorded is None:
-                    log = runtime.journal.accept(self.new_run(key, values, terms=terms, tags=tags))
-                else:
-                    if (ended := await runtime.runs.outcome_elsewhere(recorded, deadline)) is not None:
-                        return self.replayed(ended)
-                    interrupted = await self.take_up(recorded)
-                    log, history = interrupted.log, interrupted.history
-            info = RunInfo(
-                *(run_id(self.name, key), self.name, deadline, runtime.charged(terms), trace, tags or {}),
-                durable=log is not None,
-            )
-            return await self.execute(info, values, log, history)
+            if runtime.journal is None:
+                return await self.execute(info, values, None, None)
+            if recorded is None:
+                log = runtime.journal.accept(self.new_run(key, values, terms=terms, tags=tags))
+                return await self.execute(info, values, log, None)
+            if (ended := await runtime.runs.outcome_elsewhere(recorded, deadline)) is not None:
+                return self.replayed(ended)
+            with runtime.runs.taken(id):
+                interrupted = await self.take_up(recorded)
+                return await self.execute(info, values, interrupted.log, interrupted.history)
 
     async def execute(
         self,
@@ -262,38 +267,53 @@ class Deployment:
         """
         journal = self._runtime.journal
         assert journal is not None
-        await journal.take_over(recorded)
-        history = await journal.history(recorded.id)
+        if not await journal.take_over(recorded):
+            raise RunTakenOver(f"the run {recorded.id} is executed already", hint="Ask for its outcome.")
+        try:
+            history = await journal.history(recorded.id)
+        except (KeyError, TypeError, ValueError) as cause:
+            damaged = StoreError(f"{self.name}: the run {recorded.id}: its log cannot be read: {cause!r}")
+            history = RunHistory(last=await journal.table.last_event(recorded.id))
+            await self.refuse(Interrupted(recorded, journal.log(recorded.id, history), history), damaged)
+            raise damaged from cause
         log = journal.log(recorded.id, history)
-        begun_with = history.code or recorded.code
-        if begun_with is not None and begun_with != self.code:
+        code = history.code or recorded.code
+        if code is not None and code != self.code:
             if self._changed == "refuse":
                 error = ProgramChanged(
                     f"{self.name}: the run {recorded.id} was begun with other code of its program",
                     hint='Give it another key, or start the program with changed="continue" or "restart".',
                 )
-                await journal.give_up(recorded.id, error)
+                await self.refuse(Interrupted(recorded, log, history), error)
                 raise error
             if self._changed == "restart":
-                # Recorded, as the next process is not to begin once more.
                 log.append("restart", {"code": self.code})
-                history.begin_anew(self.code)
+                history.restart(self.code)
         if recorded.status != "accepted" or history.ended:
             history.forget_failures()
+        for step in sorted(history.cut_off):
+            log.append("reset", {"step": step})
         return Interrupted(recorded, log, history)
 
-    async def fitting_inputs(self, recorded: StoredRun) -> dict[str, Any]:
+    async def fitting_inputs(self, interrupted: Interrupted) -> dict[str, Any]:
         """The inputs of a run that was taken up. Raises ProgramChanged if the program takes them no more."""
         try:
-            return self.compiled.validate_inputs(load_json(recorded.inputs))
+            return self.compiled.validate_inputs(load_json(interrupted.run.inputs))
         except InputError as misfit:
             error = ProgramChanged(
-                f"{self.name}: the run {recorded.id} has inputs that its program takes no more: {misfit.message}",
+                f"{self.name}: the run {interrupted.run.id} has inputs that no longer fit: {misfit.message}",
                 hint="Submit it anew, with inputs that fit, under another key.",
             )
-            assert self._runtime.journal is not None
-            await self._runtime.journal.give_up(recorded.id, error)
+            await self.refuse(interrupted, error)
             raise error from None
+
+    async def refuse(self, interrupted: Interrupted, error: RepertoryError) -> None:
+        """Record that a run which this process owns cannot go on; `retry` does, once what is wrong is mended."""
+        journal = self._runtime.journal
+        assert journal is not None
+        spent = (*interrupted.history.spent(), interrupted.run.seconds or 0.0)
+        end = run_end(interrupted.run.id, "failed", *spent, self._runtime.clock.time(), error=error)
+        await journal.end(interrupted.log, end)
 
     # --- parameters ---
 
@@ -307,6 +327,8 @@ class Deployment:
 
         Raises ProgramError for an unknown path.
         """
+        if self is not self.current:
+            return self.current.parameter_versions(predictor)
         self._keeper(predictor)
         (station,) = (each for each in self._around.stations.values() if each.path == predictor)
         return station.parameters.versions()
@@ -319,17 +341,25 @@ class Deployment:
         if self is not self.current:
             return await self.current.update_parameters(predictor, parameters)
         keeper = self._keeper(predictor)
-        self._runtime.models.check(predictor, self.program.predictors()[predictor], parameters.lm)
+        self.check_model(predictor, parameters)
         changed: VersionedParameters = await keeper.ask(UpdateParameters(parameters))
         return changed.version
 
     async def roll_back_parameters(self, predictor: str, version: int) -> int:
         """Bring back the parameters that were ``version``, as a new version; return that.
 
-        Raises ProgramError for an unknown path, or a version that is not kept.
+        Raises ProgramError for an unknown path, a version that is not kept, or one whose model is gone.
         """
+        if self is not self.current:
+            return await self.current.roll_back_parameters(predictor, version)
+        if (earlier := self.parameter_versions(predictor).get(version)) is not None:
+            self.check_model(predictor, earlier)
         changed: VersionedParameters = await self._keeper(predictor).ask(RollBackParameters(version))
         return changed.version
+
+    def check_model(self, predictor: str, parameters: Parameters) -> None:
+        """Raise ProgramError if there is no language model that ``parameters`` of this predictor name."""
+        self._runtime.models.check(predictor, self._predictors[predictor], parameters.lm)
 
     def busiest_worker(self) -> ActorRef:
         """The actor with the most to do, among those that make predictions."""
@@ -354,8 +384,7 @@ class Deployment:
     def check_same(self, key: str, values: dict[str, Any], recorded: StoredRun) -> None:
         """Raise unless the run recorded under ``key`` asks the same of the same program."""
         if load_json(recorded.inputs) != self.compiled.dump_inputs(values):
-            reason = f"the key {key!r} stands for a run with other inputs"
-            raise KeyReused("", reason, hint="Give each run a key of its own.")
+            raise other_inputs(key)
         if recorded.fingerprint != self.fingerprint:
             raise ProgramChanged(
                 f"the key {key!r} stands for a run of another version of {self.name}",

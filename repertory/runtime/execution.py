@@ -22,12 +22,13 @@ from repertory.events import Hooks, RunFinished, RunStuck
 from repertory.modules import Module, Predict, Prediction
 from repertory.modules.dispatch import current_dispatcher
 from repertory.modules.effects import current_run
+from repertory.modules.options import DEFAULTS
 from repertory.modules.pending import whole
+from repertory.modules.run_info import RunInfo
 from repertory.runtime.confined import Overdue, Work, confined
 from repertory.runtime.history import OpenCall, RunHistory
 from repertory.runtime.journal import Journal, run_end
 from repertory.runtime.run import RunContext, Surroundings
-from repertory.runtime.run_info import RunInfo
 from repertory.runtime.run_log import RunLog
 from repertory.runtime.step_witness import call_uncertain
 from repertory.signatures.json_text import dump_json
@@ -162,7 +163,10 @@ class Executor:
 
     async def _answer(self, context: RunContext, values: dict[str, Any]) -> Prediction:
         timeout = context.info.deadline - self.around.clock.monotonic()
-        if isinstance(self.program, Predict) and not context.has_fallback(self.program):
+        if (
+            isinstance(self.program, Predict)
+            and self.around.options.get(id(self.program), DEFAULTS).fallback is None
+        ):
             return await context.answer(self.program, values)
         try:
             prediction = await confined(
@@ -219,6 +223,7 @@ class Executor:
         outputs: str | None = None,
         error: RepertoryError | None = None,
     ) -> None:
+        context.task = None  # who stops it now comes too late: it has its outcome
         if self.journal is None:
             log.append("done", {"status": status, "error": error.code if error is not None else None})
             return

@@ -105,9 +105,11 @@ class RunHistory:
         said: The ids of the latest messages, which might come again.
         replies: The answers that the calls of a step without an outcome got, each as JSON, by step.
         parameters: Of predictors, by their paths, that hold for this run alone.
+        cut_off: Paths of predictors of which pieces of an answer came last, and neither its end nor another's.
         given_up: Steps that were begun and have no outcome, as another one failed or their time was up.
         optional: Steps that the program need not ask for again: those of the run it was forked from, those within
             a step that is recorded itself, all of a run that is retried and may go another way now.
+        code: The code of its program with which it began anew; None: that with which it was accepted.
         paid: What the calls of steps without an outcome cost for certain, in nano-dollars.
         paid_keys: The keys of these calls.
         nano_paid: What all calls of the run cost for certain, whatever became of their steps; not what the run
@@ -115,7 +117,6 @@ class RunHistory:
         trace, streams: What it was submitted with.
         ended: Whether it has an outcome: what comes after that is another try.
         cancelled: Whether somebody has asked it to stop, and it has not ended since.
-        code: The fingerprint of the code with which it was begun anew; None if it was not.
         reader: Restores large values.
     """
 
@@ -134,11 +135,12 @@ class RunHistory:
     parameters: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     given_up: set[StepKey] = field(default_factory=set)
     optional: set[StepKey] = field(default_factory=set)
+    code: str | None = None
     trace: str = ""
     streams: bool = False
+    cut_off: set[str] = field(default_factory=set)
     ended: bool = False
     cancelled: bool = False
-    code: str | None = None
     reader: ContentReader | None = None
     _latest: dict[tuple[str, str], int] = field(default_factory=dict)  # occurrence that has an outcome
 
@@ -185,10 +187,17 @@ class RunHistory:
                 self.uncertain.add(data["call"])
                 if data.get("gone"):
                     self.gone.add(data["call"])
+            case "delta":
+                self.cut_off.add(data["step"])
+            case "reset":
+                self.cut_off.discard(data["step"])
             case "step":
+                self.cut_off.discard(data["step"])
                 if not data.get("inherited"):
                     self._settle(_key(data), data.get("settled", ()))
                 self._take_step(event.id, _key(data), data)
+            case "restart":
+                self.restart(data["code"])
             case "parameters":
                 self.parameters.update(data["of"])
             case "timer":
@@ -198,10 +207,22 @@ class RunHistory:
                 self.said.append(data["message"])
             case "cancel":
                 self.cancelled = True
-            case "restart":
-                self.begin_anew(data["code"])
             case "done":
                 self.ended, self.cancelled = True, False
+
+    def restart(self, code: str) -> None:
+        """Nothing that was done so far counts for the program with this ``code``."""
+        self.code = code
+        for past in (
+            self.steps,
+            self.timers,
+            self.replies,
+            self.paid,
+            self.paid_keys,
+            self.given_up,
+            self._latest,
+        ):
+            past.clear()
 
     def forget_failures(self) -> None:
         """Have the steps asked again whose failure was the last that was seen of them.
@@ -218,14 +239,6 @@ class RunHistory:
             if self.steps[key].event > begun.get((key.step, key.asked), -1):
                 del self.steps[key]
                 self.optional.update(self.steps)
-
-    def begin_anew(self, code: str) -> None:
-        """Forget what steps there were: the program has other code now, and does them again."""
-        self.code = code
-        for of_steps in (self.steps, self.timers, self.replies, self.paid, self._latest):
-            of_steps.clear()
-        self.given_up.clear()
-        self.optional.clear()
 
     def begin(self, step: str, asked: str, occurrence: int) -> StepKey:
         """The call that a program begins as the ``occurrence``-th of its kind, or a later one that stands for it.

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from repertory.clock import Clock
-from repertory.errors import RepertoryError
+from repertory.errors import KeyReused, RepertoryError
 from repertory.providers.messages import Usage
 from repertory.runtime.history import RunHistory
 from repertory.runtime.recorded_errors import storable
@@ -83,6 +83,8 @@ class Journal:
 
     async def take_over(self, run: StoredRun) -> bool:
         """Go on with ``run`` here; False where it has another owner by now."""
+        if run.owner == self.owner and run.status == "accepted":
+            return True  # if it is not so any more, nothing can be written
         return await self.table.take_over(run)
 
     def log(self, run: str, history: RunHistory) -> RunLog:
@@ -94,12 +96,6 @@ class Journal:
         log.append("done", {"status": end.status, "error": end.error_code})
         log.end(end)
         await self.writes.watch(log.written())
-
-    async def give_up(self, run: str, error: RepertoryError) -> None:
-        """Record that a run, which this process has taken over, cannot go on; on disk when this returns."""
-        history = await self.history(run)
-        end = run_end(run, "failed", *history.spent(), 0.0, self._clock.time(), error=error)
-        await self.end(self.log(run, history), end)
 
     async def gone(self, owners: Collection[str]) -> set[str]:
         """Those of ``owners`` that execute nothing any more."""
@@ -150,6 +146,13 @@ def said_first(trace: str, streams: bool) -> str:
 def run_id(program: str, key: str) -> str:
     """The id of the run of ``program`` under ``key``: the same wherever and whenever it is asked for."""
     return hashlib.blake2b(f"{program}\0{key}".encode(), digest_size=16).hexdigest()
+
+
+def other_inputs(key: str) -> KeyReused:
+    """What who comes with other inputs than the run has that ``key`` stands for is told."""
+    return KeyReused(
+        "", f"the key {key!r} stands for a run with other inputs", hint="Give each run a key of its own."
+    )
 
 
 def json_hash(*parts: Any) -> str:

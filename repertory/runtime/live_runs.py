@@ -1,17 +1,21 @@
 """The runs that this process brings to their outcome, and those that wait until it has room for them."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from math import inf
 from typing import TYPE_CHECKING, Final
 
 from repertory.actors import ActorRef
-from repertory.errors import ProgramError, RunTakenOver, RunUnknown, StoreError
+from repertory.errors import ActorDown, ProgramError, RunTakenOver, RunUnknown, StoreError
+from repertory.modules import Prediction
+from repertory.modules.run_info import RunInfo
 from repertory.runtime.awaited_runs import AwaitedRuns
-from repertory.runtime.history import RunHistory
-from repertory.runtime.live_run import LiveRun, TakenUp
-from repertory.runtime.run_info import RunInfo
+from repertory.runtime.execution import Run
+from repertory.runtime.live_run import LiveRun, TakenUp, TakeUp, cut_off
+from repertory.runtime.recorded_errors import load_error
 from repertory.runtime.run_keeper import Begin, Look, Sweep
 from repertory.runtime.terms_json import terms_from_json
 from repertory.runtime.waiting_runs import RunPlaces, WaitingRuns
@@ -44,9 +48,11 @@ class LiveRuns:
         self.by_id: dict[str, LiveRun] = {}
         self.ended: dict[str, LiveRun] = {}
         self.places = RunPlaces(runtime.config.scheduler.runs)
-        self.awaited = AwaitedRuns(lambda: runtime.closing)
+        self.awaited = AwaitedRuns()
         self._runtime = runtime
         self._waiting = WaitingRuns(runtime, self.places)
+        self._coming: dict[str, asyncio.Future[bool]] = {}  # by id: whether they are new, once that is on disk
+        self._taken: set[str] = set()  # ids of those that are about to go on, or go on in their caller's task
         self._begun: list[LiveRun] = []  # that the keeper has yet to take
         self._called = False  # whether it has been called for these
         self._told = False  # whether it has been told to look for what was said
@@ -59,25 +65,36 @@ class LiveRuns:
 
     # --- for `Runs` ---
 
-    def accepted(self, live: LiveRun | None, accepted: "asyncio.Future[bool]") -> None:
-        """A run that was submitted is on disk, or cannot be.
+    def executes(self, id: str) -> bool:
+        """Whether this process is at work on a run."""
+        return id in self.by_id or id in self._coming or id in self._taken
+
+    @contextmanager
+    def taken(self, id: str) -> Iterator[None]:
+        """Somebody of this process goes on with a run that is not live. Raises RunTakenOver if somebody does."""
+        if self.executes(id):
+            raise RunTakenOver(f"the run {id} is executed already", hint="Ask for its outcome.")
+        self._taken.add(id)
+        try:
+            yield
+        finally:
+            self._taken.discard(id)
+
+    def coming(self, id: str, live: LiveRun | None, accepted: "asyncio.Future[bool]") -> None:
+        """A run that was submitted is on its way to the disk: it begins when it is there, whoever waits for that.
 
         Args:
             live: It has a place; None: there was none for it.
         """
-        failed = accepted.cancelled() or accepted.exception() is not None
-        is_new = not failed and accepted.result()
-        if live is not None and is_new:
-            self.begin(live)
-            return
-        if live is not None:
-            self.places.leave()
-            if failed:  # as far as anybody knows
-                self._waiting.interrupted(live.info.id)
-        elif is_new:
-            self.places.some_wait = True
-        if self.places.some_wait:
-            self._call_keeper()
+        self._coming[id] = accepted
+        accepted.add_done_callback(partial(self._accepted, id, live))
+
+    async def arrived(self, id: str) -> bool:
+        """Whether a run was submitted to this process a moment ago, and is on disk by now."""
+        if (accepted := self._coming.get(id)) is not None:
+            await asyncio.wait({accepted})
+            return True
+        return id in self.by_id
 
     def begin(self, live: LiveRun) -> None:
         """Begin a run that has a place."""
@@ -114,18 +131,9 @@ class LiveRuns:
 
     async def hear(self, live: LiveRun, message: RunMessage) -> None:
         """Hand a run what was said to it; it is recorded when this returns."""
-        if message.kind == "cancel":
-            if live.log is not None:
-                live.log.append("cancel", {})
-                await live.log.written()
-            live.cancel()
-            return
-        data = load_json(message.data)
-        if live.context is None:  # it is about to begin, without a store: else the message would wait there
-            live.history = live.history or RunHistory()
-            live.history.signals.append((data["name"], data["value"], message.id))
-            return
-        await live.context.hear(data["name"], data["value"], message.id)
+        live.hear(message)
+        if live.log is not None:
+            await live.log.written()
 
     async def stored(self, id: str) -> StoredRun:
         """A run in the journal. Raises RunUnknown."""
@@ -135,13 +143,25 @@ class LiveRuns:
             raise RunUnknown(f"there is no run {id!r}", hint="Runs that are too old are not kept.")
         return found
 
-    def taking_up(self, deployment: "Deployment", id: str) -> Callable[[], Awaitable[TakenUp]]:
+    def outcome_in(self, stored: StoredRun) -> Run:
+        """What came of a run that has ended. Raises what it failed with."""
+        if stored.status != "ok":
+            message = stored.error_message or stored.status
+            raise load_error({"code": stored.error_code or "error", "message": message})
+        if (deployment := self._runtime.deployments.get(stored.program)) is not None:
+            return deployment.replayed(stored)
+        prediction = Prediction(load_json(stored.outputs or "{}"), lm_calls=stored.lm_calls)
+        return Run(stored.id, prediction, stored.seconds or 0.0, replayed=True, durable=True)
+
+    def taking_up(self, deployment: "Deployment", id: str) -> TakeUp:
         """What makes a run go on from what is recorded of it."""
 
-        async def take_up() -> TakenUp:
+        async def take_up() -> TakenUp | Run:
             stored = await self.stored(id)
+            if stored.status != "accepted":
+                return self.outcome_in(stored)
             interrupted = await deployment.take_up(stored)
-            values = await deployment.fitting_inputs(stored)
+            values = await deployment.fitting_inputs(interrupted)
             return TakenUp(values, interrupted.log, interrupted.history)
 
         return take_up
@@ -195,7 +215,7 @@ class LiveRuns:
         while ids := [*islice(durable, ASKED_FOR)]:
             for message in await table.messages(ids):
                 live = self.by_id.get(message.run_id)
-                if live is None or live.context is None:
+                if live is None or not live.listens:
                     continue  # it is about to begin, or has just ended
                 await self.hear(live, message)
                 await table.taken(message)
@@ -215,7 +235,32 @@ class LiveRuns:
             self.ended[id] = run
             self._forget_ended()
 
+    def close(self) -> None:
+        """Tell whoever waits for a run that it does not go on here."""
+        closing = self._runtime.closing
+        gone = self._runtime.explained(ActorDown("the runs have no keeper"))
+        for live in self.by_id.values():
+            live.fail(cut_off(durable=live.info.durable) if closing else gone)
+        self.awaited.close(cut_off(durable=True) if closing else gone)
+
     # --- inside ---
+
+    def _accepted(self, id: str, live: LiveRun | None, accepted: "asyncio.Future[bool]") -> None:
+        if self._coming.get(id) is accepted:  # else it has been submitted again meanwhile
+            del self._coming[id]
+        failed = accepted.cancelled() or accepted.exception() is not None
+        is_new = not failed and accepted.result()
+        if live is not None and is_new:
+            self.begin(live)
+            return
+        if live is not None:
+            self.places.leave()
+            if failed:  # as far as anybody knows
+                self._waiting.interrupted(id)
+        elif is_new:
+            self.places.some_wait = True
+        if self.places.some_wait:
+            self._call_keeper()
 
     def _forget_ended(self) -> None:
         size = sum(run.log.size for run in self.ended.values() if run.log is not None)

@@ -11,11 +11,11 @@ from repertory.actors import Actor, Message, handles
 from repertory.errors import ProgramError, RepertoryError, ReplyError
 from repertory.events import ParametersChanged, ReplyMended, ReplyRefused
 from repertory.modules import Parameters, Predict, Prediction
+from repertory.modules.run_info import RunInfo
 from repertory.modules.trace import AskedAgain
 from repertory.providers.lm import LM
 from repertory.runtime.journal import json_hash
 from repertory.runtime.recorded_lm import RecordedLM
-from repertory.runtime.run_info import RunInfo
 from repertory.runtime.step_witness import StepWitness
 from repertory.signatures.changes import Change
 

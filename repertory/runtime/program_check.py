@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from repertory.errors import ProgramError
 from repertory.modules import Module, Predict, soundness
-from repertory.modules.module import module_paths
+from repertory.modules.module import module_paths, predictors_below
 from repertory.modules.options import DEFAULTS, ModuleOptions
 
 
@@ -24,6 +24,8 @@ def options_of(program: Module, said: Mapping[str, ModuleOptions]) -> dict[int, 
         merged = module.options.but(said[path]) if path in said else module.options
         if merged is not DEFAULTS:
             options[id(module)] = merged
+    for fallback in fallbacks_in(said).values():
+        options |= options_of(fallback, {})
     for path, module in paths.items():
         if _comes_back(module, options):
             raise ProgramError(
@@ -45,6 +47,20 @@ def _comes_back(module: Module, options: Mapping[int, ModuleOptions]) -> bool:
             seen.add(id(each))
             ahead += [*module_paths(each).values(), options.get(id(each), DEFAULTS).fallback]
     return False
+
+
+def predictors_of(program: Module, said: Mapping[str, ModuleOptions]) -> dict[str, Predict]:
+    """The predictors of ``program`` by their paths, with those of the fallbacks that are ``said``."""
+    predictors = program.predictors()
+    for path, fallback in fallbacks_in(said).items():
+        predictors |= dict(predictors_below(path, fallback, set()))
+    return predictors
+
+
+def fallbacks_in(said: Mapping[str, ModuleOptions]) -> dict[str, Module]:
+    """The modules that stand in for others, by their paths."""
+    named = {path: options.fallback for path, options in said.items()}
+    return {f"{path}.fallback": fallback for path, fallback in named.items() if fallback is not None}
 
 
 def check_program(name: str, program: Module, predictors: Mapping[str, Predict]) -> None:

@@ -13,7 +13,7 @@ from repertory.runtime.compatibility import check_inputs
 from repertory.runtime.deployment import ChangedPolicy, Deployment
 from repertory.runtime.failure_policy import FailurePolicy, Tolerant, parse_failure_policy
 from repertory.runtime.predictor import ParameterKeeper, Predictor
-from repertory.runtime.program_check import check_program, options_of
+from repertory.runtime.program_check import check_program, options_of, predictors_of
 from repertory.runtime.releases import Metric, Release, Releases
 from repertory.runtime.rollout_keeper import Watch
 from repertory.runtime.rollout_plan import RolloutPlan
@@ -132,7 +132,7 @@ class Programs:
         if version in self._specs:
             raise NameTaken(f"a program {version!r} is running already", hint="Pass another name=.")
         runtime = self._runtime
-        predictors = program.predictors()
+        predictors = predictors_of(program, options.modules)
         check_program(name, program, predictors)
         of_modules = options_of(program, options.modules)
         stations: dict[int, Station] = {}
@@ -159,7 +159,9 @@ class Programs:
             lambda: runtime.closing,
         )
         return Deployment(
-            *(runtime, name, program, around, keepers, options.changed), version=version, releases=releases
+            *(runtime, name, program, predictors, around, keepers, options.changed),
+            version=version,
+            releases=releases,
         )
 
     def _actors_of(self, predict: Predict, station: Station, options: ProgramOptions) -> list[ChildSpec]:

@@ -13,6 +13,8 @@ from repertory.clock import Clock
 from repertory.errors import (
     ActorDown,
     DeadlineExceeded,
+    OutputsInvalid,
+    ProgramChanged,
     ProgramError,
     RepertoryError,
     RunReplayIncomplete,
@@ -26,17 +28,18 @@ from repertory.modules.dispatch import current_dispatcher
 from repertory.modules.effects import as_json, performed, performing
 from repertory.modules.options import DEFAULTS, ModuleOptions
 from repertory.modules.pending import arrived, references_in, source_of, whole
+from repertory.modules.run_info import RunInfo
 from repertory.providers.messages import Usage
 from repertory.runtime.failure_policy import FailurePolicy
 from repertory.runtime.history import Kept, RecordedStep, RunHistory, StepKey
 from repertory.runtime.journal import json_hash
 from repertory.runtime.predictor import Answer, VersionedParameters
 from repertory.runtime.recorded_errors import dump_error, load_error
-from repertory.runtime.run_info import RunInfo
 from repertory.runtime.run_log import RunLog
 from repertory.runtime.scheduler import Consequences
 from repertory.runtime.stage import Stage
 from repertory.runtime.step_witness import StepWitness, UncertainPolicy
+from repertory.signatures import CompiledSignature
 from repertory.supervisors import PoolRef
 
 T = TypeVar("T")
@@ -44,6 +47,7 @@ T = TypeVar("T")
 ATTEMPTS = 3  # times a step is given to an actor, where the life that held it ends each time
 PAUSE = 0.1  # seconds before the last of these
 SECOND_THOUGHT = 0.1  # seconds before a step that failed is asked for again, doubled each time
+MANY_FAILED = 64  # failures that are remembered before it is worth to look which of them have been heard of
 DEEPEST = 200  # modules that are asked by one another; each takes a frame where the run is cancelled
 NO_USAGE = Usage()
 NOT_THE_STEPS_OWN = (RuntimeClosed, StoreError, StepCancelled, StepSkipped, RunReplayIncomplete)
@@ -98,7 +102,7 @@ class RunContext:
 
     __slots__ = (
         *("_around", "_because", "_begun", "_children", "_count", "_dry", "_ended", "_failed", "_history"),
-        *("_loop", "_names", "_news", "_pendings", "_signalled", "_steps", "_streams"),
+        *("_loop", "_many_failed", "_names", "_news", "_pendings", "_signalled", "_steps", "_streams"),
         *("failure", "info", "lm_calls", "log", "nano_cost", "stopped", "task", "usage"),
     )
 
@@ -127,8 +131,9 @@ class RunContext:
         self._loop = asyncio.get_running_loop()
         self._count = 0
         self._steps: dict[int, asyncio.Task[Prediction]] = {}
-        self._failed: list[tuple[int, BaseException]] = []
-        self._pendings: dict[int, Pending] = {}  # of steps under way, and of those that failed
+        self._failed: dict[int, tuple[Pending, BaseException]] = {}  # steps that may not have been heard of
+        self._many_failed = MANY_FAILED
+        self._pendings: dict[int, Pending] = {}  # of steps under way
         self._names: dict[int, str] = {}
         self._because: dict[int, int] = {}  # steps given up, by the step that failed
         self._children: dict[int, list[int]] = {}  # steps begun, by the step that began them
@@ -199,6 +204,7 @@ class RunContext:
         """The only step of a program that is one predictor without a fallback; ``inputs`` are validated."""
         station = self._station_of(predictor)
         run, stage = self.info.id, self._around.stage
+        self._count = 1
         turn = stage.enter(run, 0)
         if turn is not None:
             left = self.info.deadline - self._around.clock.monotonic()
@@ -208,10 +214,6 @@ class RunContext:
             return await self._governed(0, station.path, station.options, work, inputs)
         return await work()
 
-    def has_fallback(self, predictor: Predict) -> bool:
-        """Whether another module answers where ``predictor`` has failed."""
-        return self._station_of(predictor).options.fallback is not None
-
     async def settle(self) -> None:
         """Return once every step has ended that the program began.
 
@@ -220,8 +222,8 @@ class RunContext:
         while True:
             if self.failure is not None:
                 raise self.failure
-            for number, error in self._failed:
-                if not self._pendings[number].heard:
+            for pending, error in self._failed.values():
+                if not pending.heard:
                     raise error
             if not self._steps:
                 self._ended = True  # what is begun from here on would have no part in the outcome
@@ -276,19 +278,27 @@ class RunContext:
                 raise error from None
             raise
         except BaseException as error:
-            self._failed.append((number, error))
+            self._keep_unheard(number, error)
             self._follow(stage.fail(run, number, error), number, name, error)
             raise
         else:
             stage.finish(run, number)
-            del self._pendings[number]
             return prediction
+
+    def _keep_unheard(self, number: int, error: BaseException) -> None:
+        """Remember what a step failed with, until the program asks for its outcome."""
+        if (pending := self._pendings[number]).heard:
+            return
+        self._failed[number] = pending, error
+        if len(self._failed) > self._many_failed:
+            self._failed = {step: each for step, each in self._failed.items() if not each[0].heard}
+            self._many_failed = max(MANY_FAILED, 2 * len(self._failed))
 
     def _ended_with(
         self, number: int, name: str, sources: Sequence[Pending], task: "asyncio.Task[Prediction]"
     ) -> None:
         """The task of a step has ended, be it that it was cancelled before it began."""
-        del self._steps[number]
+        del self._steps[number], self._pendings[number]
         for source in sources:
             source.waiting -= 1
         if task.cancelled():
@@ -296,7 +306,13 @@ class RunContext:
             self._follow(self._around.stage.cancel(self.info.id, number, error), number, name, error)
         elif task.exception() is not None and self._news is not None and not self._news.done():
             self._news.set_result(None)
-        if not self._steps and self._news is not None and not self._news.done():
+        elif (below := self._children.get(number)) is not None and not any(map(self._matters, below)):
+            del self._children[number]
+        if self._steps:
+            return
+        self._names.clear()  # nobody is left who could have been given up because of one of these
+        self._because.clear()
+        if self._news is not None and not self._news.done():
             self._news.set_result(None)
 
     def _follow(self, consequences: Consequences, number: int, name: str, error: BaseException) -> None:
@@ -341,11 +357,16 @@ class RunContext:
                 hint="Call modules in `forward`, and hand the thread what they gave.",
             )
 
+    def _matters(self, number: int) -> bool:
+        """Whether there is anything to a step that would have to be given up, or is yet to be heard of."""
+        return number in self._steps or number in self._failed or number in self._children
+
     def _give_up_below(self, number: int) -> None:
         """Give up what step ``number`` began, as it has failed; what of it failed too is covered by that."""
         for child in self._children.pop(number, ()):
             if (pending := self._pendings.get(child)) is not None:
                 pending.heard = True
+            self._failed.pop(child, None)
             if (task := self._steps.get(child)) is not None:
                 self._because.setdefault(child, number)
                 self._loop.call_soon(task.cancel)
@@ -442,7 +463,7 @@ class RunContext:
         key = self._key(station.path, json_hash(dumped, shown))
         if (recorded := await self._recorded(key)) is not None:
             prediction = Prediction(
-                compiled.validate_outputs(recorded.outputs),
+                _outputs_of(station.path, compiled, recorded),
                 usage=recorded.usage,
                 lm_calls=recorded.calls,
                 parameters_version=recorded.version,
@@ -567,6 +588,8 @@ class RunContext:
         told = _told_of(key)
         enclosing = performing.set(key.step)
         try:
+            # What it is done with must be the same if it has to be done again: that is on disk first.
+            await self.log.written()
             outcome = await performed(name, work)
         except (RepertoryError, asyncio.CancelledError) as error:
             self._record_failure(told, error, (), started)
@@ -606,10 +629,11 @@ class RunContext:
         started = self._around.clock.monotonic()
         try:
             return await _within(partial(self._next_signal, self._history, name), timeout, f"signal {name!r}")
-        except DeadlineExceeded as error:
+        except DeadlineExceeded as late:
+            error = DeadlineExceeded(f"no signal {name!r} within {timeout or 0:g} s")
             if self.log is not None:
                 self._record_failure(_told_of(key), error, (), started)
-            raise
+            raise error from late
 
     async def _next_signal(self, history: RunHistory, name: str) -> Any:
         while True:
@@ -623,8 +647,8 @@ class RunContext:
                 self._signalled = asyncio.Event()
             await self._signalled.wait()
 
-    async def hear(self, name: str, value: Any, message: str) -> None:
-        """Take in what was said to the run; it is on disk when this returns. Nothing is heard twice."""
+    def hear(self, name: str, value: Any, message: str) -> None:
+        """Take in what was said to the run, which its log records. Nothing is heard twice."""
         history = self._history
         assert history is not None, "only a run that was submitted is told anything"
         if message in history.said:
@@ -635,7 +659,6 @@ class RunContext:
             self._signalled.set()
         if self.log is not None:
             self.log.append("signal", {"name": name, "value": value, "message": message})
-            await self.log.written()
 
     @property
     def unread(self) -> list[StepKey]:
@@ -680,6 +703,16 @@ async def _done(future: "asyncio.Future[None]") -> None:
 
 def _fields_of(module: Module) -> tuple[str, ...] | None:
     return module.output_names if isinstance(module, Predict) else None
+
+
+def _outputs_of(path: str, compiled: CompiledSignature, recorded: RecordedStep) -> dict[str, Any]:
+    try:
+        return compiled.validate_outputs(recorded.outputs)
+    except OutputsInvalid as error:
+        raise ProgramChanged(
+            f"{path}: what is recorded of this step does not fit its signature any more: {error.message}",
+            hint="`fork` the run from before it, or give it another key.",
+        ) from error
 
 
 def _told_of(key: StepKey) -> dict[str, Any]:

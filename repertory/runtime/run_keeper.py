@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from repertory.actors import Actor, Message, handles
+from repertory.actors import Actor, Exit, Message, handles
 from repertory.errors import StoreError
 from repertory.runtime.live_run import LiveRun
 
@@ -49,6 +49,11 @@ class RunKeeper(Actor[None]):
         self.send_every(LOOK_INTERVAL, Look())
         self.send_every(SWEEP_INTERVAL, Sweep())
 
+    async def stopping(self, exit: Exit) -> None:
+        """Where there is no next life, tell those who wait."""
+        if self._closing():
+            self._runs.close()
+
     @handles(Begin)
     async def begin(self, message: Begin) -> None:
         """Begin runs."""
@@ -82,7 +87,5 @@ class RunKeeper(Actor[None]):
         try:
             await run.perform()
         finally:
-            if self._closing():
-                run.close()
             if run.outcome.done():  # else the next life goes on with it
                 self._runs.end(run)

@@ -10,11 +10,11 @@ uncertain  a process died while this call was under way: nobody knows whether it
 delta      a piece of an answer
 reset      the pieces so far of this answer are void
 step       a step has its outcome; ``inherited`` from the run that this one was forked from
+restart    the run begins anew with other code of its program: what is recorded before is not read
 parameters what holds for this run alone of its predictors' parameters
 timer      the run sleeps until a point in time
 signal     something was said to the run from outside
 cancel     somebody who may has asked it to stop
-restart    the program has other code now, and does all steps again
 done       the run has its outcome, for now: one that failed may be tried again
 ========== ======================================================================================================
 """
@@ -22,7 +22,7 @@ done       the run has its outcome, for now: one that failed may be tried again
 import asyncio
 import sys
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -123,7 +123,10 @@ class RunLog:
         self._delta_write: asyncio.Future[bool] | None = None
 
     def append(self, kind: str, data: Mapping[str, Any]) -> None:
-        """Add an event. It is on its way to the disk in the loop's next turn; `written` waits for that."""
+        """Add an event, unless the log is closed: then its numbers may belong to another life of the run.
+
+        It is on its way to the disk in the loop's next turn; `written` waits for that.
+        """
         if self._delta:
             self._append_deltas()
         self._append(kind, data)
@@ -136,7 +139,7 @@ class RunLog:
 
     def record(self, entry: RunEntry, contents: dict[str, bytes] | None = None) -> None:
         """Have ``entry``, which is no event, written between those before and after it, with its ``contents``."""
-        if self._table is not None:
+        if self._table is not None and not self.closed:
             self._buffer.append(entry)
             self._add_contents(contents)
             self._make_due()
@@ -145,7 +148,11 @@ class RunLog:
         """List ``call`` as one of which nobody knows whether it was billed."""
         most = (call.nano_most, call.tokens_most)
         now = self._clock.time()
-        self.record(Uncertain(self.run, call.event, call.endpoint, call.request_hash, *most, policy, now))
+        entry = Uncertain(self.run, call.event, call.endpoint, call.request_hash, *most, policy, now)
+        if self.closed and self._table is not None:  # it has no number that could be another life's
+            self._table.record(RunPiece([entry], None, now, self._last_write)).add_done_callback(_hear)
+        else:
+            self.record(entry)
 
     def end(self, end: RunEnd) -> None:
         """Record how the run ended, after all its events."""
@@ -190,6 +197,8 @@ class RunLog:
         self._wake()
 
     def _append(self, kind: str, data: Mapping[str, Any]) -> None:
+        if self.closed:
+            return
         self.last += 1
         at = self._clock.time()
         if self._table is not None:
@@ -220,9 +229,6 @@ class RunLog:
         piece = RunPiece(self._buffer, self._contents, self._clock.time(), self._last_write)
         self._buffer, self._contents = [], None
         write = self._last_write = self._table.record(piece)
-        if self.closed:
-            write.add_done_callback(_hear)
-            return
         self._unsettled.append(write)
         if len(self._unsettled) > self._many:
             self._unsettled = [each for each in self._unsettled if not _went_well(each)]
@@ -312,23 +318,21 @@ async def stored_steps(
 
 
 async def read_log(
-    run: str,
-    table: RunTable | None,
-    log: RunLog | None,
-    clock: Clock,
-    after: int = 0,
-    look: "Callable[[], Awaitable[RunLog | None]] | None" = None,
+    run: str, table: RunTable | None, log: RunLog | None, after: int = 0
 ) -> AsyncIterator[RunEvent]:
-    """The events of a run from number ``after`` + 1 on, as they come, up to its ``done``.
+    """The events of a run from number ``after`` + 1 on, as they come, up to the ``done`` that is its last.
+
+    Where ``log`` is closed before that there are no more from it, though there may be from another life of the
+    run; without one there are no more than the store has now.
 
     A reader is told of each number once, be it within a gap. One that does not read costs nothing but its place:
     what it has not read is in the store, or is forgotten.
 
     Args:
         log: That of a run which this process executes; None: another one does, or none.
-        look: Returns when it is worth to look into the store again, with the log if there is one by then.
     """
     reader = ContentReader(table.contents) if table is not None else None
+    ended = missing = False
     while True:
         before = after
         if table is None or reader is None:
@@ -337,17 +341,20 @@ async def read_log(
             events = _whole(await table.events(run, after, PAGE), reader, after)
         async for event in events:
             after = event.id
+            ended = event.kind == "done"
             yield event
-            if event.kind == "done" and (log is None or log.last <= after):
+        if log is None:
+            if after == before:
                 return
-        if after > before:
-            continue
-        if log is not None and not log.closed:
+        elif log.last <= after:
+            if ended or log.closed:
+                return
             await log.wait_beyond(after)
-        elif look is not None:
-            log = await look()
-        else:
-            await clock.sleep(LOOK_INTERVAL)
+        elif after == before:
+            if missing:  # all were on disk: they are not kept any more
+                return
+            await log.wait_beyond(after)
+        missing = after == before
 
 
 async def _all(events: Iterable[RunEvent]) -> AsyncIterator[RunEvent]:

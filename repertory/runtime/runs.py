@@ -3,23 +3,30 @@
 import asyncio
 import sys
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
-from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from repertory.errors import ConfigError, KeyReused, Overloaded, ProgramError, RunTakenOver, WrongRunState
+from repertory.errors import (
+    ConfigError,
+    KeyReused,
+    Overloaded,
+    ProgramError,
+    RunTakenOver,
+    StoreError,
+    WrongRunState,
+)
 from repertory.modules import Parameters, Prediction
+from repertory.modules.run_info import RunInfo
 from repertory.providers.messages import Terms
 from repertory.runtime.history import RunHistory
-from repertory.runtime.journal import Journal, run_end, run_id, said_first
-from repertory.runtime.live_run import LiveRun, TakenUp, run_cancelled
+from repertory.runtime.journal import Journal, other_inputs, run_end, run_id, said_first
+from repertory.runtime.live_run import LiveRun, TakenUp, cut_off, run_cancelled
 from repertory.runtime.live_runs import LiveRuns
-from repertory.runtime.recorded_errors import load_error
 from repertory.runtime.run_budget import RunBudget, paid_by_itself
 from repertory.runtime.run_handle import RunHandle
-from repertory.runtime.run_info import RunInfo
 from repertory.runtime.run_log import LOOK_INTERVAL, PAGE, RunEvent, RunLog, read_log, read_page, stored_steps
 from repertory.runtime.run_status import RunStatus, StepStatus, step_status
 from repertory.runtime.terms_json import terms_from_json
@@ -76,9 +83,15 @@ class Runs:
                 "the runtime keeps no journal, so that a run would end with the process",
                 hint="Give Runtime a store, or say submit(..., durable=False).",
             )
+        try:
+            self._runtime.memory.check(terms.priority)
+        except Overloaded:
+            if key is None or (known := await self._known(deployment, key, values)) is None:
+                raise
+            return known
         key = key or uuid4().hex
         terms = await paid_by_itself(terms, run_id(deployment.name, key), budget, self._runtime.ledger)
-        if not durable or journal is None:
+        if journal is None:
             return self._submit_undurable(deployment, values, key, timeout, terms, trace, tags, streams)
         clock = self._runtime.clock
         deadline_at = clock.time() + timeout if timeout is not None else None
@@ -99,12 +112,31 @@ class Runs:
             live = LiveRun(
                 info, deployment, values, self.executed.taking_up(deployment, new.id), log, streams=streams
             )
-        # Not by whoever waits here, who may be cancelled: the run is accepted all the same.
         accepted = log.handed_over()
-        accepted.add_done_callback(partial(self.executed.accepted, live))
+        self.executed.coming(new.id, live, accepted)
+        # Shielded: a run that is accepted is begun, be its caller gone meanwhile.
         if not await journal.writes.watch(asyncio.shield(accepted)):
-            deployment.check_same(key, values, await self.executed.stored(new.id))
+            _check_same(deployment, key, values, await self.executed.stored(new.id))
         return RunHandle(self, new.id, new.program, key, durable=True)
+
+    async def _known(self, deployment: "Deployment", key: str, values: dict[str, Any]) -> RunHandle | None:
+        """A handle on the run that ``key`` stands for, if there is one. Raises InputError, ProgramError."""
+        if (handle := self._known_here(deployment, key, values)) is not None:
+            return handle
+        recorded = await deployment.recorded([key])
+        if not recorded:
+            return None
+        _check_same(deployment, key, values, recorded[key])
+        return self.handle(RunStatus.of(recorded[key]))
+
+    def _known_here(self, deployment: "Deployment", key: str, values: dict[str, Any]) -> RunHandle | None:
+        """As `_known`, among the runs without a store."""
+        id = run_id(deployment.name, key)
+        if (live := self._undurable(id)) is None:
+            return None
+        if live.values != values:
+            raise other_inputs(key)
+        return RunHandle(self, id, deployment.name, key, durable=False)
 
     def handle(self, run: RunStatus) -> RunHandle:
         """A handle on a run."""
@@ -131,18 +163,33 @@ class Runs:
 
     async def events(self, id: str, after: int) -> AsyncGenerator[RunEvent, None]:
         """The events of a run. Raises RunUnknown."""
-        table, log = await self._log_of(id)
-        async for event in read_log(id, table, log, self._runtime.clock, after, partial(self._look, id)):
-            yield event
+        durable = self._undurable(id) is None
+        while True:
+            ended = over = False
+            log = None
+            try:
+                table, log, over = await self._log_of(id)
+                async for event in read_log(id, table, log, after):
+                    after, ended = event.id, event.kind == "done"
+                    yield event
+            except StoreError as error:
+                if not self._runtime.closing and not isinstance(error, RunTakenOver):
+                    raise
+            if over or (ended and log is not None):
+                return
+            if self._runtime.closing:
+                raise cut_off(durable=durable)
+            # It goes on in another life, be it another process's.
+            await self._runtime.clock.sleep(LOOK_INTERVAL)
 
     async def page(self, id: str, after: int, limit: int) -> list[RunEvent]:
         """The events of a run that there are beyond number ``after``, at most ``limit``. Raises RunUnknown."""
-        table, log = await self._log_of(id)
+        table, log, _ = await self._log_of(id)
         return await read_page(id, table, log, self._runtime.clock, after, limit)
 
     async def steps(self, id: str, first: int = 0, limit: int | None = None) -> list[StepStatus]:
         """The steps of a run that have ended, from number ``first`` on, at most ``limit``. Raises RunUnknown."""
-        table, log = await self._log_of(id)
+        table, log, _ = await self._log_of(id)
         most = sys.maxsize if limit is None else limit
         steps: list[StepStatus] = []
         if table is not None:
@@ -155,34 +202,29 @@ class Runs:
 
     async def outcome(self, id: str, timeout: float | None) -> Prediction:
         """What a run returns; raises what it fails with, TimeoutError where neither comes in time."""
-        live = self.live.get(id) or self.executed.ended.get(id)
         async with asyncio.timeout(timeout):
-            if live is not None:
-                return (await asyncio.shield(live.outcome)).prediction
             while True:
+                if (live := self.live.get(id) or self.executed.ended.get(id)) is not None:
+                    with suppress(RunTakenOver):  # another process goes on with it
+                        return (await asyncio.shield(live.outcome)).prediction
+                if self._runtime.closing:
+                    raise cut_off(durable=True)
                 stored = await self.executed.stored(id)
                 if stored.status != "accepted":
-                    break
-                if (live := self.live.get(id)) is not None:
-                    return (await asyncio.shield(live.outcome)).prediction
-                await self.executed.awaited.news(id)
-        if stored.status == "ok":
-            deployment = self._runtime.deployments.get(stored.program)
-            if deployment is not None:
-                return deployment.replayed(stored).prediction
-            return Prediction(load_json(stored.outputs or "{}"), lm_calls=stored.lm_calls)
-        raise load_error({"code": stored.error_code or "error", "message": stored.error_message or stored.status})
+                    return self.executed.outcome_in(stored).prediction
+                if id not in self.live:
+                    await self.executed.awaited.news(id)
 
     async def tell(self, id: str, kind: str, data: Mapping[str, Any]) -> None:
         """Say something to a run; on disk when this returns. Raises RunUnknown, WrongRunState if it has ended."""
         if (live := self._undurable(id)) is not None:
+            if live.outcome.done():
+                raise _has_ended(live.status())
             await self.executed.hear(live, RunMessage(uuid4().hex, id, kind, dump_json(data).decode(), 0.0))
             return
         stored = await self.executed.stored(id)
         if stored.status != "accepted":
-            raise WrongRunState(
-                f"the run {id} has ended: {stored.status}", hint="`retry` goes on with a failed one."
-            )
+            raise _has_ended(RunStatus.of(stored))
         if kind == "cancel" and await self._cancelled_waiting(stored):
             return
         now = self._runtime.clock.time()
@@ -196,8 +238,10 @@ class Runs:
         if stored.status in ("accepted", "ok"):
             raise WrongRunState(f"the run {id} is {stored.status}: there is nothing to retry")
         deployment = self.executed.version_of(stored)
+        self._runtime.memory.check(terms_from_json(stored.terms).priority)
         values = deployment.compiled.validate_inputs(load_json(stored.inputs))
-        interrupted = await deployment.take_up(stored)
+        with self.taken(id):
+            interrupted = await deployment.take_up(stored)
         await self.executed.go_on(deployment, stored, TakenUp(values, interrupted.log, interrupted.history))
 
     async def replay(self, id: str) -> Prediction:
@@ -226,12 +270,16 @@ class Runs:
         if unknown:
             has = ", ".join(deployment.parameters())
             raise ProgramError(f"{stored.program} has no predictor {min(unknown)!r}", hint=f"It has: {has}.")
+        for path, changed in parameters.items():
+            deployment.check_model(path, changed)
         there_are = await journal.table.count(id, "step")
         if not 0 <= step <= there_are:
             raise WrongRunState(f"fork: step = {step}: the run has {there_are} steps", hint="Count from 0.")
         key = key or uuid4().hex
         terms = terms_from_json(stored.terms)
-        new = deployment.new_run(key, values, terms=terms, submitted=True, parent=id)
+        self._runtime.memory.check(terms.priority)
+        tags = load_json(stored.tags) if stored.tags is not None else {}
+        new = deployment.new_run(key, values, terms=terms, tags=tags, submitted=True, parent=id)
         log = journal.accept(new)
         if not await journal.writes.watch(log.written()):
             raise KeyReused("", f"there is a run with the key {key!r}", hint="Give it a key of its own.")
@@ -249,6 +297,14 @@ class Runs:
 
     # --- for deployments ---
 
+    def taken(self, id: str) -> AbstractContextManager[None]:
+        """Whoever is within goes on with a run that is not live. Raises RunTakenOver if somebody else does."""
+        return self.executed.taken(id)
+
+    async def submitted(self, id: str) -> StoredRun | None:
+        """A run that was submitted to this process and may not have been on disk a moment ago."""
+        return await self._journal().stored(id) if await self.executed.arrived(id) else None
+
     async def recover(self, program: str) -> None:
         """Have the submitted runs go on of a program that has just been started. Raises StoreError."""
         await self.executed.recover(program)
@@ -262,7 +318,7 @@ class Runs:
         unowned = 0
         while recorded.status == "accepted" and (recorded.owner is not None or recorded.submitted):
             owner = recorded.owner
-            if recorded.id not in self.live and owner is not None:
+            if owner is not None and not self.executed.executes(recorded.id):
                 unowned += 1 if owner == journal.owner or owner in await journal.gone({owner}) else 0
             # One that was submitted and is ours may be about to begin.
             if unowned > recorded.submitted:
@@ -288,23 +344,25 @@ class Runs:
         tags: Mapping[str, str],
         streams: bool,
     ) -> RunHandle:
+        if (handle := self._known_here(deployment, key, values)) is not None:
+            return handle
         id, clock = run_id(deployment.name, key), self._runtime.clock
-        if self._undurable(id) is None:
-            deadline = clock.monotonic() + timeout if timeout is not None else inf
-            info = RunInfo(id, deployment.name, deadline, self._runtime.charged(terms), trace, tags)
-            log = RunLog(id, clock, None)
-            log.append("accepted", {})
+        deadline = clock.monotonic() + timeout if timeout is not None else inf
+        info = RunInfo(id, deployment.name, deadline, self._runtime.charged(terms), trace, tags)
+        log = RunLog(id, clock, None)
+        log.append("accepted", {})
 
-            async def again() -> TakenUp:
-                return TakenUp(values, log, RunHistory.of(log.kept(0)))
+        async def again() -> TakenUp:
+            log.closed = False
+            return TakenUp(values, log, RunHistory.of(log.kept(0)))
 
-            if not self.executed.places.take():
-                raise Overloaded(
-                    f"{len(self.live)} runs are under way, and without a store others have nowhere to wait",
-                    hint="Give Runtime a store, or see [scheduler] runs.",
-                    retry_after=1.0,
-                )
-            self.executed.begin(LiveRun(info, deployment, values, again, log, streams=streams))
+        if not self.executed.places.take():
+            raise Overloaded(
+                f"{len(self.live)} runs are under way, and without a store others have nowhere to wait",
+                hint="Give Runtime a store, or see [scheduler] runs.",
+                retry_after=1.0,
+            )
+        self.executed.begin(LiveRun(info, deployment, values, again, log, streams=streams))
         return RunHandle(self, id, deployment.name, key, durable=False)
 
     async def _cancelled_waiting(self, run: StoredRun) -> bool:
@@ -319,20 +377,17 @@ class Runs:
         self.executed.awaited.tell(run.id)
         return True
 
-    async def _look(self, id: str) -> RunLog | None:
-        """The log of a run if it is executed here, after a while."""
-        await self._runtime.clock.sleep(LOOK_INTERVAL)
-        live = self.live.get(id)
-        return live.log if live is not None else None
+    async def _log_of(self, id: str) -> tuple[RunTable | None, RunLog | None, bool]:
+        """Where the events of a run are, its log if it is executed here, and whether no more of them will come.
 
-    async def _log_of(self, id: str) -> tuple[RunTable | None, RunLog | None]:
-        """Where the events of a run are, and its log if it is executed here. Raises RunUnknown."""
+        Raises RunUnknown.
+        """
         if (live := self._undurable(id)) is not None:
-            return None, live.log
+            return None, live.log, live.outcome.done()
         if (live := self.live.get(id)) is not None:
-            return self._journal().table, live.log
-        await self.executed.stored(id)
-        return self._journal().table, None
+            return self._journal().table, live.log, False
+        stored = await self.executed.stored(id)
+        return self._journal().table, None, stored.status != "accepted"
 
     def _undurable(self, id: str) -> LiveRun | None:
         live = self.live.get(id) or self.executed.ended.get(id)
@@ -343,3 +398,15 @@ class Runs:
         if journal is None:
             raise ConfigError("the runtime keeps no journal", hint="Give Runtime a store.")
         return journal
+
+
+def _check_same(deployment: "Deployment", key: str, values: dict[str, Any], recorded: StoredRun) -> None:
+    """Raise unless ``key`` stands for the same, on whichever version of the program it was accepted."""
+    holder = deployment.releases.holder(recorded.fingerprint) or deployment
+    holder.check_same(key, values, recorded)
+
+
+def _has_ended(status: RunStatus) -> WrongRunState:
+    return WrongRunState(
+        f"the run {status.id} has ended: {status.status}", hint="`retry` goes on with one that failed."
+    )

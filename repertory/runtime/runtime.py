@@ -268,7 +268,6 @@ class Runtime:
         Overloaded, RuntimeClosed.
         """
         self._check_open()
-        self.memory.check(terms.priority)
         deployment = self.programs.find(program) if isinstance(program, str) else program
         return await self.runs.submit(
             deployment,
@@ -419,7 +418,10 @@ class Runtime:
             ChildSpec(id="models", start=lambda: Supervisor(models), start_timeout=600),
             ChildSpec(id="endpoints", start=lambda: EndpointKeeper(self.models.endpoints())),
             ChildSpec(id="programs", start=self.programs.supervisor),
-            ChildSpec(id="runs", start=lambda: RunKeeper(self.runs.executed, lambda: self.closing)),
+            ChildSpec(
+                id="runs",
+                start=lambda: RunKeeper(self.runs.executed, lambda: self.closing or self._failure is not None),
+            ),
             ChildSpec(id="rollouts", start=lambda: RolloutKeeper(self.programs.releases)),
         ]
         if self.config.memory.guard:
@@ -436,7 +438,7 @@ class Runtime:
 
     def _end_work(self, priority: Priority) -> int:
         """End the runs of this priority and of those below it; return how many."""
-        ending = PRIORITIES[PRIORITIES.index(priority) :]
+        ending = PRIORITIES[: PRIORITIES.index(priority) + 1]
         runs = [run for run in self.under_way if run.info.terms.priority in ending]
         for run in runs:
             run.stop(Overloaded("the run was ended, as memory is short", retry_after=30.0))

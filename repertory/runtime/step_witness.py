@@ -7,7 +7,7 @@ from hashlib import blake2b
 from itertools import count
 from typing import Any, Literal, TypeAlias
 
-from repertory.errors import CallUncertain
+from repertory.errors import CallUncertain, RuntimeClosed
 from repertory.providers.messages import LMResponse, Usage
 from repertory.providers.response_json import from_json, to_json
 from repertory.providers.witness import Intent, Told
@@ -75,6 +75,8 @@ class StepWitness:
 
     async def intend(self, intent: Intent) -> None:
         """As `Witness.intend`."""
+        if self.log.closed:
+            raise RuntimeClosed(f"{self.step.step}: the run has ended", hint="Await all that forward begins.")
         step = self.step
         data: dict[str, Any] = {
             "step": step.step,

@@ -171,6 +171,11 @@ class RunTable:
         ((count,),) = await self._store.read(query)
         return int(count)
 
+    async def last_event(self, run: str) -> int:
+        """The number of the latest event of ``run``; 0 where it has none."""
+        ((last,),) = await self._store.read(select(func.max(run_events.c.id)).where(run_events.c.run_id == run))
+        return last or 0
+
     async def take_over(self, run: StoredRun) -> bool:
         """Make this process the owner of ``run`` where it still is as it was read; return whether it is now."""
         return await self._store.submit(self._take, run)
@@ -289,19 +294,30 @@ class Recording:
         if doubted := of_kind.get(Uncertain):
             ids = sorted({entry.run_id for entry in doubted if isinstance(entry, Uncertain)})
             await connection.execute(self._count, {"given": orjson.dumps([[id] for id in ids]).decode()})
-        return [all(entry.id in new for entry in piece.entries if isinstance(entry, NewRun)) for piece in pieces]
+        return [
+            all(_first(new, entry.id) for entry in piece.entries if isinstance(entry, NewRun)) for piece in pieces
+        ]
 
     async def _take_in(self, connection: Connection, accepted: Sequence[RunEntry]) -> set[str]:
         """Write runs that are not there; return their ids."""
         given = _json(accepted)
         written = await connection.execute(self._accept, {"given": given})
-        said = {entry.id: entry.said for entry in accepted if isinstance(entry, NewRun)}
+        # Of one that comes twice the first is written.
+        said = {entry.id: entry.said for entry in reversed(accepted) if isinstance(entry, NewRun)}
         if written.rowcount != len(accepted):
             found = await connection.execute(self._new, {"given": given, "mine": self._owner})
             said = {id: said[id] for (id,) in found}
         if said:
             await connection.execute(self._first, {"given": orjson.dumps([*said.items()]).decode()})
         return set(said)
+
+
+def _first(new: set[str], id: str) -> bool:
+    """Whether the run is new and nobody was told so: of those that accept it at once one has it."""
+    if id not in new:
+        return False
+    new.remove(id)
+    return True
 
 
 async def _release(connection: Connection, owners: Sequence[str], /) -> list[int]:

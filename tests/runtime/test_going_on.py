@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import repertory as rp
-from repertory.errors import DeadlineExceeded, LMServerError, RunReplayIncomplete
+from repertory.errors import DeadlineExceeded, LMServerError, ProgramChanged, RunReplayIncomplete
 from tests.runtime.asks import FAILS, Answer, Asks, Forward, Scripted, never, runtime_of
 
 
@@ -157,3 +157,56 @@ async def test_a_dry_replay_does_not_wait(tmp_path: Path) -> None:
             if name == "waits":
                 await handle.signal("go", 3)
                 assert (await handle.result(timeout=60)).out == (await handle.replay()).out == 3
+
+
+def in_order(*names: str) -> rp.Module:
+    """A program whose code asks in this order; each order is other code."""
+    asks = "\n    ".join(f"await self.{name}({name}=text)" for name in names)
+    home: dict[str, Any] = {"rp": rp, "Asks": Asks}
+    exec(  # the test's own code
+        f"class Ordered(Asks):\n  async def forward(self, text: str) -> rp.Prediction:\n    {asks}\n"
+        "    return rp.Prediction(out='done')",
+        home,
+    )
+    program: rp.Module = home["Ordered"](None)
+    return program
+
+
+async def interrupted(store: Path, program: rp.Module, after: int) -> list[str]:
+    """A life of the run that ends when ``after`` steps have their outcome; what it asked."""
+    lm = Scripted()
+    lm.answers = dict.fromkeys("abc", lambda: never() if len(lm.asked) > after else "ok")
+    async with runtime_of(lm, store) as runtime:
+        await runtime.start(program, name="asks", changed="restart")
+        await runtime.submit("asks", {"text": "x"}, key="k")
+        await lm.until_asked(after + 1)
+    return lm.asked
+
+
+async def test_a_run_that_began_anew_goes_on_from_there(tmp_path: Path) -> None:
+    store = tmp_path / "s.db"
+    assert await interrupted(store, in_order("a", "b", "c"), after=1) == ["a", "b"]
+    assert await interrupted(store, in_order("b", "a", "c"), after=2) == ["b", "a", "c"]
+    lm = Scripted()
+    async with runtime_of(lm, store) as runtime:
+        await runtime.start(in_order("b", "a", "c"), name="asks")
+        handle = await runtime.submit("asks", {"text": "x"}, key="k")
+        assert (await handle.result(timeout=60)).out == "done"
+    assert lm.asked == ["c"]
+
+
+async def test_what_is_recorded_and_fits_no_more_is_told_with_its_step(tmp_path: Path) -> None:
+    async def forward(self: Any, text: str) -> Any:
+        await self.first(a=text)
+        return await self.b(b=text)
+
+    lm = Scripted(b=never())
+    async with runtime_of(lm, tmp_path / "s.db") as runtime:
+        await runtime.start(Asks(forward, first=rp.Predict("a -> out")), name="asks")
+        handle = await runtime.submit("asks", {"text": "x"}, key="k")
+        await lm.until_asked(2)
+    async with runtime_of(Scripted(), tmp_path / "s.db") as runtime:
+        await runtime.start(Asks(forward, first=rp.Predict("a -> out: int")), name="asks", changed="continue")
+        handle = await runtime.find_run(handle.id)
+        with pytest.raises(ProgramChanged, match="first: what is recorded of this step does not fit"):
+            await handle.result(timeout=60)

@@ -82,7 +82,7 @@ async def test_events_are_numbered_without_a_gap_and_read_in_order(journal: Jour
         log.append("delta", {"text": str(number)})
     log.append("done", {"status": "ok"})
     await log.written()
-    events = [event async for event in read_log(log.run, journal.table, None, SystemClock(), after=0)]
+    events = [event async for event in read_log(log.run, journal.table, None, after=0)]
     assert [event.id for event in events] == list(range(1, 603))
     assert [event.data["text"] for event in events[1:-1]] == list(map(str, range(600)))
     assert (events[0].kind, events[-1].kind) == ("accepted", "done")
@@ -150,7 +150,7 @@ async def test_a_reader_that_comes_early_gets_each_event_as_it_comes(journal: Jo
     news = asyncio.Condition()
 
     async def reader() -> None:
-        async for event in read_log(log.run, journal.table, log, SystemClock()):
+        async for event in read_log(log.run, journal.table, log):
             async with news:
                 read.append(event)
                 news.notify_all()
@@ -171,7 +171,7 @@ async def test_pieces_that_come_while_one_is_written_become_one(journal: Journal
         log.append_delta("qa", piece)
     log.append("done", {"status": "ok"})
     await log.written()
-    events = [event async for event in read_log(log.run, journal.table, None, SystemClock())]
+    events = [event async for event in read_log(log.run, journal.table, None)]
     assert [event.data["text"] for event in events if event.kind == "delta"] == ["a", "bcd"]
 
 
@@ -180,7 +180,7 @@ async def test_a_reader_of_a_log_in_memory_is_told_what_it_missed() -> None:
     for number in range(3000):
         log.append("delta", {"text": str(number)})
     log.append("done", {"status": "ok"})
-    events = [event async for event in read_log("r", None, log, SystemClock(), after=5)]
+    events = [event async for event in read_log("r", None, log, after=5)]
     assert events[0].kind == "gap"
     assert (events[0].data["from"], events[0].data["to"]) == (6, events[1].id - 1)
     assert [event.id for event in events[1:]] == list(range(events[1].id, 3002))

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import delete
 
 from repertory.clock import SystemClock
-from repertory.errors import RunTakenOver
+from repertory.errors import RunTakenOver, StoreError
 from repertory.store import Store
 from repertory.store.content_table import ContentTable
 from repertory.store.run_rows import NewEvent, NewRun, RunEnd, RunPiece
@@ -86,3 +86,41 @@ async def test_what_belongs_to_a_run_of_another_process_is_refused_to_its_writer
     )
     assert [type(outcome) for outcome in outcomes] == [bool, RunTakenOver, bool, RunTakenOver]
     assert [event.id for event in await table.events("mine", 0, 9)] == [1, 2]
+
+
+async def test_nothing_is_written_of_a_run_after_what_could_not_be(table: RunTable) -> None:
+    await asyncio.gather(table.record(RunPiece([new("a")])), table.record(RunPiece([new("b")])))
+    lost: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+    lost.set_exception(StoreError("the disk is full"))
+    taken: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+    taken.set_exception(RunTakenOver("another process has it"))
+    refers = {"0" * 32: b'["whole",1]'}
+    outcomes = await asyncio.gather(
+        table.record(RunPiece([NewEvent("a", 3, "step", "{}", 1.0)], refers, 1.0, before=lost)),
+        table.record(RunPiece([NewEvent("b", 2, "step", "{}", 1.0)], before=None)),
+        table.record(RunPiece([end("a")], before=taken)),
+        return_exceptions=True,
+    )
+    assert [type(outcome) for outcome in outcomes] == [StoreError, bool, RunTakenOver]
+    assert [[event.id for event in await table.events(id, 0, 9)] for id in "ab"] == [[1], [1, 2]]
+    with pytest.raises(StoreError, match="is missing"):
+        await table.contents.load(refers)
+
+
+async def test_runs_that_wait_come_by_priority_and_then_by_the_time_they_were_accepted(table: RunTable) -> None:
+    def waiting(id: str, priority: int, at: float) -> NewRun:
+        return new(id)._replace(owner=None, priority=priority, accepted_at=at)
+
+    given = [("a", 2, 1.0), ("b", 1, 3.0), ("c", 0, 4.0), ("d", 1, 2.0)]
+    await asyncio.gather(*(table.record(RunPiece([waiting(*each)])) for each in given))
+    await table.record(RunPiece([new("mine")]))
+    assert [run.id for run in await table.waiting("qa", 3)] == ["c", "d", "b"]
+    assert [run.id for run in await table.waiting("other", 3)] == []
+    assert await table.owners({"qa"}) == {"me"}
+    first = (await table.waiting("qa", 1))[0]
+    assert [await table.take_over(first), await table.take_over(first)] == [True, False]
+    assert [run.id for run in await table.waiting("qa", 9)] == ["d", "b", "a"]
+    await table.let_go(["c", "a", "unknown"])
+    await table.release("me")
+    assert [run.id for run in await table.waiting("qa", 9)] == ["c", "mine", "d", "b", "a"]
+    assert await table.unended(["a", "mine", "unknown"]) == {"a", "mine"}
