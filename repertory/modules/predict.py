@@ -1,7 +1,7 @@
 """Predict: one question to a language model, asked again where the reply cannot be used."""
 
 import reprlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -154,6 +154,7 @@ class Predict(Module):
         deadline: float | None = None,
         terms: Terms = TERMS,
         witness: Witness | None = None,
+        recorded: Callable[[LM], LM] = lambda lm: lm,
     ) -> Prediction:
         """Ask ``lm``: validated ``inputs`` to a prediction. Raises as ``__call__``.
 
@@ -161,6 +162,7 @@ class Predict(Module):
             deadline: Point on the clock's ``monotonic()`` after which nobody waits for the answer.
             terms: On whose behalf it is asked, who pays, and whether an old answer will do.
             witness: Who is told of every attempt before it is sent; None: nobody.
+            recorded: Makes of a model that is asked, ``lm`` or another one, one whose answers are recorded.
         """
         adapter = self.adapter or adapter_for(lm.schema_dialect)
         schema = adapter.response_schema(self.compiled, lm.schema_dialect)
@@ -175,14 +177,16 @@ class Predict(Module):
             terms=terms,
             witness=witness,
         )
+        reader = lm = recorded(lm)
         if isinstance(adapter, TwoStepAdapter):
             answer = await lm.complete(ask(messages))
             asked, usage = 1, answer.usage
             require_whole(answer)
-            lm, messages = adapter.reader or lm, adapter.extraction(self.compiled, answer.text)
+            reader = recorded(adapter.reader) if adapter.reader is not None else lm
+            messages = adapter.extraction(self.compiled, answer.text)
         first = asked
         while True:
-            response = await lm.complete(ask(messages, response_schema=schema))
+            response = await reader.complete(ask(messages, response_schema=schema))
             asked, usage = asked + 1, usage + response.usage
             verdict = judge(adapter, self.compiled, inputs, response)
             trace += verdict.trace

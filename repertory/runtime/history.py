@@ -116,6 +116,7 @@ class RunHistory:
             paid that it was forked from.
         trace, streams: What it was submitted with.
         ended: Whether it has an outcome: what comes after that is another try.
+        cancelled: Whether somebody has asked it to stop, and it has not ended since.
         reader: Restores large values.
     """
 
@@ -139,6 +140,7 @@ class RunHistory:
     streams: bool = False
     cut_off: set[str] = field(default_factory=set)
     ended: bool = False
+    cancelled: bool = False
     reader: ContentReader | None = None
     _latest: dict[tuple[str, str], int] = field(default_factory=dict)  # occurrence that has an outcome
 
@@ -203,8 +205,10 @@ class RunHistory:
             case "signal":
                 self.signals.append((data["name"], _value_of(data, "value"), data["message"]))
                 self.said.append(data["message"])
+            case "cancel":
+                self.cancelled = True
             case "done":
-                self.ended = True
+                self.ended, self.cancelled = True, False
 
     def restart(self, code: str) -> None:
         """Nothing that was done so far counts for the program with this ``code``."""

@@ -84,6 +84,8 @@ class LiveRun:
     def hear(self, message: RunMessage) -> None:
         """Take in what was said to it; its log records that."""
         if message.kind == "cancel":
+            if self.log is not None:
+                self.log.append("cancel", {})
             self._cancel()
         elif self.context is None or not self.listens:
             self.early.append(message)
@@ -123,6 +125,7 @@ class LiveRun:
         self.values, self.log, self.history = taken.values, taken.log, taken.history
         if taken.log is not None and self.info.durable:
             self.streams = taken.history.streams
+            self.cancelled = self.cancelled or taken.history.cancelled
             self.info = replace(self.info, trace=taken.history.trace)
 
     def fail(self, why: RepertoryError) -> None:

@@ -132,7 +132,7 @@ class LiveRuns:
     async def hear(self, live: LiveRun, message: RunMessage) -> None:
         """Hand a run what was said to it; it is recorded when this returns."""
         live.hear(message)
-        if message.kind != "cancel" and live.log is not None:
+        if live.log is not None:
             await live.log.written()
 
     async def stored(self, id: str) -> StoredRun:

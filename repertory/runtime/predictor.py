@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
@@ -150,15 +151,17 @@ class Predictor(Actor[None]):
         """Ask the model."""
         versioned = message.parameters
         lm = self._predict.lm or self._models[versioned.parameters.lm]
+        recorded: Callable[[LM], LM] = _as_it_is
         if message.witness is not None:
             message.witness.begin()
-            lm = RecordedLM(lm, message.witness, streams=message.streams)
+            recorded = partial(RecordedLM, witness=message.witness, streams=message.streams)
         try:
             prediction = await self._predict.complete(
                 *(lm, versioned.parameters, message.inputs, message.demos),
                 deadline=message.run.deadline,
                 terms=message.run.terms,
                 witness=message.witness,
+                recorded=recorded,
             )
         except ReplyError as error:
             self._tell(error.trace)
@@ -184,3 +187,7 @@ class Predictor(Actor[None]):
         kinds = [entry.kind for entry in trace if isinstance(entry, Change)]
         if kinds:
             hooks.emit(ReplyMended(self.path, kinds.count("repair"), kinds.count("coercion")))
+
+
+def _as_it_is(lm: LM) -> LM:
+    return lm

@@ -35,7 +35,6 @@ class RecordedLM:
         self._lm = lm
         self._witness = witness
         self._streams = streams
-        self._asked = 0
 
     async def complete(self, request: LMRequest) -> LMResponse:
         """As `LM.complete`."""
@@ -62,10 +61,11 @@ class RecordedLM:
         """Leave ``lm`` to its owner."""
 
     async def _streamed(self, request: LMRequest) -> LMResponse:
-        log, step = self._witness.log, self._witness.step.step
-        self._asked += 1
-        if self._asked > 1:
+        witness = self._witness
+        log, step = witness.log, witness.step.step
+        if witness.streamed:
             log.append("reset", {"step": step})
+        witness.streamed = True
         async with self._lm.stream(request) as deltas:
             async for delta in deltas:
                 if isinstance(delta, TextDelta):

@@ -14,6 +14,7 @@ restart    the run begins anew with other code of its program: what is recorded 
 parameters what holds for this run alone of its predictors' parameters
 timer      the run sleeps until a point in time
 signal     something was said to the run from outside
+cancel     somebody who may has asked it to stop
 done       the run has its outcome, for now: one that failed may be tried again
 ========== ======================================================================================================
 """
@@ -148,7 +149,11 @@ class RunLog:
         """List ``call`` as one of which nobody knows whether it was billed."""
         most = (call.nano_most, call.tokens_most)
         now = self._clock.time()
-        self.record(Uncertain(self.run, call.event, call.endpoint, call.request_hash, *most, policy, now))
+        entry = Uncertain(self.run, call.event, call.endpoint, call.request_hash, *most, policy, now)
+        if self.closed and self._table is not None:  # it has no number that could be another life's
+            self._table.record(RunPiece([entry], None, now, self._last_write)).add_done_callback(_hear)
+        else:
+            self.record(entry)
 
     def end(self, end: RunEnd) -> None:
         """Record how the run ended, after all its events."""
@@ -230,9 +235,6 @@ class RunLog:
         piece = RunPiece(self._buffer, self._contents, self._clock.time(), self._last_write)
         self._buffer, self._contents = [], None
         write = self._last_write = self._table.record(piece)
-        if self.closed:
-            write.add_done_callback(_hear)
-            return
         self._unsettled.append(write)
         if len(self._unsettled) > self._many:
             self._unsettled = [each for each in self._unsettled if not _went_well(each)]

@@ -7,7 +7,7 @@ from hashlib import blake2b
 from itertools import count
 from typing import Any, Literal, TypeAlias
 
-from repertory.errors import CallUncertain
+from repertory.errors import CallUncertain, RuntimeClosed
 from repertory.providers.messages import LMResponse, Usage
 from repertory.providers.response_json import from_json, to_json
 from repertory.providers.witness import Intent, Told
@@ -31,17 +31,19 @@ class StepWitness:
         nano_cost: What the calls cost for certain, in nano-dollars.
         log: Where all this is recorded.
         step: Whose calls these are.
+        streamed: Whether pieces of an answer are in the log.
     """
 
     __slots__ = (
         *("_answers", "_base", "_carried", "_events", "_given", "_history", "_named", "_policy", "_read"),
-        *("_recorded", "_untold", "log", "nano_cost", "step"),
+        *("_recorded", "_untold", "log", "nano_cost", "step", "streamed"),
     )
 
     def __init__(self, log: RunLog, step: StepKey, history: RunHistory | None, policy: UncertainPolicy) -> None:
         recorded = history.calls_of(step) if history is not None else RecordedCalls()
         self.log = log
         self.step = step
+        self.streamed = False
         self.nano_cost = recorded.nano_cost
         self._history = history
         self._recorded = recorded
@@ -73,6 +75,8 @@ class StepWitness:
 
     async def intend(self, intent: Intent) -> None:
         """As `Witness.intend`."""
+        if self.log.closed:
+            raise RuntimeClosed(f"{self.step.step}: the run has ended", hint="Await all that forward begins.")
         step = self.step
         data: dict[str, Any] = {
             "step": step.step,
