@@ -278,10 +278,12 @@ class Deployment:
             raise damaged from cause
         log = journal.log(recorded.id, history)
         code = history.code or recorded.code
-        if code is not None and code != self.code:
+        declared_otherwise = history.code is None and recorded.fingerprint != self.fingerprint
+        if (code is not None and code != self.code) or declared_otherwise:
             if self._changed == "refuse":
+                what = "signatures, parameters or models" if declared_otherwise and code == self.code else "code"
                 error = ProgramChanged(
-                    f"{self.name}: the run {recorded.id} was begun with other code of its program",
+                    f"{self.name}: the run {recorded.id} was begun with other {what} of its program",
                     hint='Give it another key, or start the program with changed="continue" or "restart".',
                 )
                 await self.refuse(Interrupted(recorded, log, history), error)
