@@ -187,7 +187,7 @@ class Executor:
 
     async def _forward(self, context: RunContext, values: dict[str, Any]) -> Prediction:
         current_dispatcher.set(context)
-        current_run.set(context)
+        current_run.set(context.effects)
         try:
             answer: Prediction = await whole(await self.program.forward(**values))
             await context.settle()
@@ -200,7 +200,7 @@ class Executor:
 
     def _check_all_read(self, context: RunContext) -> None:
         """Raise unless the program asked again for everything that is recorded of its run."""
-        if unread := context.unread:
+        if unread := context.record.unread:
             steps = ", ".join(sorted({key.step for key in unread})[:3])
             raise ProgramChanged(
                 f"{self.name}: the run has recorded steps that its program does not ask for any more: {steps}",

@@ -91,7 +91,7 @@ class LiveRun:
             self.early.append(message)
         else:
             data = load_json(message.data)
-            self.context.hear(data["name"], data["value"], message.id)
+            self.context.effects.hear(data["name"], data["value"], message.id)
 
     def status(self) -> RunStatus:
         """Its state, where there is no store to ask."""

@@ -1,7 +1,7 @@
 """A run: one execution of a program, step by step, each step answered by an actor or by the journal."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
@@ -17,28 +17,27 @@ from repertory.errors import (
     ProgramChanged,
     ProgramError,
     RepertoryError,
-    RunReplayIncomplete,
     RuntimeClosed,
     StepCancelled,
     StepSkipped,
-    StoreError,
 )
 from repertory.modules import Module, Parameters, Pending, Predict, Prediction
 from repertory.modules.dispatch import current_dispatcher
-from repertory.modules.effects import as_json, performed, performing
 from repertory.modules.options import DEFAULTS, ModuleOptions
 from repertory.modules.pending import arrived, references_in, source_of, whole
 from repertory.modules.run_info import RunInfo
 from repertory.providers.messages import Usage
 from repertory.runtime.failure_policy import FailurePolicy
-from repertory.runtime.history import Kept, RecordedStep, RunHistory, StepKey
+from repertory.runtime.history import RecordedStep, RunHistory
 from repertory.runtime.journal import json_hash
 from repertory.runtime.predictor import Answer, VersionedParameters
-from repertory.runtime.recorded_errors import dump_error, load_error
+from repertory.runtime.run_effects import RunEffects
 from repertory.runtime.run_log import RunLog
+from repertory.runtime.run_record import NOT_THE_STEPS_OWN, RunRecord, told_of
 from repertory.runtime.scheduler import Consequences
 from repertory.runtime.stage import Stage
 from repertory.runtime.step_witness import StepWitness, UncertainPolicy
+from repertory.runtime.time_limit import within
 from repertory.signatures import CompiledSignature
 from repertory.supervisors import PoolRef
 
@@ -50,7 +49,6 @@ SECOND_THOUGHT = 0.1  # seconds before a step that failed is asked for again, do
 MANY_FAILED = 64  # failures that are remembered before it is worth to look which of them have been heard of
 DEEPEST = 200  # modules that are asked by one another; each takes a frame where the run is cancelled
 NO_USAGE = Usage()
-NOT_THE_STEPS_OWN = (RuntimeClosed, StoreError, StepCancelled, StepSkipped, RunReplayIncomplete)
 
 
 @dataclass(slots=True)
@@ -101,9 +99,9 @@ class RunContext:
     """
 
     __slots__ = (
-        *("_around", "_because", "_begun", "_children", "_count", "_dry", "_ended", "_failed", "_history"),
-        *("_loop", "_many_failed", "_names", "_news", "_pendings", "_signalled", "_steps", "_streams"),
-        *("failure", "info", "lm_calls", "log", "nano_cost", "stopped", "task", "usage"),
+        *("_around", "_because", "_children", "_count", "_effects", "_ended", "_failed", "_loop", "_many_failed"),
+        *("_names", "_news", "_pendings", "_steps", "_streams"),
+        *("failure", "info", "lm_calls", "nano_cost", "record", "stopped", "task", "usage"),
     )
 
     def __init__(
@@ -117,7 +115,7 @@ class RunContext:
         dry: bool = False,
     ) -> None:
         self.info = info
-        self.log = log
+        self.record = RunRecord(log, history, around.clock, dry=dry)
         self.usage = NO_USAGE
         self.lm_calls = 0
         self.nano_cost = history.nano_paid if history is not None else 0
@@ -125,9 +123,7 @@ class RunContext:
         self.stopped: RepertoryError | None = None  # why it was stopped from outside
         self.task = asyncio.current_task()
         self._around = around
-        self._history = history
         self._streams = streams
-        self._dry = dry
         self._loop = asyncio.get_running_loop()
         self._count = 0
         self._steps: dict[int, asyncio.Task[Prediction]] = {}
@@ -138,12 +134,17 @@ class RunContext:
         self._because: dict[int, int] = {}  # steps given up, by the step that failed
         self._children: dict[int, list[int]] = {}  # steps begun, by the step that began them
         self._news: asyncio.Future[None] | None = None  # what `settle` waits for
-        # Plain dicts and no event before one is needed: a run that is one step has use for none of them.
-        self._begun: dict[tuple[str, str], int] = {}
-        self._signalled: asyncio.Event | None = None
+        self._effects: RunEffects | None = None  # made when they are needed: a run that is one step has none
         self._ended = False
         around.stage.open(info.id, info.terms.priority, around.policy)
         around.under_way.add(self)
+
+    @property
+    def effects(self) -> RunEffects:
+        """What the program does besides asking models."""
+        if self._effects is None:
+            self._effects = RunEffects(self.info, self.record)
+        return self._effects
 
     # --- steps ---
 
@@ -208,7 +209,7 @@ class RunContext:
         turn = stage.enter(run, 0)
         if turn is not None:
             left = self.info.deadline - self._around.clock.monotonic()
-            await _within(partial(_done, turn), left, station.path)
+            await within(partial(_done, turn), left, station.path)
         work = partial(self._step, station, predictor, inputs, None, alone=True)
         if station.options is not DEFAULTS:
             return await self._governed(0, station.path, station.options, work, inputs)
@@ -255,8 +256,8 @@ class RunContext:
                 task.cancel()
         self._around.stage.close(self.info.id)
         self._around.under_way.discard(self)
-        if self.log is not None:
-            self.log.abandon()
+        if self.record.log is not None:
+            self.record.log.abandon()
 
     async def _perform(
         self,
@@ -417,7 +418,7 @@ class RunContext:
         tried = 0
         while True:
             try:
-                return await _within(work, options.timeout, name)
+                return await within(work, options.timeout, name)
             except NOT_THE_STEPS_OWN:
                 raise
             except Exception as failure:  # a composite's own code may raise anything
@@ -453,15 +454,16 @@ class RunContext:
         alone: bool = False,
     ) -> Prediction:
         """One question to a model, read from the journal if it was asked before."""
-        if self.log is None and self._history is None:
+        record = self.record
+        if record.log is None and record.history is None:
             prediction = await self._ask(station, inputs, demos, None)
             self._count_in(prediction)
             return prediction
         compiled = predictor.compiled
         dumped = compiled.dump_inputs(inputs)
         shown = to_jsonable_python([dict(demo) for demo in demos]) if demos is not None else None
-        key = self._key(station.path, json_hash(dumped, shown))
-        if (recorded := await self._recorded(key)) is not None:
+        key = record.key(station.path, json_hash(dumped, shown))
+        if (recorded := await record.outcome(key)) is not None:
             prediction = Prediction(
                 _outputs_of(station.path, compiled, recorded),
                 usage=recorded.usage,
@@ -470,24 +472,25 @@ class RunContext:
             )
             self._count_in(prediction)
             return prediction
-        assert self.log is not None
-        witness = StepWitness(self.log, key, self._history, self._around.uncertain)
+        log = record.log
+        assert log is not None
+        witness = StepWitness(log, key, record.history, self._around.uncertain)
         paid_before = witness.nano_cost
         started = self._around.clock.monotonic()
-        told = {**_told_of(key), "begun": self.log.last}
+        told = {**told_of(key), "begun": log.last}
         if not alone:  # else they are the run's
             told["inputs"] = dumped
         try:
             prediction = await self._ask(station, inputs, demos, witness)
         except (RepertoryError, asyncio.CancelledError) as error:
             told["nano"] = witness.nano_cost
-            self._record_failure(told, error, witness.take_settled(), started)
+            record.note_failure(told, error, witness.take_settled(), started)
             raise
         finally:
             self.nano_cost += witness.nano_cost - paid_before
             witness.end()
         seconds = self._around.clock.monotonic() - started
-        self.log.append(
+        log.append(
             "step",
             {
                 **told,
@@ -503,46 +506,9 @@ class RunContext:
         self._count_in(prediction)
         return prediction
 
-    def _record_failure(
-        self, told: Mapping[str, Any], error: BaseException, settled: Sequence[object], started: float
-    ) -> None:
-        """Note that a step failed, or was given up; not where the fault is not the step's own."""
-        assert self.log is not None
-        if isinstance(error, asyncio.CancelledError):
-            error = StepCancelled(0, 0, name=str(told["step"]))
-        elif isinstance(error, NOT_THE_STEPS_OWN) or not isinstance(error, RepertoryError):
-            return
-        seconds = self._around.clock.monotonic() - started
-        self.log.append("step", {**told, "error": dump_error(error), "settled": settled, "seconds": seconds})
-
     def _count_in(self, prediction: Prediction) -> None:
         self.usage = self.usage + prediction.usage if self.lm_calls else prediction.usage
         self.lm_calls += prediction.lm_calls
-
-    def _key(self, step: str, asked: str) -> StepKey:
-        occurrence = self._begun.get((step, asked), 0)
-        history = self._history
-        key = StepKey(step, asked, occurrence) if history is None else history.begin(step, asked, occurrence)
-        self._begun[step, asked] = key.occurrence + 1
-        return key
-
-    async def _recorded_failure(self, key: StepKey) -> RecordedStep | None:
-        """The recorded outcome of a step, which it then has no more; raised if it is a failure."""
-        history = self._history
-        recorded = await history.take_outcome(key) if history is not None else None
-        if recorded is not None and recorded.error is not None:
-            assert not isinstance(recorded.error, Kept)
-            raise load_error(recorded.error)
-        return recorded
-
-    async def _recorded(self, key: StepKey) -> RecordedStep | None:
-        """The recorded outcome of a step; None where it has none. Raises the failure that is recorded."""
-        recorded = await self._recorded_failure(key)
-        if recorded is None and self._dry:
-            raise RunReplayIncomplete(
-                f"{key.step}: the journal has no outcome of this step", hint="Resume or retry the run to get it."
-            )
-        return recorded
 
     async def _ask(
         self,
@@ -568,103 +534,10 @@ class RunContext:
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     def _parameters_of(self, station: Station) -> VersionedParameters:
-        history = self._history
+        history = self.record.history
         if history is None or (own := history.parameters.get(station.path)) is None:
             return station.parameters
         return VersionedParameters(parameters=Parameters.model_validate(own))
-
-    # --- what a program does besides asking models ---
-
-    async def effect(self, name: str, arguments: Any, work: Callable[[], Awaitable[Any]]) -> Any:
-        """The outcome of ``work`` as JSON has it, recorded once; ``arguments`` tell it from others of its name."""
-        asked = json_hash(as_json(f"step {name!r} was given", arguments))
-        if self.log is None and self._history is None:
-            return await performed(name, work)
-        key = self._key(f"step:{name}", asked)
-        if (recorded := await self._recorded(key)) is not None:
-            return recorded.outputs
-        assert self.log is not None
-        started = self._around.clock.monotonic()
-        told = _told_of(key)
-        enclosing = performing.set(key.step)
-        try:
-            # What it is done with must be the same if it has to be done again: that is on disk first.
-            await self.log.written()
-            outcome = await performed(name, work)
-        except (RepertoryError, asyncio.CancelledError) as error:
-            self._record_failure(told, error, (), started)
-            raise
-        finally:
-            performing.reset(enclosing)
-        seconds = self._around.clock.monotonic() - started
-        # An effect must not happen twice: it is on disk before the program goes on.
-        self.log.append("step", {**told, "outputs": outcome, "seconds": seconds})
-        await self.log.written()
-        return outcome
-
-    async def sleep_until(self, time: float) -> None:
-        """Return when it is ``time``, in seconds since the Unix epoch, or was when the run first came here."""
-        clock = self._around.clock
-        key = self._key("sleep", "")
-        history = self._history
-        if history is not None and key in history.timers:
-            time = history.timers.pop(key)
-        elif self.log is not None:
-            self.log.append("timer", {**_told_of(key), "until": time})
-            await self.log.written()
-        while (left := time - clock.time()) > 0:
-            if self._dry:
-                raise RunReplayIncomplete("the run sleeps, and has not gone on yet", hint="Wait for its end.")
-            await clock.sleep(min(left, 60.0))  # the wall clock may be set meanwhile
-
-    async def wait_for_signal(self, name: str, timeout: float | None) -> Any:
-        """The value that was said to the run under ``name``, the first that was not heard yet."""
-        if self._history is None:
-            raise ProgramError(
-                f"wait_for_signal({name!r}): nobody can send a signal to a run that was not submitted",
-                hint="Begin it with Runtime.submit, and wait for its result.",
-            )
-        key = self._key(f"signal:{name}", "")
-        await self._recorded_failure(key)  # it had waited long enough, whatever was said later
-        started = self._around.clock.monotonic()
-        try:
-            return await _within(partial(self._next_signal, self._history, name), timeout, f"signal {name!r}")
-        except DeadlineExceeded as late:
-            error = DeadlineExceeded(f"no signal {name!r} within {timeout or 0:g} s")
-            if self.log is not None:
-                self._record_failure(_told_of(key), error, (), started)
-            raise error from late
-
-    async def _next_signal(self, history: RunHistory, name: str) -> Any:
-        while True:
-            for place, (said, value, _) in enumerate(history.signals):
-                if said == name:
-                    del history.signals[place]
-                    return await history.whole(value)
-            if self._dry:
-                raise RunReplayIncomplete(f"the run waits for a signal {name!r}", hint="Send it one.")
-            if self._signalled is None or self._signalled.is_set():
-                self._signalled = asyncio.Event()
-            await self._signalled.wait()
-
-    def hear(self, name: str, value: Any, message: str) -> None:
-        """Take in what was said to the run, which its log records. Nothing is heard twice."""
-        history = self._history
-        assert history is not None, "only a run that was submitted is told anything"
-        if message in history.said:
-            return
-        history.said.append(message)
-        history.signals.append((name, value, message))
-        if self._signalled is not None:
-            self._signalled.set()
-        if self.log is not None:
-            self.log.append("signal", {"name": name, "value": value, "message": message})
-
-    @property
-    def unread(self) -> list[StepKey]:
-        """The recorded steps that the program did not ask for again."""
-        history = self._history
-        return [key for key in history.steps if key not in history.optional] if history is not None else []
 
 
 class _Within:
@@ -684,19 +557,6 @@ class _Within:
         return self.context.begin(module, inputs, demos, self._number)
 
 
-async def _within(work: Callable[[], Coroutine[Any, Any, T]], timeout: float | None, name: str) -> T:
-    """What ``work`` gives within ``timeout`` seconds. Raises DeadlineExceeded."""
-    if timeout is None:
-        return await work()
-    try:
-        async with asyncio.timeout(timeout) as limit:
-            return await work()
-    except TimeoutError as error:
-        if not limit.expired():
-            raise  # it is the work's own
-        raise DeadlineExceeded(f"{name}: not done within {timeout:g} s") from error
-
-
 async def _done(future: "asyncio.Future[None]") -> None:
     await future
 
@@ -713,14 +573,6 @@ def _outputs_of(path: str, compiled: CompiledSignature, recorded: RecordedStep) 
             f"{path}: what is recorded of this step does not fit its signature any more: {error.message}",
             hint="`fork` the run from before it, or give it another key.",
         ) from error
-
-
-def _told_of(key: StepKey) -> dict[str, Any]:
-    """What an event says about which step it tells of."""
-    told: dict[str, Any] = {"step": key.step, "asked": key.asked, "occurrence": key.occurrence}
-    if (enclosing := performing.get()) is not None:
-        told["within"] = enclosing
-    return told
 
 
 def _sources_of(inputs: Mapping[str, Any], demos: Sequence[Mapping[str, Any]] | None) -> "list[Pending]":

@@ -15,7 +15,7 @@ from repertory.runtime.run_handle import RunHandle
 from repertory.runtime.run_log import RunEvent
 from repertory.testing import Answer, ScriptedLM
 
-PATIENCE = 4  # seconds after which a test that hangs is told so
+PATIENCE = 60  # seconds after which a test that hangs is told so
 
 
 class Chain(rp.Module):
