@@ -20,9 +20,10 @@ from repertory.runtime.history import RunHistory
 from repertory.runtime.journal import json_hash, other_inputs, run_end, run_id
 from repertory.runtime.predictor import RollBackParameters, UpdateParameters, VersionedParameters
 from repertory.runtime.releases import Releases
-from repertory.runtime.run import RunContext, Surroundings
+from repertory.runtime.run import RunContext
 from repertory.runtime.run_budget import RunBudget, paid_by_itself, settle_up
 from repertory.runtime.run_log import RunLog
+from repertory.runtime.surroundings import Surroundings
 from repertory.runtime.terms_json import terms_as_json
 from repertory.signatures import CompiledSignature, compile_signature
 from repertory.signatures.json_text import dump_json, load_json
@@ -213,13 +214,14 @@ class Deployment:
         history: RunHistory | None,
         *,
         streams: bool = False,
+        submitted: bool = False,
         context_of: Callable[[RunContext], None] = lambda _: None,
     ) -> Run:
         """Bring a run to its outcome on this version, or where that lives no more, on the current one."""
         version = self if self.releases.lives(self) else self.current
         with version.releases.on(version) as counted:
             run = await version.executor.execute(
-                info, values, log, history, streams=streams, context_of=context_of
+                info, values, log, history, streams=streams, submitted=submitted, context_of=context_of
             )
             counted.answered(values, run.prediction)
         if info.terms.accounts:

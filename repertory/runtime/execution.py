@@ -28,9 +28,10 @@ from repertory.modules.run_info import RunInfo
 from repertory.runtime.confined import Overdue, Work, confined
 from repertory.runtime.history import OpenCall, RunHistory
 from repertory.runtime.journal import Journal, run_end
-from repertory.runtime.run import RunContext, Surroundings
+from repertory.runtime.run import RunContext
 from repertory.runtime.run_log import RunLog
 from repertory.runtime.step_witness import call_uncertain
+from repertory.runtime.surroundings import Surroundings
 from repertory.signatures.json_text import dump_json
 
 
@@ -79,6 +80,7 @@ class Executor:
         history: RunHistory | None = None,
         *,
         streams: bool = False,
+        submitted: bool = False,
         context_of: Callable[[RunContext], None] = lambda _: None,
     ) -> Run:
         """Bring a run to its outcome, and record that.
@@ -86,13 +88,15 @@ class Executor:
         Args:
             values: Validated inputs.
             history: What is recorded of it already.
+            submitted: Whether no caller waits for it, so that another process may as well go on with it.
             context_of: Is given the run's context as soon as there is one.
 
         Raises what the program fails with, as `RepertoryError`.
         """
         clock = self.around.clock
         started = clock.monotonic()
-        context = RunContext(info, self.around, log, history, streams=streams)
+        resumes = submitted and info.durable
+        context = RunContext(info, self.around, log, history, streams=streams, resumes=resumes)
         fetchable: list[OpenCall] = []
         outcome: str | None = "cancelled"  # unless it ends in one of the ways below
         try:
@@ -180,7 +184,9 @@ class Executor:
                 hint="Return what a predictor gave, or Prediction(name=value, ...).",
             )
         self._check_all_read(context)
-        whole_run = Prediction(prediction.outputs, usage=context.usage, lm_calls=context.lm_calls)
+        whole_run = Prediction(
+            prediction.outputs, usage=context.questions.usage, lm_calls=context.questions.lm_calls
+        )
         if isinstance(self.program, Predict):
             whole_run.parameters_version, whole_run.trace = prediction.parameters_version, prediction.trace
         return whole_run
@@ -228,12 +234,20 @@ class Executor:
             log.append("done", {"status": status, "error": error.code if error is not None else None})
             return
         end = run_end(
-            *(context.info.id, status, context.usage, context.lm_calls, context.nano_cost, seconds),
+            *(
+                context.info.id,
+                status,
+                context.questions.usage,
+                context.questions.lm_calls,
+                context.questions.nano_cost,
+                seconds,
+            ),
             self.around.clock.time(),
             outputs=outputs,
             error=error,
         )
-        await self.journal.end(log, end)
+        with self.around.at_work:
+            await self.journal.end(log, end)
 
     def _reason(self, failure: BaseException, context: RunContext) -> RepertoryError | None:
         """Why the run failed; None where it did not, but whoever executes it is cancelled."""

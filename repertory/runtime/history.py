@@ -235,10 +235,13 @@ class RunHistory:
             if step.error is None:
                 place = (key.step, key.asked)
                 begun[place] = max(begun.get(place, -1), step.begun)
+        forgotten = False
         for key in [key for key, step in self.steps.items() if step.error is not None]:
             if self.steps[key].event > begun.get((key.step, key.asked), -1):
                 del self.steps[key]
-                self.optional.update(self.steps)
+                forgotten = True
+        if forgotten:
+            self.optional.update(self.steps)
 
     def begin(self, step: str, asked: str, occurrence: int) -> StepKey:
         """The call that a program begins as the ``occurrence``-th of its kind, or a later one that stands for it.

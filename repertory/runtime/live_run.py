@@ -99,6 +99,7 @@ class LiveRun:
         error = outcome.exception() if outcome.done() else None
         run = outcome.result() if outcome.done() and error is None else None
         ended = "ok" if error is None else "cancelled" if self.cancelled else "failed"
+        usage, lm_calls, nano_cost = context.questions.spent() if context is not None else (Usage(), 0, 0)
         return RunStatus(
             id=self.info.id,
             program=self.info.program,
@@ -108,9 +109,9 @@ class LiveRun:
             inputs=self.deployment.compiled.dump_inputs(self.values),
             outputs=run.prediction.outputs if run is not None else None,
             error=(getattr(error, "code", "error"), str(error)) if error is not None else None,
-            usage=context.usage if context is not None else Usage(),
-            lm_calls=context.lm_calls if context is not None else 0,
-            cost=in_dollars(context.nano_cost if context is not None else 0),
+            usage=usage,
+            lm_calls=lm_calls,
+            cost=in_dollars(nano_cost),
             uncertain_calls=0,
             uncertain_cost=in_dollars(0),
             accepted_at=0.0,
@@ -148,6 +149,7 @@ class LiveRun:
             self.log,
             self.history if self.history is not None else RunHistory(),
             streams=self.streams,
+            submitted=True,
             context_of=self._know,
         )
 

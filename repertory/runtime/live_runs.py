@@ -100,6 +100,8 @@ class LiveRuns:
         """Begin a run that has a place."""
         if live.info.id in self.by_id:  # it was taken from us, and is ours again
             self.places.leave()
+        if not live.info.durable:
+            self._runtime.at_work.enter()
         self.by_id[live.info.id] = live
         self._begun.append(live)
         self.awaited.tell(live.info.id)
@@ -191,7 +193,7 @@ class LiveRuns:
         Args:
             whoever: Whether to look even if none of this process's runs wait: others' may.
         """
-        if not (self.places.some_wait or whoever):
+        if self._runtime.at_work.winds_up or not (self.places.some_wait or whoever):
             return
         for run in await self._waiting.take():
             try:
@@ -232,6 +234,7 @@ class LiveRuns:
         if self.places.some_wait:
             self._call_keeper()
         if not run.info.durable:
+            self._runtime.at_work.leave()
             self.ended[id] = run
             self._forget_ended()
 

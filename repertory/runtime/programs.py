@@ -17,8 +17,8 @@ from repertory.runtime.program_check import check_program, options_of, predictor
 from repertory.runtime.releases import Metric, Release, Releases
 from repertory.runtime.rollout_keeper import Watch
 from repertory.runtime.rollout_plan import RolloutPlan
-from repertory.runtime.run import Station, Surroundings
 from repertory.runtime.step_witness import UncertainPolicy
+from repertory.runtime.surroundings import Station, Surroundings
 from repertory.signatures import Signature, compile_signature
 from repertory.supervisors import ChildSpec, Pool, PoolRef, StartChild, StopChild, Supervisor
 
@@ -156,6 +156,7 @@ class Programs:
             *(stations, of_modules, runtime.stage, runtime.clock, _policy_of(program, options)),
             options.uncertain,
             runtime.under_way,
+            runtime.at_work,
             lambda: runtime.closing,
         )
         return Deployment(

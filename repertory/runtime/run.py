@@ -2,88 +2,37 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
-from pydantic_core import to_jsonable_python
-
 from repertory.actors.runner import GRACE
-from repertory.clock import Clock
 from repertory.errors import (
-    ActorDown,
     DeadlineExceeded,
-    OutputsInvalid,
-    ProgramChanged,
     ProgramError,
     RepertoryError,
     RuntimeClosed,
     StepCancelled,
     StepSkipped,
 )
-from repertory.modules import Module, Parameters, Pending, Predict, Prediction
+from repertory.modules import Module, Pending, Predict, Prediction
 from repertory.modules.dispatch import current_dispatcher
 from repertory.modules.options import DEFAULTS, ModuleOptions
 from repertory.modules.pending import arrived, references_in, source_of, whole
 from repertory.modules.run_info import RunInfo
-from repertory.providers.messages import Usage
-from repertory.runtime.failure_policy import FailurePolicy
-from repertory.runtime.history import RecordedStep, RunHistory
-from repertory.runtime.journal import json_hash
-from repertory.runtime.predictor import Answer, VersionedParameters
+from repertory.runtime.history import RunHistory
 from repertory.runtime.run_effects import RunEffects
 from repertory.runtime.run_log import RunLog
-from repertory.runtime.run_record import NOT_THE_STEPS_OWN, RunRecord, told_of
+from repertory.runtime.run_questions import RunQuestions
+from repertory.runtime.run_record import NOT_THE_STEPS_OWN, RunRecord
 from repertory.runtime.scheduler import Consequences
-from repertory.runtime.stage import Stage
-from repertory.runtime.step_witness import StepWitness, UncertainPolicy
+from repertory.runtime.surroundings import Station, Surroundings
 from repertory.runtime.time_limit import within
-from repertory.signatures import CompiledSignature
-from repertory.supervisors import PoolRef
 
 T = TypeVar("T")
 
-ATTEMPTS = 3  # times a step is given to an actor, where the life that held it ends each time
-PAUSE = 0.1  # seconds before the last of these
 SECOND_THOUGHT = 0.1  # seconds before a step that failed is asked for again, doubled each time
 MANY_FAILED = 64  # failures that are remembered before it is worth to look which of them have been heard of
 DEEPEST = 200  # modules that are asked by one another; each takes a frame where the run is cancelled
-NO_USAGE = Usage()
-
-
-@dataclass(slots=True)
-class Station:
-    """Where the calls of one predictor go, and the snapshot of parameters they go with."""
-
-    path: str
-    pool: PoolRef
-    options: ModuleOptions = DEFAULTS
-    parameters: VersionedParameters = field(default_factory=VersionedParameters)
-
-    def take(self, parameters: VersionedParameters) -> None:
-        """Have later calls go with ``parameters``."""
-        self.parameters = parameters
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What the runs of a program share.
-
-    Attributes:
-        stations: By the identity of the predictor.
-        options: Of modules that are no predictors and for which something is said, likewise.
-        under_way: The runs there are at present.
-        closing: Whether the actors are being stopped for good, so that a step they dropped is not given out again.
-    """
-
-    stations: Mapping[int, Station]
-    options: Mapping[int, ModuleOptions]
-    stage: Stage
-    clock: Clock
-    policy: FailurePolicy
-    uncertain: UncertainPolicy
-    under_way: "set[RunContext]"
-    closing: Callable[[], bool]
 
 
 class RunContext:
@@ -96,12 +45,13 @@ class RunContext:
         log: Where what happens is recorded; None: nowhere.
         history: What is recorded already; it is read instead of being done again.
         dry: Whether the recorded past is all there is: nothing is asked, nothing is done.
+        resumes: Whether another process can go on with it, so that it begins nothing any more as this one ends.
     """
 
     __slots__ = (
-        *("_around", "_because", "_children", "_count", "_effects", "_ended", "_failed", "_loop", "_many_failed"),
-        *("_names", "_news", "_pendings", "_steps", "_streams"),
-        *("failure", "info", "lm_calls", "nano_cost", "record", "stopped", "task", "usage"),
+        *("_around", "_at_work", "_because", "_children", "_count", "_effects", "_ended", "_failed", "_loop"),
+        *("_many_failed", "_names", "_news", "_pendings", "_steps"),
+        *("failure", "info", "questions", "record", "stopped", "task"),
     )
 
     def __init__(
@@ -113,17 +63,16 @@ class RunContext:
         *,
         streams: bool = False,
         dry: bool = False,
+        resumes: bool = False,
     ) -> None:
         self.info = info
         self.record = RunRecord(log, history, around.clock, dry=dry)
-        self.usage = NO_USAGE
-        self.lm_calls = 0
-        self.nano_cost = history.nano_paid if history is not None else 0
         self.failure: BaseException | None = None  # what failed the run by its policy
         self.stopped: RepertoryError | None = None  # why it was stopped from outside
         self.task = asyncio.current_task()
         self._around = around
-        self._streams = streams
+        self._at_work = around.at_work if resumes else None
+        self.questions = RunQuestions(info, self.record, around, self._at_work, streams=streams)
         self._loop = asyncio.get_running_loop()
         self._count = 0
         self._steps: dict[int, asyncio.Task[Prediction]] = {}
@@ -143,7 +92,7 @@ class RunContext:
     def effects(self) -> RunEffects:
         """What the program does besides asking models."""
         if self._effects is None:
-            self._effects = RunEffects(self.info, self.record)
+            self._effects = RunEffects(self.info, self.record, self._at_work)
         return self._effects
 
     # --- steps ---
@@ -185,7 +134,7 @@ class RunContext:
             return self._refused(name, refusal, module)
         work: Callable[[], Coroutine[Any, Any, Prediction]]
         if station is not None and isinstance(module, Predict):
-            work = partial(self._predict, station, module, inputs, demos)
+            work = partial(self.questions.put, station, module, inputs, demos)
         else:
             work = partial(self._compose, number, module, inputs)
         if options is not DEFAULTS:
@@ -210,7 +159,7 @@ class RunContext:
         if turn is not None:
             left = self.info.deadline - self._around.clock.monotonic()
             await within(partial(_done, turn), left, station.path)
-        work = partial(self._step, station, predictor, inputs, None, alone=True)
+        work = partial(self.questions.ask, station, predictor, inputs, None, alone=True)
         if station.options is not DEFAULTS:
             return await self._governed(0, station.path, station.options, work, inputs)
         return await work()
@@ -395,16 +344,6 @@ class RunContext:
             raise
         return answer
 
-    async def _predict(
-        self,
-        station: Station,
-        predictor: Predict,
-        inputs: Mapping[str, Any],
-        demos: Sequence[Mapping[str, Any]] | None,
-    ) -> Prediction:
-        values = predictor.compiled.validate_inputs(await arrived(inputs))
-        return await self._step(station, predictor, values, await arrived(demos))
-
     async def _governed(
         self,
         number: int,
@@ -422,6 +361,8 @@ class RunContext:
             except NOT_THE_STEPS_OWN:
                 raise
             except Exception as failure:  # a composite's own code may raise anything
+                if self._at_work is not None:  # its time may be over as it stood still
+                    await self._at_work.stand_still()
                 if tried == options.retries or (pause := self._second_thought(failure, tried)) is None:
                     if options.fallback is None:
                         raise
@@ -443,101 +384,6 @@ class RunContext:
         """Step ``number`` goes on as its fallback."""
         if self._around.policy.replaces:
             self._follow(self._around.stage.fail(self.info.id, number, failure), number, name, failure)
-
-    async def _step(
-        self,
-        station: Station,
-        predictor: Predict,
-        inputs: dict[str, Any],
-        demos: Sequence[Mapping[str, Any]] | None,
-        *,
-        alone: bool = False,
-    ) -> Prediction:
-        """One question to a model, read from the journal if it was asked before."""
-        record = self.record
-        if record.log is None and record.history is None:
-            prediction = await self._ask(station, inputs, demos, None)
-            self._count_in(prediction)
-            return prediction
-        compiled = predictor.compiled
-        dumped = compiled.dump_inputs(inputs)
-        shown = to_jsonable_python([dict(demo) for demo in demos]) if demos is not None else None
-        key = record.key(station.path, json_hash(dumped, shown))
-        if (recorded := await record.outcome(key)) is not None:
-            prediction = Prediction(
-                _outputs_of(station.path, compiled, recorded),
-                usage=recorded.usage,
-                lm_calls=recorded.calls,
-                parameters_version=recorded.version,
-            )
-            self._count_in(prediction)
-            return prediction
-        log = record.log
-        assert log is not None
-        witness = StepWitness(log, key, record.history, self._around.uncertain)
-        paid_before = witness.nano_cost
-        started = self._around.clock.monotonic()
-        told = {**told_of(key), "begun": log.last}
-        if not alone:  # else they are the run's
-            told["inputs"] = dumped
-        try:
-            prediction = await self._ask(station, inputs, demos, witness)
-        except (RepertoryError, asyncio.CancelledError) as error:
-            told["nano"] = witness.nano_cost
-            record.note_failure(told, error, witness.take_settled(), started)
-            raise
-        finally:
-            self.nano_cost += witness.nano_cost - paid_before
-            witness.end()
-        seconds = self._around.clock.monotonic() - started
-        log.append(
-            "step",
-            {
-                **told,
-                "outputs": compiled.dump_outputs(prediction),
-                "version": prediction.parameters_version,
-                "usage": (prediction.usage.input_tokens, prediction.usage.output_tokens),
-                "calls": prediction.lm_calls,
-                "nano": witness.nano_cost,
-                "settled": witness.take_settled(),
-                "seconds": seconds,
-            },
-        )
-        self._count_in(prediction)
-        return prediction
-
-    def _count_in(self, prediction: Prediction) -> None:
-        self.usage = self.usage + prediction.usage if self.lm_calls else prediction.usage
-        self.lm_calls += prediction.lm_calls
-
-    async def _ask(
-        self,
-        station: Station,
-        inputs: Mapping[str, Any],
-        demos: Sequence[Mapping[str, Any]] | None,
-        witness: StepWitness | None,
-    ) -> Prediction:
-        """Have an actor answer; if its life ends meanwhile, another one."""
-        clock, deadline = self._around.clock, self.info.deadline
-        message = Answer(inputs, demos, self._parameters_of(station), self.info, witness, self._streams)
-        for attempt in range(1, ATTEMPTS + 1):
-            timeout = deadline - clock.monotonic()
-            if timeout <= 0:
-                raise DeadlineExceeded(f"{station.path}: the deadline passed before the step began")
-            try:
-                return await station.pool.ask(message, timeout=timeout)
-            except ActorDown:
-                if attempt == ATTEMPTS or self._around.closing():
-                    raise
-            if attempt > 1:  # not one worker then but a branch of the tree: it takes a moment to come back
-                await clock.sleep(PAUSE)
-        raise AssertionError("unreachable: the last attempt returns or raises")
-
-    def _parameters_of(self, station: Station) -> VersionedParameters:
-        history = self.record.history
-        if history is None or (own := history.parameters.get(station.path)) is None:
-            return station.parameters
-        return VersionedParameters(parameters=Parameters.model_validate(own))
 
 
 class _Within:
@@ -563,16 +409,6 @@ async def _done(future: "asyncio.Future[None]") -> None:
 
 def _fields_of(module: Module) -> tuple[str, ...] | None:
     return module.output_names if isinstance(module, Predict) else None
-
-
-def _outputs_of(path: str, compiled: CompiledSignature, recorded: RecordedStep) -> dict[str, Any]:
-    try:
-        return compiled.validate_outputs(recorded.outputs)
-    except OutputsInvalid as error:
-        raise ProgramChanged(
-            f"{path}: what is recorded of this step does not fit its signature any more: {error.message}",
-            hint="`fork` the run from before it, or give it another key.",
-        ) from error
 
 
 def _sources_of(inputs: Mapping[str, Any], demos: Sequence[Mapping[str, Any]] | None) -> "list[Pending]":

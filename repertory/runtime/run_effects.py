@@ -8,22 +8,28 @@ from typing import Any
 from repertory.errors import DeadlineExceeded, ProgramError, RepertoryError, RunReplayIncomplete
 from repertory.modules.effects import as_json, performed, performing
 from repertory.modules.run_info import RunInfo
-from repertory.runtime.history import RunHistory
+from repertory.runtime.history import RunHistory, StepKey
 from repertory.runtime.journal import json_hash
 from repertory.runtime.run_record import RunRecord, told_of
 from repertory.runtime.time_limit import within
+from repertory.runtime.working import Working
 
 LONGEST_SLEEP = 60.0  # seconds at a time, as the wall clock may be set meanwhile
 
 
 class RunEffects:
-    """Effects, sleep and signals of one run; implements `CurrentRun`."""
+    """Effects, sleep and signals of one run; implements `CurrentRun`.
 
-    __slots__ = ("_record", "_signalled", "info")
+    Args:
+        at_work: Where the run stands still as the process ends; None: it does not.
+    """
 
-    def __init__(self, info: RunInfo, record: RunRecord) -> None:
+    __slots__ = ("_at_work", "_record", "_signalled", "info")
+
+    def __init__(self, info: RunInfo, record: RunRecord, at_work: Working | None) -> None:
         self.info = info
         self._record = record
+        self._at_work = at_work
         self._signalled: asyncio.Event | None = None
 
     async def effect(self, name: str, arguments: Any, work: Callable[[], Awaitable[Any]]) -> Any:
@@ -34,6 +40,13 @@ class RunEffects:
         key = record.key(f"step:{name}", asked)
         if (recorded := await record.outcome(key)) is not None:
             return recorded.outputs
+        if self._at_work is None or performing.get() is not None:
+            return await self._recorded(key, name, work)
+        async with self._at_work:
+            return await self._recorded(key, name, work)
+
+    async def _recorded(self, key: StepKey, name: str, work: Callable[[], Awaitable[Any]]) -> Any:
+        record = self._record
         assert record.log is not None
         started = record.clock.monotonic()
         told = told_of(key)

@@ -61,6 +61,7 @@ from repertory.supervisors import ChildSpec, Supervisor, tree
 ResultT = TypeVar("ResultT")
 Args = TypeVarTuple("Args")
 
+BETWEEN_STEPS = 0.05  # seconds that the code of a program is given to go from one step to its end
 EVERYBODYS = "global"  # the account that pays for every call, beside those a run names
 NO_OPTIONS: Mapping[str, ModuleOptions] = MappingProxyType({})
 NO_TAGS: Mapping[str, str] = MappingProxyType({})
@@ -134,7 +135,7 @@ class Runtime:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._failure: BaseException | None = None
         self._failed = asyncio.Event()
-        self._working = Working()
+        self.at_work = Working()
         self._exit_stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -310,11 +311,21 @@ class Runtime:
         return self.programs.deployments
 
     async def drain(self, timeout: float) -> bool:
-        """Take no new runs and wait for those under way; return whether all ended within ``timeout`` seconds."""
+        """Take no new runs, and wait until the runtime can be closed with nothing lost that was paid for.
+
+        Runs that somebody waits for here, or that no store keeps, are brought to their end. Those that were
+        submitted finish the steps they are at and begin no others: they go on when their program is started again.
+
+        Returns:
+            Whether that was done within ``timeout`` seconds.
+        """
         self._open = False
+        self.at_work.winds_up = True
         try:
             async with asyncio.timeout(timeout):
-                await self._working.idle.wait()
+                while self.at_work.count:
+                    await self.at_work.idle.wait()
+                    await self.clock.sleep(BETWEEN_STEPS)  # a run whose last step this was is about to end
         except TimeoutError:
             return False
         return True
@@ -368,7 +379,7 @@ class Runtime:
                 "the runtime lives in another event loop than its caller",
                 hint="Call it there, from other threads with asyncio.run_coroutine_threadsafe.",
             )
-        return self._working
+        return self.at_work
 
     def charged(self, terms: Terms) -> Terms:
         """``terms`` with the account that pays for every call, if there is one."""

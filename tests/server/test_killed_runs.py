@@ -64,7 +64,7 @@ async def test_runs_go_on_in_the_next_daemon_and_ask_for_no_recorded_step(
 
     keys = [f"run-{number}" for number in range(RUNS)]
     async with ScriptedEndpoint(script) as endpoint:
-        async with daemon(tmp_path, endpoint.url, 3600, program=TWO) as child:
+        async with daemon(tmp_path, endpoint.url, 0, program=TWO) as child:
             ids = [(await submit(child, key))["id"] for key in keys]
             async with asyncio.timeout(PATIENCE):
                 for _ in range(2 * RUNS):
@@ -82,6 +82,32 @@ async def test_runs_go_on_in_the_next_daemon_and_ask_for_no_recorded_step(
     assert again == ends
     labels = [seen.last_message.partition(": ")[0] for seen in endpoint.requests[first_life:]]
     assert labels == ["middle"] * RUNS
+
+
+async def test_a_daemon_told_to_stop_finishes_the_calls_of_its_runs_and_leaves_the_rest(tmp_path: Path) -> None:
+    answering = asyncio.Event()
+
+    def script(seen: Seen) -> Step:
+        label, _, text = seen.last_message.partition(": ")
+        if label == "text":
+            return Hold(answering, Reply(f'{{"middle": "m{text}"}}'))
+        return Reply(f'{{"answer": "a{text}"}}')
+
+    async with ScriptedEndpoint(script) as endpoint:
+        async with daemon(tmp_path, endpoint.url, 3600, program=TWO) as child:
+            id = (await submit(child, "run"))["id"]
+            async with asyncio.timeout(PATIENCE):
+                await endpoint.arrived.acquire()
+            child.process.terminate()
+            await child.logged("draining")
+            answering.set()
+            assert await child.exit_code() == 0
+            assert child.log[-1]["drained"] is True
+        assert [seen.last_message for seen in endpoint.requests] == ["text: run"]
+        async with daemon(tmp_path, endpoint.url, 3600, program=TWO) as child:
+            end = await outcome(child, id)
+    assert (end["status"], end["outputs"], end["uncertain_calls"]) == ("ok", {"answer": "amrun"}, 0)
+    assert [seen.last_message for seen in endpoint.requests] == ["text: run", "middle: mrun"]
 
 
 async def test_a_run_is_held_where_the_configuration_says_so_until_somebody_decides(tmp_path: Path) -> None:
@@ -147,7 +173,8 @@ judge = rp.Predict("text: int -> label")
             await endpoint.arrived.acquire()
             child.process.kill()
             await child.exit_code()
-        async with daemon(tmp_path, endpoint.url, 3600, program=narrower) as child:
+        settings = 'changed = "continue"\n'
+        async with daemon(tmp_path, endpoint.url, 3600, program=narrower, settings=settings) as child:
             run = await outcome(child, id)
     assert (run["status"], run["error"]["code"]) == ("failed", "program_changed")
     assert "takes no more" in run["error"]["message"]
