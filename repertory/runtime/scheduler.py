@@ -162,15 +162,14 @@ class Scheduler:
         known = self._runs.get(run)
         if known is None or (ended := known.graph.steps.get(step)) is None:
             return False
-        unblocked = known.graph.finish(ended)
-        self._vacate(known, ended)
-        for each in unblocked:
+        for each in known.graph.finish(ended):
             if each.composite:
                 self._released[run, each.number] = each
                 self._move(each, "released")
             else:
                 self._enqueue(known, each)
                 self._move(each, "ready")
+        self._vacate(known, ended)  # after that: a run that has steps to start all along keeps its place in the queue
         return True
 
     def fail(self, run: str, step: int) -> Consequences:
