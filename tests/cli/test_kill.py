@@ -143,4 +143,4 @@ def steps_in(store: Path) -> int:
     from contextlib import closing
 
     with closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True)) as connection:
-        return int(connection.execute("select count(*) from steps").fetchone()[0])
+        return int(connection.execute("select count(*) from run_events where kind = 'step'").fetchone()[0])
