@@ -42,7 +42,7 @@ async def test_the_reasons_of_failed_rows_are_told_with_their_remedies(tmp_path:
         place.write_rows([{"text": "a"}, {"text": "b"}, {"txt": "c"}])
         for program, reason, remedy in (
             ("Await", "ask.answer is not there yet, and its value is needed", "Put `await` before it"),
-            ("Return", "Return: forward returned dict, not a Prediction", "Return what a predictor gave (awaited)"),
+            ("Return", "Return: forward returned dict, not a Prediction", "Return what a predictor gave, or "),
             ("Cancelled", "Cancelled: its code raised CancelledError", ""),
         ):
             ended = await place.run(program=f"mistakes.py:{program}")
