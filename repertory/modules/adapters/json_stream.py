@@ -99,8 +99,8 @@ class JSONStream(ReplyStream):
             raise _Damaged
 
     def _string(self) -> Iterator[FieldEvent]:
-        text, at, ended = self._rest, self._at, False
-        while at < len(text) and not ended:
+        text, at, ended, damaged = self._rest, self._at, False, False
+        while at < len(text) and not (ended or damaged):
             if (found := _PLAIN.match(text, at) or _ESCAPE.match(text, at)) is not None:
                 at = found.end()
             elif text[at] == '"':
@@ -108,11 +108,13 @@ class JSONStream(ReplyStream):
             elif text[at] == "\\" and len(text) - at < _LONGEST_ESCAPE:
                 break
             else:
-                raise _Damaged
+                damaged = True
         written = self._taken(at)
         self._raw.append(written)
         if written:
             yield from self._more(json.loads(f'"{written}"'))
+        if damaged:
+            raise _Damaged
         if ended:
             self._raw.append(self._taken(at + 1))
             self._end_value()
