@@ -168,6 +168,13 @@ class Actor(Generic[StateT]):
         """
         await self._persisted().record(event)
 
+    async def reload(self) -> None:
+        """Make what was saved last the state, be it by another process; not beside `commit` or `record`.
+
+        Raises StoreTooNew, StoreError.
+        """
+        await self._persisted().load(self.migrations)
+
     def background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run ``work`` beside the messages for as long as this life lasts; its error ends the life."""
         return self._life.run_beside(work)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict
 
 from repertory.actors import Actor, Message, handles
-from repertory.errors import ProgramError, RepertoryError, ReplyError
+from repertory.errors import ProgramError, RepertoryError, ReplyError, StaleState
 from repertory.events import ParametersChanged, ReplyMended, ReplyRefused
 from repertory.modules import Parameters, Predict, Prediction
 from repertory.modules.run_info import RunInfo
@@ -20,6 +20,7 @@ from repertory.runtime.step_witness import StepWitness
 from repertory.signatures.changes import Change
 
 VERSIONS_KEPT = 32  # before the present one
+ATTEMPTS = 3  # times a change is tried that other processes are quicker to make
 
 
 class EarlierParameters(BaseModel):
@@ -120,20 +121,33 @@ class ParameterKeeper(Actor[VersionedParameters]):
         return self.state
 
     async def _change(self, parameters: Parameters, declared: str) -> None:
+        """Make them the next version; where another process was quicker, the one after its."""
+        for attempt in range(1, ATTEMPTS + 1):
+            before = self.state
+            changed = self._next(parameters, declared)
+            try:
+                await self.commit(changed)
+                break
+            except StaleState:
+                if attempt == ATTEMPTS:
+                    raise
+                await self.reload()
+                if before.declared != declared == self.state.declared:
+                    return  # it runs the same code
+            finally:
+                self._publish(self.state)  # also where the caller was cancelled while the commit went through
+        if hooks := self.system.hooks:
+            hooks.emit(ParametersChanged(self.path, changed.version))
+
+    def _next(self, parameters: Parameters, declared: str) -> VersionedParameters:
         before = self.state
         version = before.version + 1
         earlier = before.earlier
         if before.version:
             earlier = (*earlier, EarlierParameters(version=before.version, parameters=before.parameters))
-        changed = VersionedParameters(
+        return VersionedParameters(
             parameters=parameters, version=version, declared=declared, earlier=earlier[-VERSIONS_KEPT:]
         )
-        try:
-            await self.commit(changed)
-        finally:
-            self._publish(self.state)  # also where the caller was cancelled while the commit went through
-        if hooks := self.system.hooks:
-            hooks.emit(ParametersChanged(self.path, version))
 
 
 class Predictor(Actor[None]):

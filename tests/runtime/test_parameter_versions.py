@@ -153,3 +153,28 @@ async def test_predictions_of_one_moment_share_a_snapshot(tmp_path: Path) -> Non
             for prediction in predictions:
                 number = prediction.parameters_version - 1
                 assert prediction.middle == (f"{number / 100} {number}" if number else "None None")
+
+
+async def test_processes_that_start_a_new_program_at_once_agree_on_its_first_version(tmp_path: Path) -> None:
+    async with (
+        Runtime(lm=Asked(), store=tmp_path / "s.db") as here,
+        Runtime(lm=Asked(), store=tmp_path / "s.db") as there,
+    ):
+        for number in range(10):
+            name = f"program-{number}"
+            ours, theirs = await asyncio.gather(here.start(Two(), name=name), there.start(Two(), name=name))
+            for deployment in (ours, theirs):
+                assert deployment.parameter_versions("first") == {1: rp.Parameters()}
+
+
+async def test_a_change_comes_after_one_that_another_process_has_made(tmp_path: Path) -> None:
+    async with (
+        Runtime(lm=Asked(), store=tmp_path / "s.db") as here,
+        Runtime(lm=Asked(), store=tmp_path / "s.db") as there,
+    ):
+        ours, theirs = await here.start(Two()), await there.start(Two())
+        assert await ours.update_parameters("first", hot(0.1)) == 2
+        assert await theirs.update_parameters("first", hot(0.2)) == 3
+        assert theirs.parameter_versions("first") == {1: rp.Parameters(), 2: hot(0.1), 3: hot(0.2)}
+        assert await ours.roll_back_parameters("first", 2) == 4
+        assert ours.parameters()["first"] == hot(0.1)
