@@ -29,9 +29,9 @@ class ModuleConfig(Table):
     replicas: int | None = Field(default=None, ge=1)
     concurrency: int | None = Field(default=None, ge=1)
     timeout: float | None = Field(default=None, gt=0)
-    retries: int = Field(default=0, ge=0)
+    retries: int | None = Field(default=None, ge=0)
     fallback: str | None = None
-    restart: Literal["permanent", "transient", "temporary"] = "permanent"
+    restart: Literal["permanent", "transient", "temporary"] | None = None
 
 
 class ProgramConfig(Table):

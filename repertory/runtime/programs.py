@@ -174,7 +174,7 @@ class Programs:
             predictor,
             replicas=said.replicas or options.replicas,
             concurrency=said.concurrency or options.concurrency,
-            restart=said.restart,
+            restart=said.restart or "permanent",
         )
         return [
             ChildSpec(id=KEEPER, start=partial(ParameterKeeper, predict.parameters, station.take)),

@@ -363,7 +363,7 @@ class RunContext:
             except Exception as failure:  # a composite's own code may raise anything
                 if self._at_work is not None:  # its time may be over as it stood still
                     await self._at_work.stand_still()
-                if tried == options.retries or (pause := self._second_thought(failure, tried)) is None:
+                if tried == (options.retries or 0) or (pause := self._second_thought(failure, tried)) is None:
                     if options.fallback is None:
                         raise
                     self._replace(number, name, failure)

@@ -169,7 +169,7 @@ class Scheduler:
             else:
                 self._enqueue(known, each)
                 self._move(each, "ready")
-        self._vacate(known, ended)  # after that: a run that has steps to start all along keeps its place in the queue
+        self._vacate(known, ended)  # after that: a run that has steps to start all along keeps its turn
         return True
 
     def fail(self, run: str, step: int) -> Consequences:

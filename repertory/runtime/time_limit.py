@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from math import inf
 from typing import Any, TypeVar
 
 from repertory.errors import DeadlineExceeded
@@ -10,8 +11,8 @@ T = TypeVar("T")
 
 
 async def within(work: Callable[[], Coroutine[Any, Any, T]], timeout: float | None, name: str) -> T:
-    """What ``work`` gives within ``timeout`` seconds (None: no limit). Raises DeadlineExceeded."""
-    if timeout is None:
+    """What ``work`` gives within ``timeout`` seconds (None or infinite: no limit). Raises DeadlineExceeded."""
+    if timeout is None or timeout == inf:
         return await work()
     try:
         async with asyncio.timeout(timeout) as limit:

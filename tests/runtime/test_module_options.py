@@ -301,7 +301,6 @@ async def test_what_is_said_at_the_start_goes_over_the_code_option_by_option() -
         assert (await optioned(text="x")).answer == "xma"  # the retries of the code hold
 
 
-@pytest.mark.xfail(reason="an option that is said to be its default counts as not said", strict=True)
 async def test_the_start_can_take_back_what_the_code_says() -> None:
     lm = Asked(Failing("text", BUSY))
     async with Runtime(lm=lm, store=None) as runtime:
