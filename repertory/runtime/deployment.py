@@ -279,6 +279,7 @@ class Deployment:
             await self.refuse(Interrupted(recorded, journal.log(recorded.id, history), history), damaged)
             raise damaged from cause
         log = journal.log(recorded.id, history)
+        history = await journal.inherit(log, history, recorded.parent)
         code = history.code or recorded.code
         declared_otherwise = history.code is None and recorded.fingerprint != self.fingerprint
         if (code is not None and code != self.code) or declared_otherwise:

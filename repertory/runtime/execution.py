@@ -167,6 +167,9 @@ class Executor:
 
     async def _answer(self, context: RunContext, values: dict[str, Any]) -> Prediction:
         timeout = context.info.deadline - self.around.clock.monotonic()
+        if timeout <= 0:
+            hint = "`retry` gives it new time." if context.info.durable else None
+            raise DeadlineExceeded(f"{self.name}: its time was over before it went on", hint=hint)
         if (
             isinstance(self.program, Predict)
             and self.around.options.get(id(self.program), DEFAULTS).fallback is None

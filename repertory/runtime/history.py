@@ -105,6 +105,8 @@ class RunHistory:
         said: The ids of the latest messages, which might come again.
         replies: The answers that the calls of a step without an outcome got, each as JSON, by step.
         parameters: Of predictors, by their paths, that hold for this run alone.
+        inherits: How many steps it was forked with.
+        inherited: How many of these are in its log.
         cut_off: Paths of predictors of which pieces of an answer came last, and neither its end nor another's.
         given_up: Steps that were begun and have no outcome, as another one failed or their time was up.
         optional: Steps that the program need not ask for again: those of the run it was forked from, those within
@@ -133,6 +135,8 @@ class RunHistory:
     paid_keys: dict[StepKey, set[str]] = field(default_factory=dict)
     nano_paid: int = 0
     parameters: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    inherits: int = 0
+    inherited: int = 0
     given_up: set[StepKey] = field(default_factory=set)
     optional: set[StepKey] = field(default_factory=set)
     code: str | None = None
@@ -162,6 +166,8 @@ class RunHistory:
         match event.kind:
             case "accepted":
                 self.trace, self.streams = data.get("trace", ""), data.get("streams", False)
+                self.parameters.update(data.get("parameters", {}))
+                self.inherits = data.get("inherits", 0)
             case "call":
                 step = _key(data)
                 self._settle(step, data.get("settled", ()))
@@ -193,13 +199,13 @@ class RunHistory:
                 self.cut_off.discard(data["step"])
             case "step":
                 self.cut_off.discard(data["step"])
-                if not data.get("inherited"):
+                if data.get("inherited"):
+                    self.inherited += 1
+                else:
                     self._settle(_key(data), data.get("settled", ()))
                 self._take_step(event.id, _key(data), data)
             case "restart":
                 self.restart(data["code"])
-            case "parameters":
-                self.parameters.update(data["of"])
             case "timer":
                 self.timers[_key(data)] = data["until"]
             case "signal":
@@ -213,6 +219,7 @@ class RunHistory:
     def restart(self, code: str) -> None:
         """Nothing that was done so far counts for the program with this ``code``."""
         self.code = code
+        self.inherits = 0
         for past in (
             self.steps,
             self.timers,

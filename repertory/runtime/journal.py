@@ -1,8 +1,9 @@
 """The journal: which runs there are, what came of them, and the logs from which they go on."""
 
 import hashlib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, Final
 
 from repertory.clock import Clock
@@ -10,7 +11,7 @@ from repertory.errors import KeyReused, RepertoryError
 from repertory.providers.messages import Usage
 from repertory.runtime.history import RunHistory
 from repertory.runtime.recorded_errors import storable
-from repertory.runtime.run_log import PAGE, RunEvent, RunLog
+from repertory.runtime.run_log import PAGE, RunEvent, RunLog, stored_steps
 from repertory.runtime.spilled import RunSpiller, whole_event, whole_values
 from repertory.runtime.watched_writes import WatchedWrites
 from repertory.signatures.json_text import dump_json, load_json
@@ -20,6 +21,7 @@ from repertory.store.owners import Owners
 from repertory.store.run_rows import NewRun, RunEnd, StoredRun
 from repertory.store.run_table import RunTable
 
+NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 MESSAGE: Final = 4096  # characters of an error's message that its run tells; its step's event has all of it
 
 
@@ -59,12 +61,22 @@ class Journal:
         found = (await self.table.find([run])).get(run)
         return await whole_run(found, ContentReader(self.table.contents)) if found is not None else None
 
-    def accept(self, run: NewRun) -> RunLog:
-        """Record that ``run`` is to be done: its log, whose ``written`` tells whether the run is new."""
+    def accept(self, run: NewRun, first: Mapping[str, Any] = NOTHING) -> RunLog:
+        """Record that ``run`` is to be done: its log, whose ``written`` tells whether the run is new.
+
+        Args:
+            first: The data of the event that it was accepted, from which every life of it learns how to go on.
+        """
         spiller = RunSpiller()
         inputs, contents = spiller.values(run.inputs)
+        if contents is not None:
+            run = run._replace(inputs=inputs)
+        if first:
+            said, more = spiller.event(first)
+            run = run._replace(said=said)
+            contents = (contents or {}) | more if more is not None else contents
         log = RunLog(run.id, self._clock, self.table, last=1, spiller=spiller)
-        log.record(run if contents is None else run._replace(inputs=inputs), contents)
+        log.record(run, contents)
         return log
 
     async def history(self, run: str) -> RunHistory:
@@ -73,7 +85,7 @@ class Journal:
         while page := await self.table.events(run, history.last, PAGE):
             for row in page:
                 data = load_json(row.data)
-                if row.kind == "parameters":  # every step needs them
+                if row.kind == "accepted":  # every step needs its parameters
                     data = await whole_event(data, reader)
                 history.take(RunEvent(row.id, row.kind, data, row.at))
             if len(page) < PAGE:
@@ -81,8 +93,20 @@ class Journal:
         await history.fetch_replies()
         return history
 
+    async def inherit(self, log: RunLog, history: RunHistory, parent: str | None) -> RunHistory:
+        """The history of a run when its log has all the steps that it was forked from ``parent`` with."""
+        missing = history.inherits - history.inherited
+        if parent is None or missing <= 0:
+            return history
+        async for event in stored_steps(parent, self.table, history.inherited, missing):
+            log.append("step", {**event.data, "inherited": True})
+            if not log.last % PAGE:  # else all of them could be in memory
+                await log.written()
+        await log.written()
+        return await self.history(log.run)
+
     async def take_over(self, run: StoredRun) -> bool:
-        """Go on with ``run`` here; False where it has another owner by now.
+        """Go on with ``run`` here, until the ``deadline_at`` it has; False where it has another owner by now.
 
         What an earlier life in this process has handed to the store of it is on disk when this returns.
         """
@@ -139,9 +163,9 @@ def run_end(
     )
 
 
-def said_first(trace: str, streams: bool) -> str:
-    """What the log of a run begins with, as JSON: what is not to be asked for but holds for all its lives."""
-    return dump_json(({"trace": trace} if trace else {}) | ({"streams": True} if streams else {})).decode()
+def said_first(trace: str, streams: bool) -> dict[str, Any]:
+    """What the log of a run begins with: what is not to be asked for but holds for all its lives."""
+    return ({"trace": trace} if trace else {}) | ({"streams": True} if streams else {})
 
 
 def run_id(program: str, key: str) -> str:

@@ -71,12 +71,19 @@ class LiveRuns:
 
     @contextmanager
     def taken(self, id: str) -> Iterator[None]:
-        """Somebody of this process goes on with a run that is not live. Raises RunTakenOver if somebody does."""
+        """Somebody of this process goes on with a run that is not live. Raises RunTakenOver if somebody does.
+
+        A submitted run that could not be gone on with, and is this process's by now, waits for its turn.
+        """
         if self.executes(id):
             raise RunTakenOver(f"the run {id} is executed already", hint="Ask for its outcome.")
         self._taken.add(id)
+        self._waiting.goes_on(id)
         try:
             yield
+        except BaseException:
+            self._waiting.interrupted(id)
+            raise
         finally:
             self._taken.discard(id)
 
@@ -103,6 +110,7 @@ class LiveRuns:
         if not live.info.durable:
             self._runtime.at_work.enter()
         self.by_id[live.info.id] = live
+        self._waiting.goes_on(live.info.id)
         self._begun.append(live)
         self.awaited.tell(live.info.id)
         self._call_keeper()

@@ -70,9 +70,13 @@ class RunHandle:
         """Ask it to stop: its steps are cancelled, down to the sockets. Raises WrongRunState if it has ended."""
         await self._runs.tell(self.id, "cancel", {})
 
-    async def retry(self) -> None:
-        """Go on with it from where it failed, was cancelled or is held. Raises WrongRunState if it is not."""
-        await self._runs.retry(self.id)
+    async def retry(self, *, timeout: float | None = None) -> None:
+        """Go on with it from where it failed, was cancelled or is held. Raises WrongRunState if it is not.
+
+        Args:
+            timeout: Seconds it may take from now on; None: what is left of its time; if nothing is, no limit.
+        """
+        await self._runs.retry(self.id, timeout)
 
     async def replay(self) -> Prediction:
         """What its program, as it is now, makes of the recorded steps: nothing is asked, nothing is done.

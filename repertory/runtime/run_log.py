@@ -3,7 +3,7 @@
 The journal is made of these logs: a run that was interrupted goes on from what its log says. The kinds of events:
 
 ========== ======================================================================================================
-accepted   the run is to be done
+accepted   the run is to be done; what it was forked with: a number of steps, and ``parameters`` of its own
 call       a model is about to be called: what is asked of whom, and what that costs at most
 response   the provider's id of the answer under way
 uncertain  a process died while this call was under way: nobody knows whether it was billed
@@ -11,7 +11,6 @@ delta      a piece of an answer
 reset      the pieces so far of this answer are void
 step       a step has its outcome; ``inherited`` from the run that this one was forked from
 restart    the run begins anew with other code of its program: what is recorded before is not read
-parameters what holds for this run alone of its predictors' parameters
 timer      the run sleeps until a point in time
 signal     something was said to the run from outside
 cancel     somebody who may has asked it to stop

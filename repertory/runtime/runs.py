@@ -27,7 +27,7 @@ from repertory.runtime.live_run import LiveRun, TakenUp, cut_off, run_cancelled
 from repertory.runtime.live_runs import LiveRuns
 from repertory.runtime.run_budget import RunBudget, paid_by_itself
 from repertory.runtime.run_handle import RunHandle
-from repertory.runtime.run_log import LOOK_INTERVAL, PAGE, RunEvent, RunLog, read_log, read_page, stored_steps
+from repertory.runtime.run_log import LOOK_INTERVAL, RunEvent, RunLog, read_log, read_page, stored_steps
 from repertory.runtime.run_status import RunStatus, StepStatus, step_status
 from repertory.runtime.terms_json import terms_from_json
 from repertory.runtime.waiting_runs import rank
@@ -100,9 +100,8 @@ class Runs:
         new = new._replace(
             owner=journal.owner if has_place else None,
             priority=rank(terms.priority),
-            said=said_first(trace, streams),
         )
-        log = journal.accept(new)
+        log = journal.accept(new, said_first(trace, streams))
         live = None
         if has_place:
             deadline = clock.monotonic() + timeout if timeout is not None else inf
@@ -232,7 +231,7 @@ class Runs:
         await self._journal().table.tell(message)
         self.executed.look()
 
-    async def retry(self, id: str) -> None:
+    async def retry(self, id: str, timeout: float | None) -> None:
         """Go on with a run that failed, was cancelled, or is held: its failed steps are asked again."""
         stored = await self.executed.stored(id)
         if stored.status in ("accepted", "ok"):
@@ -240,9 +239,14 @@ class Runs:
         deployment = self.executed.version_of(stored)
         self._runtime.memory.check(terms_from_json(stored.terms).priority)
         values = deployment.compiled.validate_inputs(load_json(stored.inputs))
+        now = self._runtime.clock.time()
+        if timeout is not None:
+            stored = replace(stored, deadline_at=now + timeout)
+        elif stored.deadline_at is not None and stored.deadline_at <= now:
+            stored = replace(stored, deadline_at=None)
         with self.taken(id):
             interrupted = await deployment.take_up(stored)
-        await self.executed.go_on(deployment, stored, TakenUp(values, interrupted.log, interrupted.history))
+            await self.executed.go_on(deployment, stored, TakenUp(values, interrupted.log, interrupted.history))
 
     async def replay(self, id: str) -> Prediction:
         """What the program makes of what is recorded, dry: nothing is asked, nothing is done."""
@@ -280,19 +284,17 @@ class Runs:
         self._runtime.memory.check(terms.priority)
         tags = load_json(stored.tags) if stored.tags is not None else {}
         new = deployment.new_run(key, values, terms=terms, tags=tags, submitted=True, parent=id)
-        log = journal.accept(new)
-        if not await journal.writes.watch(log.written()):
-            raise KeyReused("", f"there is a run with the key {key!r}", hint="Give it a key of its own.")
-        if parameters:
-            own = {path: each.model_dump(mode="json") for path, each in parameters.items()}
-            log.append("parameters", {"of": own})
-        async for event in stored_steps(id, journal.table, most=step):
-            log.append("step", {**event.data, "inherited": True})
-            if not log.last % PAGE:  # else all of them could be in memory
-                await log.written()
-        await log.written()
-        forked = replace(stored, id=new.id, key=key, submitted=True, deadline_at=None)
-        await self.executed.go_on(deployment, forked, TakenUp(values, log, await journal.history(new.id)))
+        own = {path: each.model_dump(mode="json") for path, each in parameters.items()}
+        taken = KeyReused("", f"there is a run with the key {key!r}", hint="Give it a key of its own.")
+        if self.executed.executes(new.id):
+            raise taken
+        with self.taken(new.id):
+            log = journal.accept(new, {"inherits": step} | ({"parameters": own} if own else {}))
+            if not await journal.writes.watch(log.written()):
+                raise taken
+            history = await journal.inherit(log, await journal.history(new.id), id)
+            forked = replace(stored, id=new.id, key=key, submitted=True, deadline_at=None, parent=id)
+            await self.executed.go_on(deployment, forked, TakenUp(values, log, history))
         return RunHandle(self, new.id, new.program, key, durable=True)
 
     # --- for deployments ---

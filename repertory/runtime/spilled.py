@@ -13,7 +13,7 @@ from repertory.store.content_reader import ContentReader
 from repertory.store.contents import Spiller
 
 PLAIN: Final = 1024  # bytes of JSON up to which an event, or a run's inputs, are left as they are
-MEMBERS: Final = ("inputs", "outputs", "replies", "value", "of")  # of events: those that may be large
+MEMBERS: Final = ("inputs", "outputs", "replies", "value", "parameters")  # of events: those that may be large
 ERROR: Final = "error"  # this one only within: whoever reads the log must see that there is one, and its code
 MARK: Final = "spilled"
 AROUND: Final = "$spilled"

@@ -75,6 +75,10 @@ class WaitingRuns:
         """A run of this process has no outcome, as the store failed: it is to go on later."""
         self._interrupted.add(id)
 
+    def goes_on(self, id: str) -> None:
+        """A run of this process goes on after all."""
+        self._interrupted.discard(id)
+
     async def let_go(self, id: str) -> None:
         """Let a run of this process wait, as there is no place for it. Raises StoreError."""
         assert self._runtime.journal is not None

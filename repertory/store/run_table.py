@@ -177,7 +177,10 @@ class RunTable:
         return last or 0
 
     async def take_over(self, run: StoredRun) -> bool:
-        """Make this process the owner of ``run`` where it still is as it was read; return whether it is now."""
+        """Make this process the owner of ``run`` where it still is as it was read; return whether it is now.
+
+        It has the time that ``run`` says.
+        """
         return await self._store.submit(self._take, run)
 
     async def tell(self, message: RunMessage) -> None:
@@ -210,7 +213,9 @@ class RunTable:
         for run in taken:
             same = runs.c.owner.is_(None) if run.owner is None else runs.c.owner == run.owner
             statement = update(runs).where(runs.c.id == run.id, runs.c.status == run.status, same)
-            result = await connection.execute(statement.values(owner=self.owner, status="accepted"))
+            result = await connection.execute(
+                statement.values(owner=self.owner, status="accepted", deadline_at=run.deadline_at)
+            )
             outcomes.append(result.rowcount == 1)
         return outcomes
 

@@ -1,6 +1,8 @@
 """What can be done about a run: cancel it, retry it, replay it dry, fork it; its deadline and who pays."""
 
 import asyncio
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from repertory.errors import (
     RunUnknown,
 )
 from repertory.providers.messages import LMRequest
+from repertory.runtime.journal import run_id
 from repertory.runtime.run_keeper import Look
 from repertory.runtime.runtime import Runtime
 from repertory.store import AccountLimit
@@ -418,6 +421,54 @@ async def test_a_forks_own_parameters_hold_after_a_restart(tmp_path: Path) -> No
     assert [request.temperature for request in lm.requests] == [None, 0.9, None]
 
 
+async def test_a_fork_whose_process_dies_while_it_inherits_steps_gets_the_rest_from_the_next(
+    tmp_path: Path,
+) -> None:
+    store = tmp_path / "s.db"
+    async with Runtime(lm=Asked(), store=store) as runtime:
+        await runtime.start(Chain())
+        handle = await runtime.submit("Chain", {"n0": "x"})
+        await outcome_of(handle)
+    lm = Asked(held=lambda _: True)
+    hotter = {"steps[2]": rp.Parameters(temperature=0.9)}
+    async with Runtime(lm=lm, store=store) as runtime:
+        await runtime.start(Chain())
+        fork = await (await runtime.find_run(handle.id)).fork(2, parameters=hotter)
+        await lm.until_asked()
+    with closing(sqlite3.connect(store)) as connection:  # as it is while the second step is being copied
+        connection.execute("delete from run_events where run_id = ? and id > 2", (fork.id,))
+        connection.commit()
+    lm = Asked()
+    async with Runtime(lm=lm, store=store) as runtime:
+        await runtime.start(Chain())
+        fork = await runtime.find_run(fork.id)
+        assert (await outcome_of(fork)).answer == "x1234"
+        assert [event.id for event in await events_of(fork)] == list(range(1, 1 + len(await events_of(fork))))
+    assert fields_asked(lm) == ["n2", "n3"]
+    assert [request.temperature for request in lm.requests] == [0.9, None]
+
+
+async def test_who_is_cancelled_while_forking_loses_the_handle_and_not_the_run(tmp_path: Path) -> None:
+    store = tmp_path / "s.db"
+    lm = Asked()
+    async with Runtime(lm=lm, store=store) as runtime:
+        await runtime.start(Chain())
+        handle = await runtime.submit("Chain", {"n0": "x"})
+        await outcome_of(handle)
+        with held(store):
+            forking = asyncio.create_task(handle.fork(2, key="fork"))
+            for _ in range(100_000):
+                if runtime.runs.executed.executes(run_id("Chain", "fork")):
+                    break
+                await asyncio.sleep(0)
+            forking.cancel()
+        await asyncio.wait({forking})
+    async with Runtime(lm=lm, store=store) as runtime:
+        await runtime.start(Chain())
+        (fork,) = [each for each in await runtime.runs.latest(None, None, 10) if each.parent is not None]
+        assert (await outcome_of(await runtime.find_run(fork.id))).answer == "x1234"
+
+
 async def test_a_fork_that_cannot_be_is_refused_with_what_there_is(tmp_path: Path) -> None:
     async with Runtime(lm=Asked(), store=tmp_path / "s.db") as runtime:
         await runtime.start(Chain())
@@ -459,6 +510,29 @@ async def test_the_time_a_run_may_take_goes_on_while_nobody_executes_it(tmp_path
     deadlines = {question(request): request.deadline for request in lm.requests}
     assert deadlines["middle: xm"] == later.monotonic() + 70
     assert set(deadlines) == {"middle: xm", "middle: zm"}
+
+
+@pytest.mark.parametrize(("timeout", "ends"), [(None, None), (50, 80)])
+async def test_a_run_that_was_too_slow_gets_new_time_when_it_is_retried(
+    tmp_path: Path, timeout: float | None, ends: float | None
+) -> None:
+    clock = FakeClock()
+    lm = Asked(held=lambda text: text.startswith("middle"))
+    async with Runtime(lm=lm, store=tmp_path / "s.db", clock=clock) as runtime:
+        await runtime.start(Two())
+        handle = await runtime.submit("Two", {"text": "x"}, timeout=10)
+        await lm.until_asked(2)
+    later = FakeClock(time=clock.time() + 30)
+    async with Runtime(lm=Asked(), store=tmp_path / "s.db", clock=later) as runtime:
+        await runtime.start(Two())
+        handle = await runtime.find_run(handle.id)
+        late = await failure_of(handle)
+        assert isinstance(late, DeadlineExceeded)
+        assert "its time was over" in str(late)
+        await handle.retry(timeout=timeout)
+        assert (await outcome_of(handle)).answer == "xma"
+        stored = await runtime.runs.executed.stored(handle.id)
+        assert stored.deadline_at == (None if ends is None else clock.time() + ends)
 
 
 async def test_a_fork_of_a_run_that_was_too_slow_has_time_of_its_own(tmp_path: Path) -> None:
