@@ -296,8 +296,8 @@ class Deployment:
                 history.restart(self.code)
         if recorded.status != "accepted" or history.ended:
             history.forget_failures()
-        for step in sorted(history.cut_off):
-            log.append("reset", {"step": step})
+        for step in history.cut_off:
+            log.append("reset", step.data())
         return Interrupted(recorded, log, history)
 
     async def fitting_inputs(self, interrupted: Interrupted) -> dict[str, Any]:

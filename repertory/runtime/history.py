@@ -22,6 +22,10 @@ class StepKey:
     asked: str
     occurrence: int
 
+    def data(self) -> dict[str, Any]:
+        """It, as events have it."""
+        return {"step": self.step, "asked": self.asked, "occurrence": self.occurrence}
+
 
 @dataclass(frozen=True, slots=True)
 class Kept:
@@ -107,7 +111,7 @@ class RunHistory:
         parameters: Of predictors, by their paths, that hold for this run alone.
         inherits: How many steps it was forked with.
         inherited: How many of these are in its log.
-        cut_off: Paths of predictors of which pieces of an answer came last, and neither its end nor another's.
+        cut_off: Steps of which pieces of an answer came last, and not its end.
         given_up: Steps that were begun and have no outcome, as another one failed or their time was up.
         optional: Steps that the program need not ask for again: those of the run it was forked from, those within
             a step that is recorded itself, all of a run that is retried and may go another way now.
@@ -142,7 +146,7 @@ class RunHistory:
     code: str | None = None
     trace: str = ""
     streams: bool = False
-    cut_off: set[str] = field(default_factory=set)
+    cut_off: set[StepKey] = field(default_factory=set)
     ended: bool = False
     cancelled: bool = False
     reader: ContentReader | None = None
@@ -194,11 +198,11 @@ class RunHistory:
                 if data.get("gone"):
                     self.gone.add(data["call"])
             case "delta":
-                self.cut_off.add(data["step"])
+                self.cut_off.add(_key(data))
             case "reset":
-                self.cut_off.discard(data["step"])
+                self.cut_off.discard(_key(data))
             case "step":
-                self.cut_off.discard(data["step"])
+                self.cut_off.discard(_key(data))
                 if data.get("inherited"):
                     self.inherited += 1
                 else:

@@ -79,7 +79,8 @@ class LiveRun:
     @property
     def listens(self) -> bool:
         """Whether what is said to it now reaches its program."""
-        return self.context is not None and self.log is not None and not self.log.closed
+        context, log = self.context, self.log
+        return context is not None and context.task is not None and log is not None and not log.closed
 
     def hear(self, message: RunMessage) -> None:
         """Take in what was said to it; its log records that."""

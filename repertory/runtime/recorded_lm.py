@@ -62,9 +62,9 @@ class RecordedLM:
 
     async def _streamed(self, request: LMRequest) -> LMResponse:
         witness = self._witness
-        log, step = witness.log, witness.step.step
+        log, step = witness.log, witness.step
         if witness.streamed:
-            log.append("reset", {"step": step})
+            log.append("reset", step.data())
         witness.streamed = True
         async with self._lm.stream(request) as deltas:
             async for delta in deltas:

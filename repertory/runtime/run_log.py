@@ -56,6 +56,16 @@ class RunEvent:
     at: float
 
 
+class Recorded(Protocol):
+    """What tells a step from the others of its run."""
+
+    def __hash__(self) -> int: ...
+
+    def data(self) -> dict[str, Any]:
+        """It, as events have it."""
+        ...
+
+
 class DoubtfulCall(Protocol):
     """What is known of a call of which nobody knows whether it was billed."""
 
@@ -119,7 +129,7 @@ class RunLog:
         self._failure: StoreError | None = None  # the first: those that came after it failed in its wake
         self._unsettled: list[asyncio.Future[bool]] = []  # writes that `written` has not looked at
         self._many = 64  # of them: time to let go of those that went well
-        self._delta: dict[str, list[str]] = {}  # pieces yet to be appended, by step
+        self._delta: dict[Recorded, list[str]] = {}  # pieces yet to be appended, by step
         self._delta_write: asyncio.Future[bool] | None = None
 
     def append(self, kind: str, data: Mapping[str, Any]) -> None:
@@ -131,8 +141,8 @@ class RunLog:
             self._append_deltas()
         self._append(kind, data)
 
-    def append_delta(self, step: str, text: str) -> None:
-        """Add a piece of an answer. Pieces that come while one is being written become one."""
+    def append_delta(self, step: "Recorded", text: str) -> None:
+        """Add a piece of the answer of ``step``. Pieces that come while one is being written become one."""
         self._delta.setdefault(step, []).append(text)
         if self._delta_write is None or self._delta_write.done():
             self._append_deltas()
@@ -248,7 +258,7 @@ class RunLog:
     def _append_deltas(self, _done: object = None) -> None:
         deltas, self._delta = self._delta, {}
         for step, pieces in deltas.items():
-            self._append("delta", {"step": step, "text": "".join(pieces)})
+            self._append("delta", {**step.data(), "text": "".join(pieces)})
         if deltas:
             self._hand_over()
             self._delta_write = self._last_write

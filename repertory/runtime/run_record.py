@@ -90,7 +90,7 @@ class RunRecord:
 
 def told_of(key: StepKey) -> dict[str, Any]:
     """What an event says about which step it tells of."""
-    told: dict[str, Any] = {"step": key.step, "asked": key.asked, "occurrence": key.occurrence}
+    told = key.data()
     if (enclosing := performing.get()) is not None:
         told["within"] = enclosing
     return told

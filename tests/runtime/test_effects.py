@@ -22,6 +22,7 @@ from tests.runtime.submitted import (
     events_of,
     events_until,
     failure_of,
+    held,
     kinds,
     outcome_of,
 )
@@ -313,6 +314,24 @@ async def test_a_signal_on_disk_survives_a_kill_before_it_is_heard(tmp_path: Pat
         handle = await runtime.find_run(handle.id)
         await handle.signal("approved", 2)
         assert (await outcome_of(handle)).who == [1, 2]
+
+
+async def test_a_signal_that_comes_as_the_run_ends_is_no_event_after_its_last(tmp_path: Path) -> None:
+    lm = Asked(held=lambda _: True)
+    async with Runtime(lm=lm, store=tmp_path / "s.db") as runtime:
+        await runtime.start(rp.Predict("text -> middle"), name="ask")
+        handle = await runtime.submit("ask", {"text": "x"})
+        await lm.until_asked()
+        live = runtime.runs.live[handle.id]
+        with held(tmp_path / "s.db"):
+            lm.release.set()
+            for _ in range(100_000):
+                if not live.listens:
+                    break
+                await asyncio.sleep(0)
+            live.hear(RunMessage("m", handle.id, "signal", '{"name": "late", "value": 1}', 0.0))
+        await outcome_of(handle)
+        assert kinds(await events_of(handle)) == ["accepted", "step", "done"]
 
 
 async def test_a_signal_from_another_process_is_heard(tmp_path: Path) -> None:

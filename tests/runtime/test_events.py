@@ -186,9 +186,6 @@ async def test_a_run_that_goes_on_elsewhere_voids_the_pieces_of_the_answer_that_
         assert kinds(events[-2:]) == ["step", "done"]
 
 
-@pytest.mark.xfail(
-    reason="a delta names its predictor, not the call: those of concurrent calls are mixed", strict=True
-)
 async def test_the_pieces_of_concurrent_calls_of_one_predictor_are_told_apart(tmp_path: Path) -> None:
     class Both(rp.Module):
         def __init__(self) -> None:

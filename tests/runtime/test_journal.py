@@ -168,7 +168,7 @@ async def test_a_reader_that_comes_early_gets_each_event_as_it_comes(journal: Jo
 async def test_pieces_that_come_while_one_is_written_become_one(journal: Journal) -> None:
     log = await accepted(journal, "k")
     for piece in ("a", "b", "c", "d"):
-        log.append_delta("qa", piece)
+        log.append_delta(StepKey("qa", "hash", 0), piece)
     log.append("done", {"status": "ok"})
     await log.written()
     events = [event async for event in read_log(log.run, journal.table, None)]

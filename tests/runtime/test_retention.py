@@ -112,12 +112,12 @@ LOG: tuple[tuple[str, dict[str, Any]], ...] = (
     ("accepted", {}),
     ("call", CALL),
     ("response", {"key": "k", "attempt": 1, "id": "resp-1"}),
-    ("delta", {"step": "a", "text": "Par"}),
-    ("reset", {"step": "a"}),
-    ("delta", {"step": "a", "text": "Rome"}),
+    ("delta", STEP | {"text": "Par"}),
+    ("reset", STEP),
+    ("delta", STEP | {"text": "Rome"}),
     ("step", STEP | {"outputs": {"city": "Rome"}, "settled": [["k", 1, 3, 4]]}),
     ("call", STEP | {"step": "b", "key": "l", "attempt": 1}),
-    ("delta", {"step": "b", "text": "Wh"}),
+    ("delta", STEP | {"step": "b", "text": "Wh"}),
     ("done", {"status": "failed"}),
 )
 COMPACT = [(1, "accepted"), (7, "step"), (8, "call"), (10, "done")]
