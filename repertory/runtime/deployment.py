@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from os import urandom
 from random import Random
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from repertory.actors import ActorRef
 from repertory.errors import InputError, ProgramChanged, ProgramError, RepertoryError, RunTakenOver, StoreError
@@ -19,6 +19,7 @@ from repertory.runtime.execution import Executor, Run
 from repertory.runtime.history import RunHistory
 from repertory.runtime.journal import json_hash, other_inputs, run_end, run_id
 from repertory.runtime.predictor import RollBackParameters, UpdateParameters, VersionedParameters
+from repertory.runtime.program_options import ProgramOptions
 from repertory.runtime.releases import Releases
 from repertory.runtime.run import RunContext
 from repertory.runtime.run_budget import RunBudget, paid_by_itself, settle_up
@@ -31,10 +32,6 @@ from repertory.store.run_rows import NewRun, StoredRun
 
 if TYPE_CHECKING:
     from repertory.runtime.runtime import Runtime
-
-ChangedPolicy: TypeAlias = Literal["refuse", "continue", "restart"]
-"""What becomes of an interrupted run whose program's code is another one now: it is refused; it goes on, as far as
-its recorded steps are still asked for; it begins anew, and what was recorded is not used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +52,7 @@ class Deployment:
     Attributes:
         name: The program's name in the journal, the same for every version.
         version: What tells this version from others, such as ``news@2``; its path is below ``root/programs``.
+        options: How it was started.
         releases: The versions of the program.
     """
 
@@ -66,7 +64,7 @@ class Deployment:
         predictors: Mapping[str, Predict],
         around: Surroundings,
         keepers: Mapping[str, ActorRef],
-        changed: ChangedPolicy = "refuse",
+        options: ProgramOptions,
         *,
         version: str | None = None,
         releases: "Releases[Deployment] | None" = None,
@@ -81,7 +79,7 @@ class Deployment:
         self._runtime = runtime
         self._around = around
         self._keepers = keepers
-        self._changed = changed
+        self.options = options
         self._stuck: set[Work[Prediction]] = set()  # left behind
         self.releases: Releases[Deployment] = releases or Releases(
             name, self, clock=runtime.clock, hooks=runtime.hooks, rng=Random(self.fingerprint)
@@ -283,7 +281,7 @@ class Deployment:
         code = history.code or recorded.code
         declared_otherwise = history.code is None and recorded.fingerprint != self.fingerprint
         if (code is not None and code != self.code) or declared_otherwise:
-            if self._changed == "refuse":
+            if self.options.changed == "refuse":
                 what = "signatures, parameters or models" if declared_otherwise and code == self.code else "code"
                 error = ProgramChanged(
                     f"{self.name}: the run {recorded.id} was begun with other {what} of its program",
@@ -291,7 +289,7 @@ class Deployment:
                 )
                 await self.refuse(Interrupted(recorded, log, history), error)
                 raise error
-            if self._changed == "restart":
+            if self.options.changed == "restart":
                 log.append("restart", {"code": self.code})
                 history.restart(self.code)
         if recorded.status != "accepted" or history.ended:

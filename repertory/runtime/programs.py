@@ -1,23 +1,20 @@
 """The programs of a runtime: each version of each under a supervisor of its own."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import partial
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from repertory.errors import NameTaken, ProgramError
 from repertory.modules import Module, Predict
-from repertory.modules.options import DEFAULTS, ModuleOptions
+from repertory.modules.options import DEFAULTS
 from repertory.runtime.compatibility import check_inputs
-from repertory.runtime.deployment import ChangedPolicy, Deployment
+from repertory.runtime.deployment import Deployment
 from repertory.runtime.failure_policy import FailurePolicy, Tolerant, parse_failure_policy
 from repertory.runtime.predictor import ParameterKeeper, Predictor
 from repertory.runtime.program_check import check_program, options_of, predictors_of
+from repertory.runtime.program_options import ProgramOptions
 from repertory.runtime.releases import Metric, Release, Releases
 from repertory.runtime.rollout_keeper import Watch
 from repertory.runtime.rollout_plan import RolloutPlan
-from repertory.runtime.step_witness import UncertainPolicy
 from repertory.runtime.surroundings import Station, Surroundings
 from repertory.signatures import Signature, compile_signature
 from repertory.supervisors import ChildSpec, Pool, PoolRef, StartChild, StopChild, Supervisor
@@ -27,18 +24,6 @@ if TYPE_CHECKING:
 
 KEEPER = "parameters"  # child id of the actor that keeps a predictor's parameters
 POOL = "pool"  # child id of the pool that makes its predictions
-
-
-@dataclass(frozen=True, slots=True)
-class ProgramOptions:
-    """How a program is run; see `Runtime.start`."""
-
-    replicas: int = 1
-    concurrency: int = 64
-    modules: Mapping[str, ModuleOptions] = field(default_factory=lambda: MappingProxyType({}))
-    on_failure: FailurePolicy | str | None = None
-    uncertain: UncertainPolicy = "rebuy"
-    changed: ChangedPolicy = "refuse"
 
 
 class Programs:
@@ -160,7 +145,7 @@ class Programs:
             lambda: runtime.closing,
         )
         return Deployment(
-            *(runtime, name, program, predictors, around, keepers, options.changed),
+            *(runtime, name, program, predictors, around, keepers, options),
             version=version,
             releases=releases,
         )

@@ -20,7 +20,7 @@ from repertory.providers.endpoint import EndpointSnapshot
 from repertory.providers.lm import LM
 from repertory.providers.messages import TERMS, Priority, Terms
 from repertory.runtime.config import RuntimeConfig, load_config, make_config
-from repertory.runtime.deployment import ChangedPolicy, Deployment
+from repertory.runtime.deployment import Deployment
 from repertory.runtime.endpoint_keeper import EndpointKeeper
 from repertory.runtime.failure_policy import FailurePolicy
 from repertory.runtime.journal import Journal
@@ -31,7 +31,8 @@ from repertory.runtime.memory_reading import MemoryReader
 from repertory.runtime.models import Surroundings
 from repertory.runtime.old_runs import OldRuns
 from repertory.runtime.processes import Processes
-from repertory.runtime.programs import ProgramOptions, Programs
+from repertory.runtime.program_options import ChangedPolicy, ProgramOptions
+from repertory.runtime.programs import Programs
 from repertory.runtime.releases import Metric, Release
 from repertory.runtime.retention import Retention, RetentionKeeper
 from repertory.runtime.rollout_keeper import RolloutKeeper
@@ -219,8 +220,12 @@ class Runtime:
         name: str,
         plan: RolloutPlan | None = None,
         metric: Metric | None = None,
-        replicas: int = 1,
-        concurrency: int = 64,
+        replicas: int | None = None,
+        concurrency: int | None = None,
+        modules: Mapping[str, ModuleOptions] = NO_OPTIONS,
+        on_failure: FailurePolicy | str | None = None,
+        uncertain: UncertainPolicy | None = None,
+        changed: ChangedPolicy | None = None,
     ) -> Release:
         """Start a new version of a running program beside it, and have it take over as ``plan`` says.
 
@@ -231,11 +236,22 @@ class Runtime:
             name: The running program's.
             plan: None: that of ``[programs.NAME.rollout]``, if there is one, else `RolloutPlan()`.
             metric: What is compared as the plan's ``min_metric_ratio`` says.
+            replicas, concurrency, on_failure, uncertain, changed: As for `start`; None: as of the present version.
+            modules: As for `start`; nothing is taken over from the present version.
 
         Raises ProgramError (no such program, a release under way, other inputs), and what `start` raises.
         """
         self._check_open()
-        return await self.programs.release(program, name, plan, metric, ProgramOptions(replicas, concurrency))
+        present = self.programs.find(name).current.options
+        options = ProgramOptions(
+            replicas if replicas is not None else present.replicas,
+            concurrency if concurrency is not None else present.concurrency,
+            modules,
+            on_failure if on_failure is not None else present.on_failure,
+            uncertain or present.uncertain,
+            changed or present.changed,
+        )
+        return await self.programs.release(program, name, plan, metric, options)
 
     async def submit(
         self,

@@ -6,7 +6,7 @@ import pytest
 
 import repertory as rp
 from repertory.errors import ProgramChanged
-from repertory.runtime.deployment import ChangedPolicy
+from repertory.runtime.program_options import ChangedPolicy
 from repertory.runtime.runtime import Runtime
 from tests.runtime.submitted import (
     Asked,

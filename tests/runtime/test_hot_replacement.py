@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -312,3 +313,14 @@ async def test_closing_the_runtime_tells_who_waits_for_the_outcome() -> None:
         release = await runtime.release(asks("two"), name="ask", plan=PLAN)
     with pytest.raises(RuntimeClosed, match="during the release of ask"):
         await release.outcome()
+
+
+async def test_a_new_version_is_run_as_the_present_one_unless_something_else_is_said() -> None:
+    async with rp.Runtime(lm=ScriptedLM(told_by), store=None) as runtime:
+        ask = await runtime.start(
+            asks("one"), name="ask", replicas=3, on_failure="tolerant", uncertain="hold", changed="continue"
+        )
+        await runtime.release(asks("two"), name="ask", plan=PLAN, concurrency=2)
+        (candidate,) = [each for each in ask.releases.others() if each is not ask.current]
+        assert candidate.options == replace(ask.current.options, concurrency=2)
+        assert repr(runtime.tree()).count("path='root/programs/ask@2/first/pool/") == 3
