@@ -1,6 +1,6 @@
 """A process that submits runs and waits for them; it is there to be killed.
 
-    python -m benchmarks.kill_worker STORE URL RUNS LEASE
+    python -m benchmarks.kill_worker STORE URL RUNS CONCURRENCY LEASE
 
 It submits the same runs in every life, and ends when each has its outcome.
 """
@@ -16,12 +16,11 @@ from repertory.runtime.runtime import Runtime
 from repertory.store.owners import Owners
 
 PROGRAM = "report"
-CONCURRENCY = 16  # calls of each predictor under way: as many may have been made in vain by a kill
 PATIENCE = 300.0  # seconds
 
 
-async def main(location: str, url: str, runs: int) -> None:
-    """Bring all runs to their outcome."""
+async def main(location: str, url: str, runs: int, concurrency: int) -> None:
+    """Bring all runs to their outcome, with so many calls of each predictor under way."""
     price = {"input": INPUT / 1000, "output": OUTPUT / 1000}  # dollars a million tokens
     lm = {
         "model": "openai/m",
@@ -33,7 +32,7 @@ async def main(location: str, url: str, runs: int) -> None:
     }
     config = make_config("the benchmark", {"lm": {"default": lm}})
     async with asyncio.timeout(PATIENCE), Runtime(config, store=location) as runtime:
-        program = await runtime.start(Report(), name=PROGRAM, concurrency=CONCURRENCY)
+        program = await runtime.start(Report(), name=PROGRAM, concurrency=concurrency)
         submitted = (
             runtime.submit(program, {"document": document(number)}, key=str(number)) for number in range(runs)
         )
@@ -49,6 +48,6 @@ def hasten(lease: float) -> None:
 
 
 if __name__ == "__main__":
-    _, location, url, runs, lease = sys.argv
+    _, location, url, runs, concurrency, lease = sys.argv
     hasten(float(lease))
-    asyncio.run(main(location, url, int(runs)))
+    asyncio.run(main(location, url, int(runs), int(concurrency)))

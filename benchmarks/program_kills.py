@@ -30,7 +30,7 @@ from random import Random
 from benchmarks.figures import machine
 from benchmarks.kill_books import Audit, Books
 from benchmarks.kill_endpoint import KillEndpoint, kill_endpoint
-from benchmarks.kill_load import calls
+from benchmarks.kill_load import STEPS, calls
 from benchmarks.timing import Sample
 from tests.store.postgres import running_server
 
@@ -52,6 +52,11 @@ class Load:
     seed: int = 6
     lease: float = 1.0
 
+    @property
+    def concurrency(self) -> int:
+        """Calls of each predictor under way: a life makes so many more than were planned before it is killed."""
+        return max(1, min(16, calls(self.runs) // (self.kills + 1) // STEPS))
+
 
 class Killing:
     """One process after the other, each but the last killed."""
@@ -65,23 +70,22 @@ class Killing:
         self._rng = Random(load.seed)
 
     async def run(self) -> None:
-        """Have all runs come to their outcome."""
-        while self.kills < self._load.kills:
+        """Have all runs come to their outcome, be it before so many processes have been killed as were to be."""
+        while True:
             process = await self._start()
             try:
-                await self._until_it_is_time(process)
-                assert process.returncode is None, f"a worker ended by itself, with status {process.returncode}"
+                if self.kills < self._load.kills:
+                    await self._until_it_is_time(process)
+                else:
+                    await process.wait()
+                if process.returncode is not None:
+                    assert process.returncode == 0, f"a worker ended with status {process.returncode}"
+                    return
             finally:
                 await _end(process)
             self.kills += 1
             await self._endpoint.quiet()
             self.audit.after_kill(await self.books(), self._endpoint.asked)
-        last = await self._start()
-        try:
-            status = await last.wait()
-            assert status == 0, f"the last worker ended with status {status}"
-        finally:
-            await _end(last)
 
     async def books(self) -> Books:
         """What is on disk."""
@@ -103,7 +107,7 @@ class Killing:
 
     async def _start(self) -> asyncio.subprocess.Process:
         load = self._load
-        arguments = (self._location, self._endpoint.url, str(load.runs), str(load.lease))
+        arguments = (self._location, self._endpoint.url, str(load.runs), str(load.concurrency), str(load.lease))
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
         return await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "benchmarks.kill_worker", *arguments), env=environment
