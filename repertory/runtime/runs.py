@@ -147,13 +147,19 @@ class Runs:
             return live.status()
         return RunStatus.of(await self.executed.stored(id))
 
-    async def latest(self, program: str | None, status: str | None, limit: int) -> list[RunStatus]:
+    async def latest(
+        self, program: str | None, status: str | None, limit: int, *, before: str | None = None
+    ) -> list[RunStatus]:
         """Runs, the latest first; large values in their inputs and outputs are left out, as references.
 
         `status` has them whole.
+
+        Args:
+            before: The id of a run: those that come behind it. Raises RunUnknown.
         """
+        last = await self.executed.stored(before) if before is not None else None
         journal = self._runtime.journal
-        stored = await journal.table.latest(program, status, limit) if journal is not None else []
+        stored = await journal.table.latest(program, status, limit, last) if journal is not None else []
         return [RunStatus.of(run) for run in stored]
 
     async def uncertain(self, id: str | None, limit: int) -> list[Uncertain]:

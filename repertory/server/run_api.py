@@ -93,8 +93,9 @@ class RunApi:
         """Runs, the latest first, without what they were given and gave."""
         status = read_choice(request, "status", STATUSES)
         limit = read_number(request, "limit", PAGE, least=1, most=MOST)
-        runs = await self.runtime.runs.latest(request.query.get("program"), status, limit)
-        return json_response({"runs": [run_line(run) for run in runs]})
+        program, before = request.query.get("program"), request.query.get("before")
+        runs = await self.runtime.runs.latest(program, status, limit + 1, before=before)
+        return json_response({"runs": [run_line(run) for run in runs[:limit]], "more": len(runs) > limit})
 
     async def show(self, request: web.Request) -> web.Response:
         """The state of a run."""
@@ -144,8 +145,9 @@ class RunApi:
         async with self._changing():
             run = await self.runtime.find_run(request.match_info["id"])
             await read_value(request, self.config.request_timeout)
+            timeout = asked_timeout(request)
             with _refusing():
-                await run.retry()
+                await run.retry(timeout=timeout)
             return await self._shown(run)
 
     async def fork(self, request: web.Request) -> web.Response:

@@ -146,13 +146,21 @@ class RunTable:
         for write in [self._store.write(_LET_GO, {"of": id, "mine": self.owner}) for id in ids]:
             await write
 
-    async def latest(self, program: str | None, status: str | None, limit: int) -> list[StoredRun]:
-        """Runs, the latest first. Their inputs and outputs may refer to contents."""
+    async def latest(
+        self, program: str | None, status: str | None, limit: int, before: StoredRun | None = None
+    ) -> list[StoredRun]:
+        """Runs, the latest first, from those on that come behind ``before``.
+
+        Their inputs and outputs may refer to contents.
+        """
         query = select(*_COLUMNS).order_by(runs.c.accepted_at.desc(), runs.c.id).limit(limit)
         if program is not None:
             query = query.where(runs.c.program == program)
         if status is not None:
             query = query.where(runs.c.status == status)
+        if before is not None:
+            as_late = (runs.c.accepted_at == before.accepted_at) & (runs.c.id > before.id)
+            query = query.where((runs.c.accepted_at < before.accepted_at) | as_late)
         return list((await self._runs(query)).values())
 
     async def events(self, run: str, after: int, limit: int) -> list[NewEvent]:
