@@ -477,11 +477,13 @@ def lines_executed(act: Callable[[], object]) -> int:
         return trace
 
     outer = sys.gettrace()
+    gc.disable()  # what it collects may be others', with finalizers in Python
     sys.settrace(trace)
     try:
         act()
     finally:
         sys.settrace(outer)
+        gc.enable()
     return lines
 
 
