@@ -34,7 +34,8 @@ from time import perf_counter, process_time
 from repertory.clock import SystemClock
 from repertory.store import Store
 from repertory.store.content_table import ContentTable
-from repertory.store.run_rows import NewEvent, NewRun, RunEnd, RunPiece
+from repertory.store.run_piece import RunPiece
+from repertory.store.run_rows import NewEvent, NewRun, RunEnd
 from repertory.store.run_table import RunTable
 
 MUST = 1.0  # milliseconds that ``lone_added_ms`` must stay under

@@ -251,8 +251,6 @@ class Attempt:
 
     def succeed(self, response: LMResponse) -> LMResponse:
         """The reply was whole; return it with what it cost."""
-        if self.nameless:
-            self.identify(response.id)
         usage = response.usage
         if response.content and not (usage.input_tokens and usage.output_tokens):
             usage = NONE_COUNTED  # half a count is none: a wall must not guess low

@@ -59,7 +59,7 @@ class Witness(Protocol):
         ...
 
     def identified(self, intent: Intent, response_id: str) -> None:
-        """The provider has told its id of the answer; at most once an attempt, before its end."""
+        """The provider has told its id of the answer, which is under way; at most once an attempt."""
         ...
 
     def settled(self, intent: Intent, ending: Told, usage: Usage, cost: Decimal | None) -> None:

@@ -76,7 +76,7 @@ class Journal:
             run = run._replace(said=said)
             contents = (contents or {}) | more if more is not None else contents
         log = RunLog(run.id, self._clock, self.table, last=1, spiller=spiller)
-        log.record(run, contents)
+        log.begin(run, contents)
         return log
 
     async def history(self, run: str) -> RunHistory:

@@ -1,8 +1,7 @@
 """The runs that this process brings to their outcome, and those that wait until it has room for them."""
 
-import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import islice
 from math import inf
@@ -20,6 +19,7 @@ from repertory.runtime.run_keeper import Begin, Look, Sweep
 from repertory.runtime.terms_json import terms_from_json
 from repertory.runtime.waiting_runs import RunPlaces, WaitingRuns
 from repertory.signatures.json_text import load_json
+from repertory.store.run_piece import RunPiece
 from repertory.store.run_rows import RunMessage, StoredRun
 from repertory.store.run_table import RunTable
 
@@ -51,7 +51,7 @@ class LiveRuns:
         self.awaited = AwaitedRuns()
         self._runtime = runtime
         self._waiting = WaitingRuns(runtime, self.places)
-        self._coming: dict[str, asyncio.Future[bool]] = {}  # by id: whether they are new, once that is on disk
+        self._coming: dict[str, RunPiece] = {}  # by id: whether they are new, once that is on disk
         self._taken: set[str] = set()  # ids of those that are about to go on, or go on in their caller's task
         self._begun: list[LiveRun] = []  # that the keeper has yet to take
         self._called = False  # whether it has been called for these
@@ -87,19 +87,20 @@ class LiveRuns:
         finally:
             self._taken.discard(id)
 
-    def coming(self, id: str, live: LiveRun | None, accepted: "asyncio.Future[bool]") -> None:
+    def coming(self, id: str, live: LiveRun | None, accepted: RunPiece) -> None:
         """A run that was submitted is on its way to the disk: it begins when it is there, whoever waits for that.
 
         Args:
             live: It has a place; None: there was none for it.
         """
         self._coming[id] = accepted
-        accepted.add_done_callback(partial(self._accepted, id, live))
+        accepted.when_done(partial(self._accepted, id, live))
 
     async def arrived(self, id: str) -> bool:
         """Whether a run was submitted to this process a moment ago, and is on disk by now."""
         if (accepted := self._coming.get(id)) is not None:
-            await asyncio.wait({accepted})
+            with suppress(StoreError):
+                await accepted
             return True
         return id in self.by_id
 
@@ -256,19 +257,17 @@ class LiveRuns:
 
     # --- inside ---
 
-    def _accepted(self, id: str, live: LiveRun | None, accepted: "asyncio.Future[bool]") -> None:
+    def _accepted(self, id: str, live: LiveRun | None, accepted: RunPiece) -> None:
         if self._coming.get(id) is accepted:  # else it has been submitted again meanwhile
             del self._coming[id]
-        failed = accepted.cancelled() or accepted.exception() is not None
-        is_new = not failed and accepted.result()
-        if live is not None and is_new:
+        if live is not None and accepted.is_new:
             self.begin(live)
             return
         if live is not None:
             self.places.leave()
-            if failed:  # as far as anybody knows
+            if accepted.failure is not None:  # as far as anybody knows
                 self._waiting.interrupted(id)
-        elif is_new:
+        elif accepted.is_new:
             self.places.some_wait = True
         if self.places.some_wait:
             self._call_keeper()

@@ -22,16 +22,15 @@ import asyncio
 import sys
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from repertory.clock import Clock
-from repertory.errors import StoreError
 from repertory.runtime.spilled import RunSpiller, whole_event
 from repertory.signatures.json_text import dump_json, load_json
 from repertory.store.content_reader import ContentReader
-from repertory.store.run_rows import NewEvent, RunEnd, RunEntry, RunPiece, Uncertain
+from repertory.store.run_piece import RunPiece
+from repertory.store.run_rows import NewEvent, NewRun, RunEnd, RunEntry, Uncertain
 from repertory.store.run_table import RunTable
 
 KEPT: Final = 1024  # events a log without a store remembers
@@ -106,8 +105,8 @@ class RunLog:
     """
 
     __slots__ = (
-        *("_buffer", "_clock", "_contents", "_delta", "_delta_write", "_due", "_failure", "_kept", "_last_write"),
-        *("_many", "_spiller", "_table", "_unsettled", "_waiting", "closed", "last", "run", "size"),
+        *("_buffer", "_clock", "_contents", "_delta", "_delta_write", "_due", "_kept", "_last_write"),
+        *("_spiller", "_table", "_waiting", "closed", "last", "run", "size"),
     )
 
     def __init__(
@@ -125,12 +124,9 @@ class RunLog:
         self._buffer: list[RunEntry] = []  # what is yet to be handed to the store, together
         self._contents: dict[str, bytes] | None = None  # what that refers to
         self._due = False  # whether that is to happen in the loop's next turn
-        self._last_write: asyncio.Future[bool] | None = None
-        self._failure: StoreError | None = None  # the first: those that came after it failed in its wake
-        self._unsettled: list[asyncio.Future[bool]] = []  # writes that `written` has not looked at
-        self._many = 64  # of them: time to let go of those that went well
+        self._last_write: RunPiece | None = None  # fails where one before it did, with the same error
         self._delta: dict[Recorded, list[str]] = {}  # pieces yet to be appended, by step
-        self._delta_write: asyncio.Future[bool] | None = None
+        self._delta_write: RunPiece | None = None
 
     def append(self, kind: str, data: Mapping[str, Any]) -> None:
         """Add an event, unless the log is closed: then its numbers may belong to another life of the run.
@@ -144,15 +140,20 @@ class RunLog:
     def append_delta(self, step: "Recorded", text: str) -> None:
         """Add a piece of the answer of ``step``. Pieces that come while one is being written become one."""
         self._delta.setdefault(step, []).append(text)
-        if self._delta_write is None or self._delta_write.done():
+        if self._delta_write is None or self._delta_write.done:
             self._append_deltas()
+
+    def begin(self, run: NewRun, contents: dict[str, bytes] | None) -> None:
+        """Have ``run``, with its ``contents``, written together with what comes next."""
+        self._buffer.append(run)
+        self._contents = contents
 
     def record(self, entry: RunEntry, contents: dict[str, bytes] | None = None) -> None:
         """Have ``entry``, which is no event, written between those before and after it, with its ``contents``."""
         if self._table is not None and not self.closed:
             self._buffer.append(entry)
             self._add_contents(contents)
-            self._make_due()
+            self._make_due(self._table)
 
     def doubt(self, call: "DoubtfulCall", policy: str) -> None:
         """List ``call`` as one of which nobody knows whether it was billed."""
@@ -160,7 +161,7 @@ class RunLog:
         now = self._clock.time()
         entry = Uncertain(self.run, call.event, call.endpoint, call.request_hash, *most, policy, now)
         if self.closed and self._table is not None:  # it has no number that could be another life's
-            self._table.record(RunPiece([entry], None, now, self._last_write)).add_done_callback(_hear)
+            self._table.record(RunPiece([entry], None, now, self._last_write))
         else:
             self.record(entry)
 
@@ -180,24 +181,10 @@ class RunLog:
         if self._delta:
             self._append_deltas()
         self._hand_over()
-        if (last := self._last_write) is None:
-            return True
-        if not last.done():
-            with suppress(StoreError):  # the earliest that failed tells why: those after it failed in its wake
-                # Others may wait for the same write: whoever is cancelled must not cancel it.
-                await asyncio.shield(last)
-        unsettled, self._unsettled = self._unsettled, []
-        for write in unsettled:
-            try:
-                write.result() if write.done() else await asyncio.shield(write)
-            except StoreError as error:
-                self._failure = self._failure or error
-        if self._failure is not None:
-            raise self._failure
-        return last.result()
+        return await self._last_write if self._last_write is not None else True
 
-    def handed_over(self) -> "asyncio.Future[bool]":
-        """The write of all events so far, which whoever waits for it must not cancel; see `written`."""
+    def handed_over(self) -> RunPiece:
+        """The write of all events so far."""
         self._hand_over()
         assert self._last_write is not None
         return self._last_write
@@ -206,9 +193,6 @@ class RunLog:
         """Nothing is added any more, and nobody waits for the writes under way."""
         self._hand_over()
         self.closed = True
-        for write in self._unsettled:
-            write.add_done_callback(_hear)
-        self._unsettled.clear()
         self._wake()
 
     def _append(self, kind: str, data: Mapping[str, Any]) -> None:
@@ -221,7 +205,7 @@ class RunLog:
             self._buffer.append(NewEvent(self.run, self.last, kind, text, at))
             if contents is not None:
                 self._add_contents(contents)
-            self._make_due()
+            self._make_due(self._table)
         else:
             self._keep(kind, dump_json(data), at)
         if self._waiting:
@@ -231,10 +215,10 @@ class RunLog:
         if contents:
             self._contents = contents if self._contents is None else self._contents | contents
 
-    def _make_due(self) -> None:
+    def _make_due(self, table: RunTable) -> None:
         if not self._due:
             self._due = True
-            asyncio.get_running_loop().call_soon(self._hand_over)
+            table.in_next_turn(self._hand_over)
 
     def _hand_over(self) -> None:
         """Give the store what has gathered: of one run in one piece."""
@@ -243,11 +227,7 @@ class RunLog:
             return
         piece = RunPiece(self._buffer, self._contents, self._clock.time(), self._last_write)
         self._buffer, self._contents = [], None
-        write = self._last_write = self._table.record(piece)
-        self._unsettled.append(write)
-        if len(self._unsettled) > self._many:
-            self._unsettled = [each for each in self._unsettled if not _went_well(each)]
-            self._many = max(64, 2 * len(self._unsettled))
+        self._last_write = self._table.record(piece)
 
     def _keep(self, kind: str, text: bytes, at: float) -> None:
         self._kept.append((self.last, kind, text, at))
@@ -263,7 +243,7 @@ class RunLog:
             self._hand_over()
             self._delta_write = self._last_write
             if self._delta_write is not None:
-                self._delta_write.add_done_callback(self._append_deltas)
+                self._delta_write.when_done(self._append_deltas)
 
     # --- reading ---
 
@@ -281,9 +261,8 @@ class RunLog:
                 if news in self._waiting:
                     self._waiting.remove(news)
         self._hand_over()
-        if (write := self._last_write) is not None:
-            await asyncio.wait({write})
-            write.result()
+        if self._last_write is not None:
+            await self._last_write
 
     def kept(self, after: int) -> list[RunEvent]:
         """The events after number ``after``; a gap tells of those that are not remembered."""
@@ -384,12 +363,3 @@ async def _whole(rows: Sequence[NewEvent], reader: ContentReader, after: int) ->
             yield gap(after + 1, row.id - 1, row.at)
         yield RunEvent(row.id, row.kind, await whole_event(load_json(row.data), reader), row.at)
         after = row.id
-
-
-def _went_well(write: "asyncio.Future[bool]") -> bool:
-    return write.done() and not write.cancelled() and write.exception() is None
-
-
-def _hear(write: "asyncio.Future[bool]") -> None:
-    if not write.cancelled():
-        write.exception()

@@ -113,8 +113,7 @@ class Runs:
             )
         accepted = log.handed_over()
         self.executed.coming(new.id, live, accepted)
-        # Shielded: a run that is accepted is begun, be its caller gone meanwhile.
-        if not await journal.writes.watch(asyncio.shield(accepted)):
+        if not await journal.writes.watch(accepted):
             _check_same(deployment, key, values, await self.executed.stored(new.id))
         return RunHandle(self, new.id, new.program, key, durable=True)
 

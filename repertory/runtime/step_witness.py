@@ -102,7 +102,7 @@ class StepWitness:
     def identified(self, intent: Intent, response_id: str) -> None:
         """As `Witness.identified`."""
         self._named[intent] = response_id
-        # An id that comes with the whole answer is of no use: by then the attempt is settled.
+        # An answer that comes in one piece is settled by then, and its id of no use.
         asyncio.get_running_loop().call_soon(self._tell_id, intent)
 
     def _tell_id(self, intent: Intent) -> None:

@@ -5,7 +5,7 @@ machines that share one store. Both run the same statements.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from repertory.clock import Clock, SystemClock
-from repertory.errors import ConfigError, RepertoryError
+from repertory.errors import ConfigError, RepertoryError, StoreError
 from repertory.store.connection import connect, is_away, is_starting
 from repertory.store.failures import read_failed, reason, remedy
 from repertory.store.location import PATIENCE, direct_engine, engine_at, shown
@@ -106,6 +106,15 @@ class Store:
         The future has the outcome once that is on disk, or raises StoreError.
         """
         return self._writer.submit(operation, item)
+
+    def hand_over(
+        self,
+        operation: Operation[ItemT, OutcomeT],
+        item: ItemT,
+        tell: Callable[[OutcomeT | StoreError], object],
+    ) -> None:
+        """As `submit`, for whoever has no use for a future: ``tell``, which must not raise, gets the outcome."""
+        self._writer.hand_over(operation, item, tell)
 
     def write(self, statement: Executable, values: Values) -> asyncio.Future[None]:
         """Execute ``statement`` with ``values``: at once in the queue, on disk when the future is done.

@@ -1,7 +1,6 @@
 """Runs as the database keeps them: what is written of them, and what is read."""
 
-import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
@@ -69,23 +68,6 @@ class Uncertain(NamedTuple):
 
 
 RunEntry: TypeAlias = NewRun | NewEvent | RunEnd | Uncertain
-
-
-@dataclass(frozen=True, slots=True)
-class RunPiece:
-    """What is written of one run together, all of it or nothing.
-
-    Attributes:
-        contents: What the entries refer to, by hash.
-        at: When that was used.
-        before: The write of the piece before it. Where that failed this one fails too, so that there is no gap,
-            and nothing that refers to contents which were lost.
-    """
-
-    entries: Sequence[RunEntry]
-    contents: Contents | None = None
-    at: float = 0.0
-    before: "asyncio.Future[bool] | None" = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Runs in the database: accepted once, their events in order, their outcome once."""
 
 import asyncio
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
@@ -29,13 +29,13 @@ from repertory.errors import RunTakenOver, StoreError
 from repertory.store.content_table import ContentTable, write_contents
 from repertory.store.database import Store
 from repertory.store.given import Given, given
+from repertory.store.run_piece import RunPiece
 from repertory.store.run_rows import (
     NewEvent,
     NewRun,
     RunEnd,
     RunEntry,
     RunMessage,
-    RunPiece,
     StoredRun,
     Uncertain,
 )
@@ -100,20 +100,29 @@ class RunTable:
         self.contents = contents
         self._store = store
         self._record = Recording(store.dialect, owner)
+        self._due: list[Callable[[], None]] = []  # what is to be called in the loop's next turn
 
-    def record(self, piece: RunPiece) -> "asyncio.Future[bool]":
-        """Write ``piece`` after all those before; done when it is on disk.
+    def record(self, piece: RunPiece) -> RunPiece:
+        """Write ``piece`` after all those before; await it for what became of it.
 
-        The result is whether all was new: False for a run that is there already. Raises RunTakenOver if another
-        process executes the run, StoreError.
+        It fails with RunTakenOver if another process executes the run, or StoreError.
         """
         try:
-            return self._store.submit(self._record, piece)
+            self._store.hand_over(self._record, piece, piece.tell)
         except StoreError as error:  # it takes no writes any more
-            refused: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-            refused.set_exception(error)
-            refused.exception()  # it may well be that nobody asks
-            return refused
+            piece.tell(error)
+        return piece
+
+    def in_next_turn(self, hand_over: Callable[[], None]) -> None:
+        """Call ``hand_over`` in the loop's next turn, together with others that then hand over what they have."""
+        if not self._due:
+            asyncio.get_running_loop().call_soon(self._hand_over_due)
+        self._due.append(hand_over)
+
+    def _hand_over_due(self) -> None:
+        due, self._due = self._due, []
+        for hand_over in due:
+            hand_over()
 
     async def find(self, ids: Collection[str]) -> dict[str, StoredRun]:
         """The runs with these ids. Their inputs and outputs may refer to contents."""
@@ -286,8 +295,8 @@ class Recording:
         contents: dict[str, bytes] = {}
         used_at = 0.0
         for piece in pieces:
-            if piece.before is not None and _failed(piece.before):
-                raise _not_any_more(piece) if len(pieces) == 1 else _NotAllWritable
+            if piece.before is not None and (failure := piece.before.failure) is not None:
+                raise failure if len(pieces) == 1 else _NotAllWritable  # it is not recorded any further
             for entry in piece.entries:
                 of_kind.setdefault(type(entry), []).append(entry)
             if piece.contents:
@@ -365,20 +374,6 @@ def _values_of(table: Table, kind: type, value: Given) -> list[ColumnElement[Any
 
 def _json(entries: Iterable[RunEntry]) -> str:
     return orjson.dumps([tuple(entry) for entry in entries]).decode()
-
-
-def _failed(write: "asyncio.Future[bool]") -> bool:
-    return write.done() and not write.cancelled() and write.exception() is not None
-
-
-def _not_any_more(piece: RunPiece) -> StoreError:
-    """Why ``piece`` is not written: what was to be before it was not."""
-    if piece.before is not None and isinstance(piece.before.exception(), RunTakenOver):
-        return _taken_over(piece.entries[0])
-    return StoreError(
-        "the run is not recorded any further: an earlier event of it could not be written",
-        hint="It goes on from there when it is resumed.",
-    )
 
 
 def _taken_over(entry: RunEntry) -> RunTakenOver:

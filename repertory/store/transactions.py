@@ -1,5 +1,6 @@
 """Transactions: one after the other, on a connection that is kept until it breaks."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from enum import Enum, auto
@@ -59,6 +60,12 @@ class Transactions(Protocol):
     async def run(self, work: Work[T]) -> T:
         """Commit what ``work`` does; return what it returns. Raises TransactionFailed."""
 
+    async def run_each(self, work: Callable[[], Work[T] | None], tell: Callable[[T], object]) -> None:
+        """As `run`, for one ``work`` after the other until there is none; what each returns is told in the loop.
+
+        Raises TransactionFailed for the first that fails; no further one is asked for.
+        """
+
     async def close(self) -> None:
         """Let go of the connection."""
 
@@ -98,6 +105,11 @@ class AsyncTransactions:
         self._check_file()  # not before the commit: it may lose its path during that, too
         return outcome
 
+    async def run_each(self, work: Callable[[], Work[T] | None], tell: Callable[[T], object]) -> None:
+        """As `Transactions.run_each`."""
+        while (each := work()) is not None:
+            tell(await self.run(each))
+
     async def close(self) -> None:
         """As `Transactions.close`."""
         connection, self._connection = self._connection, None
@@ -131,6 +143,16 @@ class ThreadTransactions:
     async def run(self, work: Work[T]) -> T:
         """As `Transactions.run`; ``work`` waits for nothing but the connection."""
         return await self._thread.drive(self._transactions.run(work))
+
+    async def run_each(self, work: Callable[[], Work[T] | None], tell: Callable[[T], object]) -> None:
+        """As `Transactions.run_each`; ``work`` is asked for in the thread, which does not wait for the loop."""
+        call_soon = asyncio.get_running_loop().call_soon_threadsafe
+
+        def tell_loop(outcome: T) -> None:
+            with suppress(RuntimeError):  # it is closed: nobody waits any more
+                call_soon(tell, outcome)
+
+        await self._thread.drive(self._transactions.run_each(work, tell_loop))
 
     async def close(self) -> None:
         """As `Transactions.close`."""

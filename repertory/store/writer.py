@@ -5,14 +5,17 @@ under load the cost of a commit is shared, and a lone write waits for nobody.
 """
 
 import asyncio
+import sys
+from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from repertory.errors import StoreError
 from repertory.store.failures import concerns_every_write, file_lost, outcome_unknown, transaction_failed
-from repertory.store.transactions import Connection, Failure, TransactionFailed, Transactions
+from repertory.store.transactions import Connection, Failure, TransactionFailed, Transactions, Work
 
 ItemT = TypeVar("ItemT")
 OutcomeT = TypeVar("OutcomeT")
@@ -46,7 +49,10 @@ class Operation(Protocol[ItemT_contra, OutcomeT_co]):
 class _Write(Generic[OutcomeT]):
     operation: Operation[Any, OutcomeT]
     item: Any
-    done: asyncio.Future[OutcomeT]
+    tell: Callable[[OutcomeT | StoreError], object]
+
+
+_Outcomes: TypeAlias = tuple[list[_Write[Any]], list[object]]  # those of a group, in its order
 
 
 class Writer:
@@ -65,21 +71,31 @@ class Writer:
     def __init__(self, transactions: Transactions, store: str) -> None:
         self._transactions = transactions
         self._store = store  # its name in errors
-        self._pending: list[_Write[Any]] = []
+        self._pending: deque[_Write[Any]] = deque()
+        self._group: list[_Write[Any]] = []  # the one whose transaction is under way
         self._wake = asyncio.Event()
         self._closing = False
         self._task = asyncio.get_running_loop().create_task(self._run(), name="store-writer")
 
     def submit(self, operation: Operation[ItemT, OutcomeT], item: ItemT) -> asyncio.Future[OutcomeT]:
         """Have ``operation`` done for ``item``; the future has its outcome, once on disk, or a StoreError."""
+        done: asyncio.Future[OutcomeT] = asyncio.get_running_loop().create_future()
+        self.hand_over(operation, item, partial(_settle, done))
+        return done
+
+    def hand_over(
+        self,
+        operation: Operation[ItemT, OutcomeT],
+        item: ItemT,
+        tell: Callable[[OutcomeT | StoreError], object],
+    ) -> None:
+        """As `submit`; ``tell`` gets the outcome, once it is on disk, or the error. It must not raise."""
         if self._closing:
             raise StoreError(
                 f"the store {self._store} is closed", hint="Keep the Runtime open while work is under way."
             )
-        done: asyncio.Future[OutcomeT] = asyncio.get_running_loop().create_future()
-        self._pending.append(_Write(operation, item, done))
+        self._pending.append(_Write(operation, item, tell))
         self._wake.set()
-        return done
 
     async def close(self) -> None:
         """Commit what is pending and end; later writes are refused."""
@@ -98,50 +114,66 @@ class Writer:
                     await self._wake.wait()
                     self._wake.clear()
                     continue
-                group, self._pending = self._pending[:GROUP], self._pending[GROUP:]
                 try:
-                    await self._commit(group)
-                except BaseException:
-                    self._abandon(group)  # it was cancelled, or an error is unforeseen
-                    raise
+                    await self._transactions.run_each(self._next, _tell)
+                except TransactionFailed as failed:
+                    await self._commit_after(failed, self._group)
         finally:
             self._closing = True
-            self._abandon(self._pending)
+            self._abandon()
             await self._transactions.close()
+
+    def _next(self) -> Work[_Outcomes] | None:
+        """The transaction of the writes that have gathered; None where there are none.
+
+        Called by whoever executes transactions, which may be another thread than that of the loop.
+        """
+        self._group = self._gathered(GROUP)
+        return partial(_execute, self._group) if self._group else None
+
+    def _gathered(self, most: int) -> list[_Write[Any]]:
+        gathered: list[_Write[Any]] = []
+        with suppress(IndexError):  # there are no more; nothing else tells it to two threads at once
+            while len(gathered) < most:
+                gathered.append(self._pending.popleft())
+        return gathered
 
     async def _commit(self, group: list[_Write[Any]], *, anew: bool = True) -> None:
         try:
             outcomes = await self._transactions.run(partial(_execute, group))
         except TransactionFailed as failed:
-            error = failed.error
-            match failed.failure:
-                case Failure.UNDONE if len(group) > 1 and not concerns_every_write(error):
-                    await self._commit_apart(group)
-                case Failure.BROKEN if anew:
-                    await self._commit(group, anew=False)
-                case Failure.UNKNOWN:
-                    _fail(group, partial(outcome_unknown, self._store, error))
-                case Failure.LOST:
-                    _fail(group, partial(file_lost, self._store))
-                case _:
-                    _fail(group, partial(transaction_failed, self._store, error))
-            return
-        for write, outcome in zip(group, outcomes, strict=True):
-            _resolve(write, outcome)
+            await self._commit_after(failed, group, anew=anew)
+        else:
+            _tell(outcomes)
 
-    async def _commit_apart(self, group: list[_Write[Any]]) -> None:
-        """One bad write must not fail its neighbours: each half gets a transaction of its own."""
-        middle = len(group) // 2
-        await self._commit(group[:middle])
-        await self._commit(group[middle:])
+    async def _commit_after(
+        self, failed: TransactionFailed, group: list[_Write[Any]], *, anew: bool = True
+    ) -> None:
+        """Do about ``group``, whose transaction ``failed``, what can be done."""
+        error = failed.error
+        match failed.failure:
+            case Failure.UNDONE if len(group) > 1 and not concerns_every_write(error):
+                # One bad write must not fail its neighbours: each half gets a transaction of its own.
+                middle = len(group) // 2
+                await self._commit(group[:middle])
+                await self._commit(group[middle:])
+            case Failure.BROKEN if anew:
+                await self._commit(group, anew=False)
+            case Failure.UNKNOWN:
+                _fail(group, partial(outcome_unknown, self._store, error))
+            case Failure.LOST:
+                _fail(group, partial(file_lost, self._store))
+            case _:
+                _fail(group, partial(transaction_failed, self._store, error))
 
-    def _abandon(self, writes: list[_Write[Any]]) -> None:
+    def _abandon(self) -> None:
+        """It was cancelled, or an error is unforeseen."""
         message = f"the writer of the store {self._store} failed; the write may be lost"
-        _fail(writes, partial(StoreError, message))
+        _fail([*self._group, *self._gathered(sys.maxsize)], partial(StoreError, message))
 
 
-async def _execute(group: list[_Write[Any]], connection: Connection) -> list[object]:
-    """Run ``group`` in one transaction, yet to be committed; return the outcomes."""
+async def _execute(group: list[_Write[Any]], connection: Connection) -> _Outcomes:
+    """Run ``group`` in one transaction, yet to be committed."""
     positions: dict[Operation[Any, Any], list[int]] = {}
     for position, write in enumerate(group):
         positions.setdefault(write.operation, []).append(position)
@@ -150,7 +182,7 @@ async def _execute(group: list[_Write[Any]], connection: Connection) -> list[obj
         given = await operation(connection, [group[position].item for position in among])
         for position, outcome in zip(among, given, strict=True):
             outcomes[position] = outcome
-    return outcomes
+    return group, outcomes
 
 
 def _place(operation: Operation[Any, Any]) -> str:
@@ -159,15 +191,20 @@ def _place(operation: Operation[Any, Any]) -> str:
     return place or f"{operation.__module__}.{getattr(operation, '__qualname__', type(operation).__qualname__)}"
 
 
-def _resolve(write: _Write[Any], outcome: object) -> None:
-    if write.done.done():  # its caller was cancelled
-        return
-    if isinstance(outcome, StoreError):
-        write.done.set_exception(outcome)
-    else:
-        write.done.set_result(outcome)
+def _tell(outcomes: _Outcomes) -> None:
+    for write, outcome in zip(*outcomes, strict=True):
+        write.tell(outcome)
 
 
 def _fail(group: list[_Write[Any]], failure: Callable[[], StoreError]) -> None:
     for write in group:
-        _resolve(write, failure())
+        write.tell(failure())
+
+
+def _settle(done: asyncio.Future[OutcomeT], outcome: OutcomeT | StoreError) -> None:
+    if done.done():  # its caller was cancelled
+        return
+    if isinstance(outcome, StoreError):
+        done.set_exception(outcome)
+    else:
+        done.set_result(outcome)

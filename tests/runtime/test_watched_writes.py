@@ -13,7 +13,8 @@ from repertory.runtime.watched_writes import INTERVAL
 from repertory.store import Store
 from repertory.store.location import engine_at
 from repertory.store.owners import Owners
-from repertory.store.run_rows import NewRun, RunPiece
+from repertory.store.run_piece import RunPiece
+from repertory.store.run_rows import NewRun
 from repertory.store.tables import runs
 from repertory.testing import FakeClock
 from tests.store.conftest import location, postgres, sqlite_file

@@ -9,7 +9,8 @@ from repertory.clock import SystemClock
 from repertory.errors import RunTakenOver, StoreError
 from repertory.store import Store
 from repertory.store.content_table import ContentTable
-from repertory.store.run_rows import NewEvent, NewRun, RunEnd, RunPiece
+from repertory.store.run_piece import RunPiece
+from repertory.store.run_rows import NewEvent, NewRun, RunEnd
 from repertory.store.run_table import RunTable
 from repertory.store.tables import run_events
 
@@ -90,10 +91,9 @@ async def test_what_belongs_to_a_run_of_another_process_is_refused_to_its_writer
 
 async def test_nothing_is_written_of_a_run_after_what_could_not_be(table: RunTable) -> None:
     await asyncio.gather(table.record(RunPiece([new("a")])), table.record(RunPiece([new("b")])))
-    lost: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-    lost.set_exception(StoreError("the disk is full"))
-    taken: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-    taken.set_exception(RunTakenOver("another process has it"))
+    lost, taken = RunPiece([]), RunPiece([])
+    lost.tell(StoreError("the disk is full"))
+    taken.tell(RunTakenOver("another process has it"))
     refers = {"0" * 32: b'["whole",1]'}
     outcomes = await asyncio.gather(
         table.record(RunPiece([NewEvent("a", 3, "step", "{}", 1.0)], refers, 1.0, before=lost)),

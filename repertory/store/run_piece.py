@@ -1,0 +1,84 @@
+"""A piece of a run's log on its way to the disk."""
+
+import asyncio
+from collections.abc import Callable, Generator, Sequence
+from typing import Any
+
+from repertory.errors import StoreError
+from repertory.store.run_rows import Contents, RunEntry
+
+
+class RunPiece:
+    """What is written of one run together, all of it or nothing. Await it to learn whether all was new.
+
+    It is False for a run that is there already; StoreError is raised where the piece could not be written.
+    Whoever waits may be cancelled, which concerns nobody else.
+
+    Attributes:
+        entries: What is written; nothing once that is done.
+        contents: What the entries refer to, by hash.
+        at: When that was used.
+        before: The piece before it, until that is known to be on disk. Where that could not be written this one is
+            not either, so that there is no gap, and nothing that refers to contents which were lost.
+        failure: Why it was not written.
+    """
+
+    __slots__ = ("_is_new", "_waiting", "at", "before", "contents", "entries", "failure")
+
+    def __init__(
+        self,
+        entries: Sequence[RunEntry],
+        contents: Contents | None = None,
+        at: float = 0.0,
+        before: "RunPiece | None" = None,
+    ) -> None:
+        self.entries = entries
+        self.contents = contents
+        self.at = at
+        self.before = before
+        self.failure: StoreError | None = None
+        self._is_new: bool | None = None  # None: nobody knows yet
+        self._waiting: list[asyncio.Future[None]] = []
+
+    @property
+    def done(self) -> bool:
+        """Whether it is known what became of it."""
+        return self._is_new is not None or self.failure is not None
+
+    @property
+    def is_new(self) -> bool:
+        """Whether it is on disk, and all of it was new."""
+        return self._is_new is True
+
+    def tell(self, outcome: bool | StoreError) -> None:
+        """This became of it. What is told first holds."""
+        if self.done:
+            return
+        if isinstance(outcome, StoreError):
+            self.failure = outcome
+        else:
+            self._is_new = outcome
+        self.entries, self.contents, self.before = (), None, None
+        waiting, self._waiting = self._waiting, []
+        for waiter in waiting:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def when_done(self, callback: Callable[["RunPiece"], object]) -> None:
+        """Have ``callback`` called with it, in a later turn of the loop, once it is known what became of it."""
+        loop = asyncio.get_running_loop()
+        if self.done:
+            loop.call_soon(callback, self)
+        else:
+            waiter = loop.create_future()
+            waiter.add_done_callback(lambda _: callback(self))
+            self._waiting.append(waiter)
+
+    def __await__(self) -> Generator[Any, None, bool]:
+        if not self.done:
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiting.append(waiter)
+            yield from waiter
+        if self.failure is not None:
+            raise self.failure
+        return self.is_new
