@@ -54,10 +54,15 @@ def json_values() -> SearchStrategy[Any]:
 
     def containers(values: SearchStrategy[Any]) -> SearchStrategy[Any]:
         some = lists(values, max_size=4)
-        many = some.flatmap(lambda items: sampled_from([10, 100]).map(lambda times: items * times))
+        many = some.flatmap(lambda items: sampled_from([10, 100]).map(lambda times: _repeated(items, times)))
         return some | many | dictionaries(names, values, max_size=4)
 
     return recursive(leaves, containers, max_leaves=8)
+
+
+def _repeated(items: list[Any], times: int) -> list[Any]:
+    """``items``, ``times`` over, or as often as makes a text of a megabyte: they may be repeated themselves."""
+    return items * min(times, 1 + 1_000_000 // len(as_text(items)))
 
 
 def as_text(value: Json) -> str:
@@ -105,7 +110,8 @@ def test_every_value_comes_back(value: Json, inline: int) -> None:
 @given(json_values(), sampled_from([64, INLINE, WHOLE]))
 def test_what_stands_for_a_value_is_small_and_each_content_is_needed(value: Json, inline: int) -> None:
     spilled = spill(value, inline=inline)
-    assert len(json.dumps(spilled.data, ensure_ascii=False, separators=(",", ":")).encode()) <= inline
+    text = json.dumps(spilled.data, ensure_ascii=False, separators=(",", ":"))
+    assert len(text.encode(errors="surrogatepass")) <= inline
     assert reachable(spilled.data, spilled.contents) == spilled.contents.keys()
     assert all(content_hash(content) == hash for hash, content in spilled.contents.items())
 

@@ -117,6 +117,8 @@ def _kinds_fit(source: Any, target: Any, depth: int) -> bool:
         case "enum":
             return given == "scalar" or (given == "enum" and (issubclass(source, target) or _of_text(source)))
         case "sequence":
+            if given == "object" and issubclass(get_origin(source) or source, BaseModel):
+                return _elements_fit(list[tuple[str, Any]], target, depth)  # it gives its fields one by one
             return given == "sequence" and _elements_fit(source, target, depth)
         case "mapping":
             return given == "mapping" and _items_fit(source, target, depth)

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, BeforeValidator, RootModel, TypeAdapter, ValidationError, model_validator
 from typing_extensions import TypedDict
@@ -124,6 +124,7 @@ typed = st.recursive(scalars, _wider, max_leaves=4)
 
 
 @settings(max_examples=400)
+@example(given=(list[Other], [Other(name="a")]), wanted=(list[tuple[list[str], ...]], []))
 @given(given=typed, wanted=typed)
 def test_what_pydantic_accepts_is_never_refused(given: Typed, wanted: Typed) -> None:
     source, value = given
