@@ -10,6 +10,7 @@ import aiohttp
 import repertory as rp
 from benchmarks.mock_endpoint import Behaviour, mock_endpoint
 from benchmarks.timing import Call, Sample, Spent, calls_in_flight, in_turns
+from repertory.cli.main import YOUNG_OBJECTS
 from repertory.modules import JSONAdapter
 from repertory.providers import openai_chat
 from repertory.providers.messages import LMRequest, LMResponse, Usage
@@ -19,8 +20,8 @@ from repertory.runtime.config import make_config
 
 SIGNATURE = "article -> topic: Literal['business', 'entertainment', 'politics', 'sports', 'tech']"
 ARTICLE = "How to smash a home computer An executive who froze his broken hard disk thinking"
-CALLS_100 = 3_000
-CALLS_1000 = 8_000  # several waves of those in flight, so that it is their steady state that is measured
+CALLS_100 = 8_000
+CALLS_1000 = 8_000  # as above: several waves of those in flight, so that it is their steady state that is measured
 PREDICTIONS = 4_000
 
 
@@ -47,7 +48,7 @@ async def repertory_client(url: str, stack: AsyncExitStack, store: Path | None) 
     model = {"model": "openai/mock", "base_url": url, "api_key_env": ""}
     config = make_config("benchmark", {"lm": {"default": model}})
     runtime = await stack.enter_async_context(rp.Runtime(config, store=store))
-    predict = await runtime.start(rp.Predict(SIGNATURE), name="topic", replicas=4, concurrency=512)
+    predict = await runtime.start(rp.Predict(SIGNATURE), name="topic", concurrency=1024)
 
     async def call() -> None:
         prediction = await predict(article=ARTICLE)
@@ -75,7 +76,8 @@ async def _beside_raw(suffix: str, behaviour: Behaviour, calls: int, in_flight: 
                 "journaled": await repertory_client(url, stack, Path(directory) / "store.db"),
             }
             gc.collect()
-            gc.freeze()  # as the daemon does when it has started
+            gc.freeze()  # this and the threshold as in the daemon
+            gc.set_threshold(YOUNG_OBJECTS, *gc.get_threshold()[1:])
             spent = await in_turns(sides, calls, in_flight, 2)
     sample = {}
     for side, key in (("plain", f"predict_ratio_{suffix}"), ("journaled", f"journaled_ratio_{suffix}")):

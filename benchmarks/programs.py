@@ -25,7 +25,8 @@ METHOD = {
     "statistic": "median over the rounds",
     "ratios": "raw aiohttp's elapsed time / ours, both sides in turns",
     "endpoint": "a process of its own, or a model in memory; the whole pipeline on except the cache",
-    "gc": "gc.freeze() when all has started, as the daemon does; gc.collect() before each timed part",
+    "gc": "as in the daemon, for both sides: its threshold, and gc.freeze() when all has started; "
+    "gc.collect() before each timed part",
 }
 FIGURES: dict[str, Figure] = {
     figure.key: figure

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from repertory.actors.runner import Runner
     from repertory.actors.system import ActorSystem
 
+BETWEEN_LIVES = 1 << 30  # what being between two lives adds to the pressure on a cell
+
 
 class Keeper(Protocol):
     """Who decides what follows the end of a life: a supervisor, or the system itself."""
@@ -120,12 +122,18 @@ class Cell(Mailbox):
 
     @property
     def pressure(self) -> int:
-        """Its load, as far as that can be told without a look at each runner: one just woken counts twice."""
+        """Its load, as far as that can be told without a look at each runner: one just woken counts twice.
+
+        One between two lives counts as busy: its messages wait, those of others do not.
+        """
+        waiting = self.depth if self.crowd is not None else len(self.mailbox or ()) - self.withdrawn
         life = self.life
-        if life is None:
-            return self.depth
+        if life is None or life.exit is not None:
+            waiting += BETWEEN_LIVES
+            if life is None:
+                return waiting
         at_work = len(life.runners) - len(self.parked or ())
-        return self.depth + at_work + (life.set_aside if life.stashed else 0)
+        return waiting + at_work + (life.set_aside if life.stashed else 0)
 
     def info(
         self,

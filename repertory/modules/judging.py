@@ -44,6 +44,8 @@ def judge(
         return _unreadable(fault, response)
     if reading.truncated or (reading.open_ended and response.finish_reason == "length"):
         return _unreadable(OutputsInvalid("", "the reply ends in the midst of a value"), response)
+    if not compiled.checks:
+        return Accepted(reading.outputs, reading.changes)
     trace: list[TraceEntry] = list(reading.changes)
     for check in compiled.checks:
         message = check.failure(inputs, reading.outputs)

@@ -18,18 +18,22 @@ from repertory.modules.pending import Pending, arrived
 from repertory.modules.prediction import Prediction
 from repertory.modules.trace import AskedAgain, TraceEntry
 from repertory.providers.lm import LM
-from repertory.providers.messages import TERMS, LMRequest, Message, SchemaDialect, Terms, Usage
+from repertory.providers.messages import NO_USAGE, TERMS, LMRequest, Message, SchemaDialect, Terms
 from repertory.providers.witness import Witness
 from repertory.signatures import CompiledSignature, Signature, compile_signature
+from repertory.signatures.schemas import JsonSchema
 
 
 @dataclass(frozen=True, slots=True)
 class _Preamble:
-    """What comes before the question, for one snapshot of parameters."""
+    """What comes before the question, for one snapshot of parameters, and what constrains the reply."""
 
     parameters: Parameters
     adapter: Adapter
+    dialect: SchemaDialect | None
     messages: tuple[Message, ...]
+    schema: JsonSchema | None
+    two_step: TwoStepAdapter | None  # the adapter, if it is one
 
 
 class Predict(Module):
@@ -164,30 +168,35 @@ class Predict(Module):
             witness: Who is told of every attempt before it is sent; None: nobody.
             recorded: Makes of a model that is asked, ``lm`` or another one, one whose answers are recorded.
         """
-        adapter = self.adapter or adapter_for(lm.schema_dialect)
-        schema = adapter.response_schema(self.compiled, lm.schema_dialect)
-        messages = self._messages(adapter, parameters, inputs, demos)
-        asked, usage = 0, Usage()
+        dialect = lm.schema_dialect
+        adapter = self.adapter or adapter_for(dialect)
+        preamble = self._preamble(adapter, parameters, dialect)
+        messages = self._messages(preamble, inputs, demos)
+        asked, usage = 0, NO_USAGE
         trace: tuple[TraceEntry, ...] = ()
-        ask = partial(
-            LMRequest,
-            temperature=parameters.temperature,
-            max_tokens=parameters.max_tokens,
-            deadline=deadline,
-            terms=terms,
-            witness=witness,
-        )
+
+        def ask(messages: tuple[Message, ...], schema: JsonSchema | None = None) -> LMRequest:
+            return LMRequest(
+                messages,
+                response_schema=schema,
+                temperature=parameters.temperature,
+                max_tokens=parameters.max_tokens,
+                deadline=deadline,
+                terms=terms,
+                witness=witness,
+            )
+
         reader = lm = recorded(lm)
-        if isinstance(adapter, TwoStepAdapter):
+        if (two_step := preamble.two_step) is not None:
             answer = await lm.complete(ask(messages))
             asked, usage = 1, answer.usage
             require_whole(answer)
-            reader = recorded(adapter.reader) if adapter.reader is not None else lm
-            messages = adapter.extraction(self.compiled, answer.text)
+            reader = recorded(two_step.reader) if two_step.reader is not None else lm
+            messages = two_step.extraction(self.compiled, answer.text)
         first = asked
         while True:
-            response = await reader.complete(ask(messages, response_schema=schema))
-            asked, usage = asked + 1, usage + response.usage
+            response = await reader.complete(ask(messages, preamble.schema))
+            asked, usage = asked + 1, usage + response.usage if asked else response.usage
             verdict = judge(adapter, self.compiled, inputs, response)
             trace += verdict.trace
             if isinstance(verdict, Accepted):
@@ -224,19 +233,28 @@ class Predict(Module):
             demos: Examples to show, instead of the predictor's own.
             dialect: How the model's endpoint constrains replies, by which ``auto`` picks the adapter.
         """
-        return self._messages(self.adapter or adapter_for(dialect), self.parameters, inputs, demos)
+        preamble = self._preamble(self.adapter or adapter_for(dialect), self.parameters, dialect)
+        return self._messages(preamble, inputs, demos)
+
+    def _preamble(self, adapter: Adapter, parameters: Parameters, dialect: SchemaDialect | None) -> _Preamble:
+        made = self._made
+        if (
+            made is None
+            or made.parameters is not parameters
+            or made.adapter is not adapter
+            or made.dialect != dialect
+        ):
+            messages = adapter.preamble(self.compiled, parameters.demos, instructions=parameters.instructions)
+            schema = adapter.response_schema(self.compiled, dialect)
+            two_step = adapter if isinstance(adapter, TwoStepAdapter) else None
+            made = self._made = _Preamble(parameters, adapter, dialect, messages, schema, two_step)
+        return made
 
     def _messages(
-        self,
-        adapter: Adapter,
-        parameters: Parameters,
-        inputs: Mapping[str, Any],
-        demos: Sequence[Mapping[str, Any]] | None,
+        self, preamble: _Preamble, inputs: Mapping[str, Any], demos: Sequence[Mapping[str, Any]] | None
     ) -> tuple[Message, ...]:
+        adapter = preamble.adapter
         if demos is not None:
-            return adapter.format(self.compiled, demos, inputs, instructions=parameters.instructions)
-        made = self._made
-        if made is None or made.parameters is not parameters or made.adapter is not adapter:
-            preamble = adapter.preamble(self.compiled, parameters.demos, instructions=parameters.instructions)
-            made = self._made = _Preamble(parameters, adapter, preamble)
-        return (*made.messages, *adapter.question(self.compiled, inputs))
+            instructions = preamble.parameters.instructions
+            return adapter.format(self.compiled, demos, inputs, instructions=instructions)
+        return preamble.messages + adapter.question(self.compiled, inputs)

@@ -6,7 +6,7 @@ from typing import Any
 
 from repertory.modules.record import Record
 from repertory.modules.trace import TraceEntry
-from repertory.providers.messages import Usage
+from repertory.providers.messages import NO_USAGE, Usage
 
 
 class Prediction(Record):
@@ -36,7 +36,7 @@ class Prediction(Record):
         **more: Any,
     ) -> None:
         super().__init__({**values, **more})
-        self.usage = usage or Usage()
+        self.usage = usage or NO_USAGE
         self.lm_calls = lm_calls
         self.parameters_version = parameters_version
         self.trace = trace

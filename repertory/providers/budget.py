@@ -6,7 +6,7 @@ length is a bound. It is none for pictures, recordings and documents, whose toke
 seconds or pages: these need a bound of their own, ``media_tokens``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -234,13 +234,11 @@ class BudgetStage:
     def worst_case(self, request: LMRequest, body: bytes) -> WorstCase:
         """The most that an attempt at ``request``, whose body is ``body``, can cost."""
         bounded = _is_bounded(request)
-        return worst_case(
-            self.price() if bounded else None,
-            input_at_most(request, body, self.settings.media_tokens),
-            request.max_tokens if bounded and _bounds_replies(request) else None,
-            request.n,
-            self._cap,
-        )
+        max_tokens = request.max_tokens if bounded and _bounds_replies(request) else None
+        if max_tokens is None:
+            return WorstCase(self._cap, None)
+        most_read = input_at_most(request, body, self.settings.media_tokens)
+        return worst_case(self.price() if bounded else None, most_read, max_tokens, request.n, self._cap)
 
     def cost(self, request: LMRequest, usage: Usage) -> Decimal | None:
         """What a reply to ``request``, for which nobody had to reserve, has cost; None if nobody knows."""
@@ -335,11 +333,14 @@ class Hold:
         self._told: tuple[Witness, Intent] | None = None
         self._over = False
 
-    async def intend(self, witness: Witness, key: str, attempt: int, endpoint: str, request_hash: str) -> None:
+    def intend(
+        self, witness: Witness, key: str, attempt: int, endpoint: str, request_hash: str
+    ) -> Awaitable[object]:
         """Have ``witness`` write down that the attempt is about to be sent; see `Intent`. Raises as it does."""
-        intent = Intent(key, attempt, endpoint, request_hash, self._nano_most(), self._most.known.tokens)
+        most = self._most
+        intent = Intent(key, attempt, endpoint, request_hash, self._nano_most(), min(most.tokens or 0, MOST))
         self._told = witness, intent  # from now on: nobody knows how far one comes that is cancelled
-        await witness.intend(intent)
+        return witness.intend(intent)
 
     def identify(self, response_id: str) -> None:
         """The provider has told its id of the answer."""

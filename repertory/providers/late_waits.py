@@ -24,9 +24,9 @@ class LateWaits:
 
     def enter(self, seconds: float) -> "asyncio.Task[object]":
         """The present task waits from now on, for ``seconds`` at most; return it."""
-        task = asyncio.current_task()
-        assert task is not None
         loop = asyncio.get_running_loop()
+        task = asyncio.current_task(loop)
+        assert task is not None
         until = self._until[task] = loop.time() + seconds
         if until < self._set_for:
             self._set(loop, until)

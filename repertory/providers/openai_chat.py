@@ -108,7 +108,7 @@ def decode(body: bytes, peer: Peer) -> LMResponse:
     choices = reply.get("choices")
     if not isinstance(choices, list) or not choices:
         raise peer.malformed("choices is missing or empty")
-    first, *others = (_choice(number, each, peer) for number, each in enumerate(choices))
+    first, *others = [_choice(number, each, peer) for number, each in enumerate(choices)]
     return LMResponse(
         first.content,
         first.finish_reason,

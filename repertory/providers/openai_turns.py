@@ -36,19 +36,18 @@ def conversation(messages: tuple[Message, ...], quirks: Quirks) -> Iterator[dict
             yield from (_result(part) for part in message.content if isinstance(part, ToolResultPart))
             continue
         if given:
-            yield from _turns(Message("user", tuple(given)), quirks)
+            yield from _turns("user", given)
             given = []
-        yield from _turns(message, quirks)
+        role = "system" if message.role == "developer" and not quirks.has_developer else message.role
+        if isinstance(message.content, str):
+            yield {"role": role, "content": message.content}
+        else:
+            yield from _turns(role, message.content)
     if given:
-        yield from _turns(Message("user", tuple(given)), quirks)
+        yield from _turns("user", given)
 
 
-def _turns(message: Message, quirks: Quirks) -> Iterator[dict[str, object]]:
-    role = "system" if message.role == "developer" and not quirks.has_developer else message.role
-    content = message.content
-    if isinstance(content, str):
-        yield {"role": role, "content": content}
-        return
+def _turns(role: str, content: Iterable[Part]) -> Iterator[dict[str, object]]:
     said: list[Part] = []
     for part in content:
         if isinstance(part, ToolResultPart):

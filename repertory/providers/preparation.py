@@ -64,8 +64,10 @@ class Preparation:
             asked = self._stored.kept(asked)
         body = self._encoded(asked, stream=stream)
         media = media_in(asked)
-        tokens = self._estimate.estimate(len(body) - sum(map(encoded_size, media)))
-        tokens += len(media) * MEDIA_TOKENS + max(0, (asked.max_tokens or 0) * asked.n)
+        words = len(body) - sum(map(encoded_size, media)) if media else len(body)
+        tokens = self._estimate.estimate(words) + len(media) * MEDIA_TOKENS
+        if asked.max_tokens is not None:
+            tokens += max(0, asked.max_tokens * asked.n)
         return Call(asked, body, self.deadline(deadline), tokens, meaning, words_alone=not media)
 
     def plain(self, request: LMRequest, body: bytes, deadline: float) -> Call:

@@ -63,4 +63,5 @@ class TokenEstimate:
         words = min(max(0, input_tokens - FRAME), size_bytes * HIGHEST_RATIO)
         self._bytes += WEIGHT * (size_bytes - self._bytes)
         self._tokens += WEIGHT * (words - self._tokens)
-        self._hidden = max(self._hidden, min(input_tokens - size_bytes, MOST_HIDDEN))
+        if (hidden := input_tokens - size_bytes) > self._hidden:
+            self._hidden = min(hidden, MOST_HIDDEN)

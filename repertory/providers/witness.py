@@ -17,7 +17,7 @@ Told: TypeAlias = Literal["paid", "unpaid", "uncertain"]
 """How an attempt ended: it was paid for, nobody will bill it, or nobody knows; see ``ending``."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Intent:
     """One attempt at a call that must be paid for, about to be sent.
 
@@ -50,7 +50,7 @@ class Witness(Protocol):
         """Return the idempotency key of the next call; asked once a call, before its first attempt is sent."""
         ...
 
-    def intend(self, intent: Intent) -> Awaitable[None]:
+    def intend(self, intent: Intent) -> Awaitable[object]:
         """Write down that an attempt is about to be sent; done once it is on disk.
 
         Whatever this raises keeps the attempt from being sent. It is ``settled`` as ``unpaid`` all the same, also

@@ -16,9 +16,10 @@ from repertory.errors import CircuitOpen, InputError, LMAuthError, RepertoryErro
 from repertory.providers.messages import TERMS, Terms
 from repertory.runtime.deployment import Deployment
 from repertory.runtime.execution import Run
-from repertory.runtime.journal import json_hash, run_id
+from repertory.runtime.journal import json_hash
 from repertory.runtime.occurrences import Occurrences
 from repertory.runtime.rows import Reject, Row
+from repertory.runtime.run_ids import run_id
 from repertory.runtime.runtime import Runtime
 from repertory.runtime.window import Window
 from repertory.store.run_rows import StoredRun

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from os import urandom
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +16,13 @@ from repertory.runtime.code import code_fingerprint
 from repertory.runtime.confined import Work
 from repertory.runtime.execution import Executor, Run
 from repertory.runtime.history import RunHistory
-from repertory.runtime.journal import json_hash, other_inputs, run_end, run_id
+from repertory.runtime.journal import json_hash, other_inputs, run_end
 from repertory.runtime.predictor import RollBackParameters, UpdateParameters, VersionedParameters
 from repertory.runtime.program_options import ProgramOptions
 from repertory.runtime.releases import Releases
 from repertory.runtime.run import RunContext
 from repertory.runtime.run_budget import RunBudget, paid_by_itself, settle_up
+from repertory.runtime.run_ids import run_id
 from repertory.runtime.run_log import RunLog
 from repertory.runtime.surroundings import Surroundings
 from repertory.runtime.terms_json import terms_as_json
@@ -143,8 +143,9 @@ class Deployment:
         if key is None or journal is None:
             version = releases.pick(terms.sticky)
             values = version.compiled.validate_inputs(inputs)
-            made = key or urandom(16).hex()
-            terms = await paid_by_itself(terms, run_id(self.name, made), budget, self._runtime.ledger)
+            made = key or self._runtime.keys.new()
+            if budget is not None:
+                terms = await paid_by_itself(terms, run_id(self.name, made), budget, self._runtime.ledger)
             return await version.resume(values, made, None, timeout=timeout, terms=terms, trace=trace, tags=tags)
         # Who comes second with the same key waits for the first, and then reads what came of it.
         async with releases.turns.setdefault(key, asyncio.Lock()):
@@ -196,7 +197,7 @@ class Deployment:
             if runtime.journal is None:
                 return await self.execute(info, values, None, None)
             if recorded is None:
-                log = runtime.journal.accept(self.new_run(key, values, terms=terms, tags=tags))
+                log = runtime.journal.accept(self.new_run(key, values, id=id, terms=terms, tags=tags))
                 return await self.execute(info, values, log, None)
             if (ended := await runtime.runs.outcome_elsewhere(recorded, deadline)) is not None:
                 return self.replayed(ended)
@@ -237,6 +238,7 @@ class Deployment:
         *,
         terms: Terms = TERMS,
         tags: Mapping[str, str] | None = None,
+        id: str | None = None,
         submitted: bool = False,
         deadline_at: float | None = None,
         parent: str | None = None,
@@ -245,7 +247,7 @@ class Deployment:
         journal = self._runtime.journal
         assert journal is not None
         return NewRun(
-            run_id(self.name, key),
+            id or run_id(self.name, key),
             self.name,
             key,
             self.fingerprint,

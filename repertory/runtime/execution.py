@@ -1,7 +1,7 @@
 """An execution: one run of a program, from what is recorded of it to its outcome."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -108,8 +108,9 @@ class Executor:
             seconds = clock.monotonic() - started
             if log is not None:
                 outputs = dump_json(to_jsonable_python(prediction.outputs)).decode()
-                self._doubt_the_rest(fetchable, history, log)
-                await self._record(context, log, "ok", seconds, outputs=outputs)
+                if fetchable:
+                    self._doubt_the_rest(fetchable, history, log)
+                await self._recorded(context, log, "ok", seconds, outputs=outputs, resumes=resumes)
             outcome = None
             return Run(info.id, prediction, seconds, replayed=False, durable=info.durable)
         except (Exception, asyncio.CancelledError, SystemExit) as failure:
@@ -120,7 +121,8 @@ class Executor:
             if log is not None and not isinstance(error, RunTakenOver):
                 try:
                     self._doubt_the_rest(fetchable, history, log)
-                    await self._record(context, log, _status_of(error), clock.monotonic() - started, error=error)
+                    seconds = clock.monotonic() - started
+                    await self._recorded(context, log, _status_of(error), seconds, error=error, resumes=resumes)
                 except StoreError as unwritten:
                     # It is told what went wrong, not that this could not be noted; but a run that is new, and so
                     # never came into the journal, was not accepted.
@@ -165,7 +167,7 @@ class Executor:
                 log.append("uncertain", {"call": call.event, "policy": self.around.uncertain})
                 log.doubt(call, self.around.uncertain)
 
-    async def _answer(self, context: RunContext, values: dict[str, Any]) -> Prediction:
+    def _answer(self, context: RunContext, values: dict[str, Any]) -> Awaitable[Prediction]:
         timeout = context.info.deadline - self.around.clock.monotonic()
         if timeout <= 0:
             hint = "`retry` gives it new time." if context.info.durable else None
@@ -174,7 +176,10 @@ class Executor:
             isinstance(self.program, Predict)
             and self.around.options.get(id(self.program), DEFAULTS).fallback is None
         ):
-            return await context.answer(self.program, values)
+            return context.answer(self.program, values)
+        return self._composed(context, values, timeout)
+
+    async def _composed(self, context: RunContext, values: dict[str, Any], timeout: float) -> Prediction:
         try:
             prediction = await confined(
                 self._forward(context, values), timeout, partial(self._leave_behind, context.info.id)
@@ -222,7 +227,7 @@ class Executor:
         if self.hooks:
             self.hooks.emit(RunStuck(self.name, run))
 
-    async def _record(
+    def _recorded(
         self,
         context: RunContext,
         log: RunLog,
@@ -231,11 +236,13 @@ class Executor:
         *,
         outputs: str | None = None,
         error: RepertoryError | None = None,
-    ) -> None:
+        resumes: bool,
+    ) -> Awaitable[object]:
+        """Record the outcome; done when that is on disk."""
         context.task = None  # who stops it now comes too late: it has its outcome
         if self.journal is None:
             log.append("done", {"status": status, "error": error.code if error is not None else None})
-            return
+            return log.written()
         end = run_end(
             *(
                 context.info.id,
@@ -249,8 +256,8 @@ class Executor:
             outputs=outputs,
             error=error,
         )
-        with self.around.at_work:
-            await self.journal.end(log, end)
+        ended = self.journal.end(log, end)
+        return self.around.at_work.during(ended) if resumes else ended
 
     def _reason(self, failure: BaseException, context: RunContext) -> RepertoryError | None:
         """Why the run failed; None where it did not, but whoever executes it is cancelled."""

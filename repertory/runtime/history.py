@@ -3,7 +3,7 @@
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 from repertory.providers.messages import Usage
 from repertory.runtime.run_log import RunEvent
@@ -77,7 +77,7 @@ class OpenCall:
     response_id: str | None = None
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class RecordedCalls:
     """What is recorded of the calls of a step that has no outcome.
 
@@ -88,10 +88,13 @@ class RecordedCalls:
         nano_cost: What these calls cost for certain, in nano-dollars.
     """
 
-    replies: list[str] = field(default_factory=list)
+    replies: tuple[str, ...] = ()
     open: OpenCall | None = None
     paid: frozenset[str] = frozenset()
     nano_cost: int = 0
+
+
+NOTHING_RECORDED: Final = RecordedCalls()
 
 
 @dataclass(slots=True)
@@ -314,7 +317,7 @@ class RunHistory:
         """What is recorded of the calls of a step that has no outcome."""
         paid = self.paid_keys.get(step, ())
         kept = [call for call in self.open_calls.values() if call.step == step and self._is_kept(call)]
-        replies = [reply for reply in self.replies.get(step, ()) if isinstance(reply, str)]
+        replies = tuple(reply for reply in self.replies.get(step, ()) if isinstance(reply, str))
         return RecordedCalls(replies, kept[-1] if kept else None, frozenset(paid), self.paid[step])
 
     def _take_step(self, event: int, key: StepKey, data: Mapping[str, Any]) -> None:

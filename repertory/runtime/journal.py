@@ -1,7 +1,7 @@
 """The journal: which runs there are, what came of them, and the logs from which they go on."""
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Coroutine, Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Final
@@ -11,6 +11,7 @@ from repertory.errors import KeyReused, RepertoryError
 from repertory.providers.messages import Usage
 from repertory.runtime.history import RunHistory
 from repertory.runtime.recorded_errors import storable
+from repertory.runtime.run_ids import run_id
 from repertory.runtime.run_log import PAGE, RunEvent, RunLog, stored_steps
 from repertory.runtime.spilled import RunSpiller, whole_event, whole_values
 from repertory.runtime.watched_writes import WatchedWrites
@@ -72,7 +73,7 @@ class Journal:
         if contents is not None:
             run = run._replace(inputs=inputs)
         if first:
-            said, more = spiller.event(first)
+            said, more = spiller.event(first, dump_json(first))
             run = run._replace(said=said)
             contents = (contents or {}) | more if more is not None else contents
         log = RunLog(run.id, self._clock, self.table, last=1, spiller=spiller)
@@ -116,11 +117,11 @@ class Journal:
         """The log of a run that this process owns and goes on with."""
         return RunLog(run, self._clock, self.table, last=history.last)
 
-    async def end(self, log: RunLog, end: RunEnd) -> None:
-        """Record how a run ended; everything of it is on disk when this returns."""
+    def end(self, log: RunLog, end: RunEnd) -> Coroutine[Any, Any, bool]:
+        """Record how a run ended; done when everything of it is on disk."""
         log.append("done", {"status": end.status, "error": end.error_code})
         log.end(end)
-        await self.writes.watch(log.written())
+        return self.writes.watch(log.written())
 
     async def gone(self, owners: Collection[str]) -> set[str]:
         """Those of ``owners`` that execute nothing any more."""
@@ -166,11 +167,6 @@ def run_end(
 def said_first(trace: str, streams: bool) -> dict[str, Any]:
     """What the log of a run begins with: what is not to be asked for but holds for all its lives."""
     return ({"trace": trace} if trace else {}) | ({"streams": True} if streams else {})
-
-
-def run_id(program: str, key: str) -> str:
-    """The id of the run of ``program`` under ``key``: the same wherever and whenever it is asked for."""
-    return hashlib.blake2b(f"{program}\0{key}".encode(), digest_size=16).hexdigest()
 
 
 def other_inputs(key: str) -> KeyReused:

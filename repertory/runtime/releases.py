@@ -56,10 +56,20 @@ NOBODYS_FAULT = (InputError, RuntimeClosed)
 
 @dataclass(slots=True, eq=False)
 class _Living(Generic[VersionT]):
-    """A version that can be called, and how many runs are under way on it."""
+    """A version that can be called, and how many runs are under way on it: each is within it, as in a context."""
 
     version: VersionT
     under_way: int = 0
+
+    def __enter__(self) -> Self:
+        self.under_way += 1
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.under_way -= 1
+
+    def answered(self, inputs: Mapping[str, Any], prediction: Prediction) -> None:
+        """The run has come to an answer, with which no other is compared."""
 
 
 @dataclass(slots=True, eq=False)
@@ -120,12 +130,12 @@ class Releases(Generic[VersionT]):
         """Whether runs can begin on ``version``."""
         return version.version in self._living
 
-    def on(self, version: VersionT) -> "RunOn[VersionT]":
+    def on(self, version: VersionT) -> "_Living[VersionT] | _Compared[VersionT]":
         """A run on ``version``, for as long as the context lasts. No await between this and the choice of it."""
-        split = self._split
-        if split is not None and version is not self.current and version is not split.candidate:
-            split = None  # it finishes what it once accepted, and is compared with nobody
-        return RunOn(self, self._living[version.version], split)
+        living, split = self._living[version.version], self._split
+        if split is None or (version is not self.current and version is not split.candidate):
+            return living  # where there is a rollout, it finishes what it once accepted
+        return _Compared(self, living, split)
 
     def under_way(self) -> dict[str, int]:
         """How many runs there are on each version that lives, by its name."""
@@ -246,43 +256,37 @@ class Releases(Generic[VersionT]):
             self._hooks.emit(event)
 
 
-class RunOn(Generic[VersionT]):
-    """One run on a version, told of to the rollout it began in, if there was one.
+class _Compared(Generic[VersionT]):
+    """One run on a version, told of to the rollout it began in.
 
     Invariant: each run is counted once when it begins and once when it ends, however it does.
     """
 
     __slots__ = ("_began", "_living", "_metric", "_releases", "_side", "_split")
 
-    def __init__(
-        self, releases: Releases[VersionT], living: _Living[VersionT], split: _Split[VersionT] | None
-    ) -> None:
+    def __init__(self, releases: Releases[VersionT], living: _Living[VersionT], split: _Split[VersionT]) -> None:
         self._releases = releases
         self._living = living
         self._split = split
-        self._side: Side = "new" if split is not None and split.candidate is living.version else "old"
+        self._side: Side = "new" if split.candidate is living.version else "old"
         self._began = 0.0
         self._metric: float | None = None
 
     def __enter__(self) -> Self:
         self._living.under_way += 1
-        if self._split is not None:
-            self._began = self._releases.now()
-            self._split.rollout.began(self._side)
+        self._began = self._releases.now()
+        self._split.rollout.began(self._side)
         return self
 
     def answered(self, inputs: Mapping[str, Any], prediction: Prediction) -> None:
         """The run has come to this answer."""
-        if self._split is not None:
-            self._metric = self._releases.measure(self._split, inputs, prediction)
+        self._metric = self._releases.measure(self._split, inputs, prediction)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._living.under_way -= 1
         split = self._split
-        if split is None:
-            return
         if error is not None and (not isinstance(error, Exception) or isinstance(error, NOBODYS_FAULT)):
             split.rollout.cancelled(self._side)
             return

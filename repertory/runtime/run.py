@@ -1,7 +1,7 @@
 """A run: one execution of a program, step by step, each step answered by an actor or by the journal."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -69,11 +69,11 @@ class RunContext:
         self.record = RunRecord(log, history, around.clock, dry=dry)
         self.failure: BaseException | None = None  # what failed the run by its policy
         self.stopped: RepertoryError | None = None  # why it was stopped from outside
-        self.task = asyncio.current_task()
+        self._loop = asyncio.get_running_loop()
+        self.task = asyncio.current_task(self._loop)
         self._around = around
         self._at_work = around.at_work if resumes else None
         self.questions = RunQuestions(info, self.record, around, self._at_work, streams=streams)
-        self._loop = asyncio.get_running_loop()
         self._count = 0
         self._steps: dict[int, asyncio.Task[Prediction]] = {}
         self._failed: dict[int, tuple[Pending, BaseException]] = {}  # steps that may not have been heard of
@@ -150,12 +150,18 @@ class RunContext:
         self._pendings[number] = pending
         return pending
 
-    async def answer(self, predictor: Predict, inputs: dict[str, Any]) -> Prediction:
+    def answer(self, predictor: Predict, inputs: dict[str, Any]) -> Awaitable[Prediction]:
         """The only step of a program that is one predictor without a fallback; ``inputs`` are validated."""
         station = self._station_of(predictor)
-        run, stage = self.info.id, self._around.stage
         self._count = 1
-        turn = stage.enter(run, 0)
+        turn = self._around.stage.enter(self.info.id, 0)
+        if turn is None and station.options is DEFAULTS:
+            return self.questions.ask(station, predictor, inputs, None, alone=True)
+        return self._answer_in_turn(turn, station, predictor, inputs)
+
+    async def _answer_in_turn(
+        self, turn: "asyncio.Future[None] | None", station: Station, predictor: Predict, inputs: dict[str, Any]
+    ) -> Prediction:
         if turn is not None:
             left = self.info.deadline - self._around.clock.monotonic()
             await within(partial(_done, turn), left, station.path)

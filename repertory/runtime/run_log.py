@@ -21,7 +21,7 @@ done       the run has its outcome, for now: one that failed may be tried again
 import asyncio
 import sys
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -29,7 +29,7 @@ from repertory.clock import Clock
 from repertory.runtime.spilled import RunSpiller, whole_event
 from repertory.signatures.json_text import dump_json, load_json
 from repertory.store.content_reader import ContentReader
-from repertory.store.run_piece import RunPiece
+from repertory.store.run_piece import RunPiece, done_piece
 from repertory.store.run_rows import NewEvent, NewRun, RunEnd, RunEntry, Uncertain
 from repertory.store.run_table import RunTable
 
@@ -119,7 +119,7 @@ class RunLog:
         self._clock = clock
         self._table = table
         self._spiller = spiller or RunSpiller()
-        self._kept: deque[tuple[int, str, bytes, float]] = deque()
+        self._kept: deque[tuple[int, str, bytes, float]] | None = None  # made when it is needed
         self._waiting: list[asyncio.Future[None]] = []  # readers that have read all there is
         self._buffer: list[RunEntry] = []  # what is yet to be handed to the store, together
         self._contents: dict[str, bytes] | None = None  # what that refers to
@@ -135,7 +135,22 @@ class RunLog:
         """
         if self._delta:
             self._append_deltas()
-        self._append(kind, data)
+        if self.closed:
+            return
+        self.last += 1
+        at, text = self._clock.time(), dump_json(data)
+        if self._table is None:
+            self._keep(kind, text, at)
+        else:
+            said, contents = self._spiller.event(data, text)
+            self._buffer.append(NewEvent(self.run, self.last, kind, said, at))
+            if contents:
+                self._add_contents(contents)
+            if not self._due:
+                self._due = True
+                self._table.in_next_turn(self._hand_over)
+        if self._waiting:
+            self._wake()
 
     def append_delta(self, step: "Recorded", text: str) -> None:
         """Add a piece of the answer of ``step``. Pieces that come while one is being written become one."""
@@ -152,8 +167,11 @@ class RunLog:
         """Have ``entry``, which is no event, written between those before and after it, with its ``contents``."""
         if self._table is not None and not self.closed:
             self._buffer.append(entry)
-            self._add_contents(contents)
-            self._make_due(self._table)
+            if contents:
+                self._add_contents(contents)
+            if not self._due:
+                self._due = True
+                self._table.in_next_turn(self._hand_over)
 
     def doubt(self, call: "DoubtfulCall", policy: str) -> None:
         """List ``call`` as one of which nobody knows whether it was billed."""
@@ -170,18 +188,19 @@ class RunLog:
         contents = None
         if end.outputs is not None:
             outputs, contents = self._spiller.values(end.outputs)
-            end = end._replace(outputs=outputs)
+            if contents is not None:
+                end = end._replace(outputs=outputs)
         self.record(end, contents)
 
-    async def written(self) -> bool:
-        """Return once all events so far are on disk; the result is that of `RunTable.record` for the latest.
+    def written(self) -> Awaitable[bool]:
+        """Done once all events so far are on disk; the result is that of `RunTable.record` for the latest.
 
         Raises StoreError if one of them is not, RunTakenOver.
         """
         if self._delta:
             self._append_deltas()
         self._hand_over()
-        return await self._last_write if self._last_write is not None else True
+        return self._last_write or done_piece()
 
     def handed_over(self) -> RunPiece:
         """The write of all events so far."""
@@ -193,43 +212,25 @@ class RunLog:
         """Nothing is added any more, and nobody waits for the writes under way."""
         self._hand_over()
         self.closed = True
-        self._wake()
-
-    def _append(self, kind: str, data: Mapping[str, Any]) -> None:
-        if self.closed:
-            return
-        self.last += 1
-        at = self._clock.time()
-        if self._table is not None:
-            text, contents = self._spiller.event(data)
-            self._buffer.append(NewEvent(self.run, self.last, kind, text, at))
-            if contents is not None:
-                self._add_contents(contents)
-            self._make_due(self._table)
-        else:
-            self._keep(kind, dump_json(data), at)
         if self._waiting:
             self._wake()
 
-    def _add_contents(self, contents: dict[str, bytes] | None) -> None:
-        if contents:
-            self._contents = contents if self._contents is None else self._contents | contents
-
-    def _make_due(self, table: RunTable) -> None:
-        if not self._due:
-            self._due = True
-            table.in_next_turn(self._hand_over)
+    def _add_contents(self, contents: dict[str, bytes]) -> None:
+        self._contents = contents if self._contents is None else self._contents | contents
 
     def _hand_over(self) -> None:
         """Give the store what has gathered: of one run in one piece."""
         self._due = False
         if not self._buffer or self._table is None:
             return
-        piece = RunPiece(self._buffer, self._contents, self._clock.time(), self._last_write)
+        used_at = self._clock.time() if self._contents is not None else 0.0
+        piece = RunPiece(self._buffer, self._contents, used_at, self._last_write)
         self._buffer, self._contents = [], None
         self._last_write = self._table.record(piece)
 
     def _keep(self, kind: str, text: bytes, at: float) -> None:
+        if self._kept is None:
+            self._kept = deque()
         self._kept.append((self.last, kind, text, at))
         self.size += len(text)
         while len(self._kept) > KEPT or (self.size > KEPT_BYTES and len(self._kept) > 1):
@@ -238,7 +239,7 @@ class RunLog:
     def _append_deltas(self, _done: object = None) -> None:
         deltas, self._delta = self._delta, {}
         for step, pieces in deltas.items():
-            self._append("delta", {**step.data(), "text": "".join(pieces)})
+            self.append("delta", {**step.data(), "text": "".join(pieces)})
         if deltas:
             self._hand_over()
             self._delta_write = self._last_write
@@ -266,7 +267,7 @@ class RunLog:
 
     def kept(self, after: int) -> list[RunEvent]:
         """The events after number ``after``; a gap tells of those that are not remembered."""
-        kept = [RunEvent(id, kind, load_json(text), at) for id, kind, text, at in self._kept if id > after]
+        kept = [RunEvent(id, kind, load_json(text), at) for id, kind, text, at in self._kept or () if id > after]
         first = kept[0].id if kept else self.last + 1
         if first > after + 1:
             return [gap(after + 1, first - 1, self._clock.time()), *kept]

@@ -1,7 +1,7 @@
 """The questions of a run to its models, each answered by an actor once, and from the record after that."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
 from pydantic_core import to_jsonable_python
@@ -11,7 +11,7 @@ from repertory.modules import Parameters, Predict, Prediction
 from repertory.modules.effects import performing
 from repertory.modules.pending import arrived
 from repertory.modules.run_info import RunInfo
-from repertory.providers.messages import Usage
+from repertory.providers.messages import NO_USAGE, Usage
 from repertory.runtime.history import RecordedStep
 from repertory.runtime.journal import json_hash
 from repertory.runtime.predictor import Answer, VersionedParameters
@@ -23,7 +23,6 @@ from repertory.signatures import CompiledSignature
 
 ATTEMPTS = 3  # times a question is given to an actor, where the life that held it ends each time
 PAUSE = 0.1  # seconds before the last of these
-NO_USAGE = Usage()
 
 
 class RunQuestions:
@@ -68,7 +67,7 @@ class RunQuestions:
         values = predictor.compiled.validate_inputs(await arrived(inputs))
         return await self.ask(station, predictor, values, await arrived(demos))
 
-    async def ask(
+    def ask(
         self,
         station: Station,
         predictor: Predict,
@@ -76,17 +75,17 @@ class RunQuestions:
         demos: Sequence[Mapping[str, Any]] | None,
         *,
         alone: bool = False,
-    ) -> Prediction:
+    ) -> Coroutine[Any, Any, Prediction]:
         """The answer to a question whose inputs are validated.
 
         Args:
             alone: Whether it is all that the run asks, so that its inputs are the run's.
         """
+        answered = self._answered(station, predictor, inputs, demos, alone=alone)
         # What an effect asks belongs to what is under way.
         if self._at_work is None or performing.get() is not None:
-            return await self._answered(station, predictor, inputs, demos, alone=alone)
-        async with self._at_work:
-            return await self._answered(station, predictor, inputs, demos, alone=alone)
+            return answered
+        return self._at_work.during(answered)
 
     async def _answered(
         self,
@@ -106,7 +105,7 @@ class RunQuestions:
         dumped = compiled.dump_inputs(inputs)
         shown = to_jsonable_python([dict(demo) for demo in demos]) if demos is not None else None
         key = record.key(station.path, json_hash(dumped, shown))
-        if (recorded := await record.outcome(key)) is not None:
+        if record.history is not None and (recorded := await record.outcome(key)) is not None:
             prediction = Prediction(
                 _outputs_of(station.path, compiled, recorded),
                 usage=recorded.usage,
@@ -120,7 +119,8 @@ class RunQuestions:
         witness = StepWitness(log, key, record.history, self._around.uncertain)
         paid_before = witness.nano_cost
         started = self._around.clock.monotonic()
-        told = {**told_of(key), "begun": log.last}
+        told = told_of(key)
+        told["begun"] = log.last
         if not alone:  # else they are the run's
             told["inputs"] = dumped
         try:
@@ -133,19 +133,14 @@ class RunQuestions:
             self.nano_cost += witness.nano_cost - paid_before
             witness.end()
         seconds = self._around.clock.monotonic() - started
-        log.append(
-            "step",
-            {
-                **told,
-                "outputs": compiled.dump_outputs(prediction),
-                "version": prediction.parameters_version,
-                "usage": (prediction.usage.input_tokens, prediction.usage.output_tokens),
-                "calls": prediction.lm_calls,
-                "nano": witness.nano_cost,
-                "settled": witness.take_settled(),
-                "seconds": seconds,
-            },
-        )
+        told["outputs"] = compiled.dump_outputs(prediction.outputs)
+        told["version"] = prediction.parameters_version
+        told["usage"] = (prediction.usage.input_tokens, prediction.usage.output_tokens)
+        told["calls"] = prediction.lm_calls
+        told["nano"] = witness.nano_cost
+        told["settled"] = witness.take_settled()
+        told["seconds"] = seconds
+        log.append("step", told)
         self._count_in(prediction)
         return prediction
 

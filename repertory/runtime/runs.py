@@ -22,11 +22,12 @@ from repertory.modules import Parameters, Prediction
 from repertory.modules.run_info import RunInfo
 from repertory.providers.messages import Terms
 from repertory.runtime.history import RunHistory
-from repertory.runtime.journal import Journal, other_inputs, run_end, run_id, said_first
+from repertory.runtime.journal import Journal, other_inputs, run_end, said_first
 from repertory.runtime.live_run import LiveRun, TakenUp, cut_off, run_cancelled
 from repertory.runtime.live_runs import LiveRuns
 from repertory.runtime.run_budget import RunBudget, paid_by_itself
 from repertory.runtime.run_handle import RunHandle
+from repertory.runtime.run_ids import run_id
 from repertory.runtime.run_log import LOOK_INTERVAL, RunEvent, RunLog, read_log, read_page, stored_steps
 from repertory.runtime.run_status import RunStatus, StepStatus, step_status
 from repertory.runtime.terms_json import terms_from_json
@@ -89,7 +90,7 @@ class Runs:
             if key is None or (known := await self._known(deployment, key, values)) is None:
                 raise
             return known
-        key = key or uuid4().hex
+        key = key or self._runtime.keys.new()
         terms = await paid_by_itself(terms, run_id(deployment.name, key), budget, self._runtime.ledger)
         if journal is None:
             return self._submit_undurable(deployment, values, key, timeout, terms, trace, tags, streams)
@@ -284,7 +285,7 @@ class Runs:
         there_are = await journal.table.count(id, "step")
         if not 0 <= step <= there_are:
             raise WrongRunState(f"fork: step = {step}: the run has {there_are} steps", hint="Count from 0.")
-        key = key or uuid4().hex
+        key = key or self._runtime.keys.new()
         terms = terms_from_json(stored.terms)
         self._runtime.memory.check(terms.priority)
         tags = load_json(stored.tags) if stored.tags is not None else {}

@@ -40,6 +40,7 @@ from repertory.runtime.rollout_plan import RolloutPlan
 from repertory.runtime.run import RunContext
 from repertory.runtime.run_budget import RunBudget
 from repertory.runtime.run_handle import RunHandle
+from repertory.runtime.run_ids import RunKeys
 from repertory.runtime.run_keeper import RunKeeper
 from repertory.runtime.runs import Runs
 from repertory.runtime.stage import Stage
@@ -121,6 +122,7 @@ class Runtime:
         self.journal: Journal | None = None
         self.ledger: Ledger = MemoryLedger()
         self.models = LanguageModels(self.config, lm)
+        self.keys = RunKeys(self.clock)
         self.programs = Programs(self)
         self.runs = Runs(self)
         self.stage = Stage(self.config.scheduler.steps)

@@ -27,9 +27,8 @@ class RunSpiller:
     def __init__(self) -> None:
         self._spiller: Spiller | None = None  # most runs need none
 
-    def event(self, data: Mapping[str, Any]) -> tuple[str, dict[str, bytes] | None]:
-        """An event's data as JSON, and the contents that have to be in the store with it."""
-        text = dump_json(data)
+    def event(self, data: Mapping[str, Any], text: bytes) -> tuple[str, dict[str, bytes] | None]:
+        """An event's ``data``, whose JSON is ``text``, and the contents that have to be in the store with it."""
         if len(text) <= PLAIN:
             return text.decode(), None
         contents: dict[str, bytes] = {}

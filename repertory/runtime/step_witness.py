@@ -1,17 +1,16 @@
 """The witness of a step's calls: it has each of them in the run's log before it is sent."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from decimal import Decimal
 from hashlib import blake2b
-from itertools import count
 from typing import Any, Literal, TypeAlias
 
 from repertory.errors import CallUncertain, RuntimeClosed
 from repertory.providers.messages import LMResponse, Usage
 from repertory.providers.response_json import from_json, to_json
 from repertory.providers.witness import Intent, Told
-from repertory.runtime.history import OpenCall, RecordedCalls, RunHistory, StepKey
+from repertory.runtime.history import NOTHING_RECORDED, OpenCall, RunHistory, StepKey
 from repertory.runtime.run_log import RunLog
 from repertory.store.ledger import nano_dollars
 
@@ -35,21 +34,22 @@ class StepWitness:
     """
 
     __slots__ = (
-        *("_answers", "_base", "_carried", "_events", "_given", "_history", "_named", "_policy", "_read"),
-        *("_recorded", "_untold", "log", "nano_cost", "step", "streamed"),
+        *("_answers", "_base", "_carried", "_events", "_given", "_history", "_named", "_open", "_paid"),
+        *("_policy", "_read", "_untold", "log", "nano_cost", "step", "streamed"),
     )
 
     def __init__(self, log: RunLog, step: StepKey, history: RunHistory | None, policy: UncertainPolicy) -> None:
-        recorded = history.calls_of(step) if history is not None else RecordedCalls()
+        recorded = history.calls_of(step) if history is not None else NOTHING_RECORDED
         self.log = log
         self.step = step
         self.streamed = False
         self.nano_cost = recorded.nano_cost
         self._history = history
-        self._recorded = recorded
+        self._open = recorded.open  # what an earlier life had under way
+        self._paid = recorded.paid
         self._policy = policy
         self._base = ""
-        self._given: set[str] = set()  # keys
+        self._given: list[str] = []  # keys
         self._named: dict[Intent, str] = {}  # provider's ids that are yet to be told
         self._events: dict[Intent, int] = {}  # attempts under way, and the number of the event of each
         self._untold: list[list[Any]] = []
@@ -66,14 +66,15 @@ class StepWitness:
             said = f"{self.log.run}\0{step.step}\0{step.asked}\0{step.occurrence}"
             self._base = blake2b(said.encode(), digest_size=12).hexdigest()
         # Not that of a call that ended: the answer to that is not what is wanted.
-        for number in count():
-            key = f"{self._base}-{self._read}" + (f".{number}" if number else "")
-            if key not in self._given and key not in self._recorded.paid:
-                break
-        self._given.add(key)
+        key = asked = f"{self._base}-{self._read}"
+        number = 0
+        while key in self._given or key in self._paid:
+            number += 1
+            key = f"{asked}.{number}"
+        self._given.append(key)
         return key
 
-    async def intend(self, intent: Intent) -> None:
+    def intend(self, intent: Intent) -> Awaitable[bool]:
         """As `Witness.intend`."""
         if self.log.closed:
             raise RuntimeClosed(f"{self.step.step}: the run has ended", hint="Await all that forward begins.")
@@ -97,7 +98,7 @@ class StepWitness:
             self._carried = len(self._answers)
         self.log.append("call", data)
         self._events[intent] = self.log.last
-        await self.log.written()
+        return self.log.written()
 
     def identified(self, intent: Intent, response_id: str) -> None:
         """As `Witness.identified`."""
@@ -151,9 +152,7 @@ class StepWitness:
 
     def open_call(self) -> OpenCall | None:
         """The call that an earlier life had under way when it ended, if its answer can be asked for by an id."""
-        if self._recorded.open is None:
-            return None
-        call, self._recorded.open = self._recorded.open, None
+        call, self._open = self._open, None
         return call
 
     def replied(self, response: LMResponse) -> None:

@@ -8,7 +8,7 @@ from repertory.signatures.json_text import dump_json, load_json
 
 def terms_as_json(terms: Terms) -> str | None:
     """``terms`` as JSON; None where they say nothing."""
-    return None if terms == TERMS else dump_json(asdict(terms)).decode()
+    return None if terms is TERMS or terms == TERMS else dump_json(asdict(terms)).decode()
 
 
 def terms_from_json(text: str | None) -> Terms:

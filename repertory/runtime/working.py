@@ -1,6 +1,10 @@
 """How much work is under way, for whoever waits until there is none."""
 
 import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 class Working:
@@ -26,17 +30,14 @@ class Working:
             self.idle.clear()
         self.count += 1
 
-    def leave(self) -> None:
+    def leave(self, *_error: object) -> None:
         """Be within no more."""
         self.count -= 1
         if not self.count:
             self.idle.set()
 
-    def __enter__(self) -> None:
-        self.enter()
-
-    def __exit__(self, *_error: object) -> None:
-        self.leave()
+    __enter__ = enter
+    __exit__ = leave
 
     async def __aenter__(self) -> None:
         if self.winds_up:
@@ -45,6 +46,14 @@ class Working:
 
     async def __aexit__(self, *_error: object) -> None:
         self.leave()
+
+    async def during(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of ``work``, which begins and ends within."""
+        try:
+            async with self:
+                return await work
+        finally:
+            work.close()
 
     async def stand_still(self) -> None:
         """Return unless it winds up."""

@@ -10,7 +10,7 @@ from pydantic_core import from_json
 def dump_json(value: Any, *, sort_keys: bool = False) -> bytes:
     """``value`` as JSON on one line."""
     try:
-        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS if sort_keys else None)
+        return orjson.dumps(value, None, orjson.OPT_SORT_KEYS) if sort_keys else orjson.dumps(value)
     except TypeError:  # orjson's integers end at 64 bits; anything else fails again below
         return json.dumps(value, sort_keys=sort_keys, separators=(",", ":"), ensure_ascii=False).encode()
 

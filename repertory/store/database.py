@@ -5,19 +5,20 @@ machines that share one store. Both run the same statements.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
-from sqlalchemy import Executable, Row
+from sqlalchemy import Executable, Row, event
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from repertory.clock import Clock, SystemClock
-from repertory.errors import ConfigError, RepertoryError, StoreError
+from repertory.errors import ConfigError, RepertoryError
+from repertory.store import run_trigger
 from repertory.store.connection import connect, is_away, is_starting
 from repertory.store.failures import read_failed, reason, remedy
 from repertory.store.location import PATIENCE, direct_engine, engine_at, shown
@@ -34,7 +35,11 @@ OutcomeT = TypeVar("OutcomeT")
 
 
 class Store:
-    """One open database. Create it with `Store.open`, end it with `close`."""
+    """One open database. Create it with `Store.open`, end it with `close`.
+
+    Attributes:
+        hand_over: As `submit`, for whoever has no use for a future; see `Writer.hand_over`.
+    """
 
     def __init__(self, engine: AsyncEngine, clock: Clock, name: str, file: OpenedFile | None) -> None:
         self._engine = engine
@@ -44,10 +49,12 @@ class Store:
         reads: Reads = PooledReads(engine, clock)
         transactions: Transactions = AsyncTransactions(partial(connect, engine, clock), file)
         if file is not None:  # what is in memory has one connection alone
-            direct = direct_engine(engine)
-            reads, transactions = ThreadReads(direct), ThreadTransactions(direct, file)
+            writing = direct_engine(engine)
+            event.listen(writing, "connect", run_trigger.prepare)
+            reads, transactions = ThreadReads(direct_engine(engine)), ThreadTransactions(writing, file)
         self._reads = reads
         self._writer = Writer(transactions, name)
+        self.hand_over = self._writer.hand_over
 
     @classmethod
     async def open(cls, location: str | Path, *, clock: Clock | None = None) -> "Store":
@@ -106,15 +113,6 @@ class Store:
         The future has the outcome once that is on disk, or raises StoreError.
         """
         return self._writer.submit(operation, item)
-
-    def hand_over(
-        self,
-        operation: Operation[ItemT, OutcomeT],
-        item: ItemT,
-        tell: Callable[[OutcomeT | StoreError], object],
-    ) -> None:
-        """As `submit`, for whoever has no use for a future: ``tell``, which must not raise, gets the outcome."""
-        self._writer.hand_over(operation, item, tell)
 
     def write(self, statement: Executable, values: Values) -> asyncio.Future[None]:
         """Execute ``statement`` with ``values``: at once in the queue, on disk when the future is done.

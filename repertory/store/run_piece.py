@@ -20,10 +20,12 @@ class RunPiece:
         at: When that was used.
         before: The piece before it, until that is known to be on disk. Where that could not be written this one is
             not either, so that there is no gap, and nothing that refers to contents which were lost.
+        done: Whether it is known what became of it.
+        is_new: Whether it is on disk, and all of it was new.
         failure: Why it was not written.
     """
 
-    __slots__ = ("_is_new", "_waiting", "at", "before", "contents", "entries", "failure")
+    __slots__ = ("_waiting", "at", "before", "contents", "done", "entries", "failure", "is_new")
 
     def __init__(
         self,
@@ -36,28 +38,20 @@ class RunPiece:
         self.contents = contents
         self.at = at
         self.before = before
+        self.done = False
+        self.is_new = False
         self.failure: StoreError | None = None
-        self._is_new: bool | None = None  # None: nobody knows yet
         self._waiting: list[asyncio.Future[None]] = []
-
-    @property
-    def done(self) -> bool:
-        """Whether it is known what became of it."""
-        return self._is_new is not None or self.failure is not None
-
-    @property
-    def is_new(self) -> bool:
-        """Whether it is on disk, and all of it was new."""
-        return self._is_new is True
 
     def tell(self, outcome: bool | StoreError) -> None:
         """This became of it. What is told first holds."""
         if self.done:
             return
+        self.done = True
         if isinstance(outcome, StoreError):
             self.failure = outcome
         else:
-            self._is_new = outcome
+            self.is_new = outcome
         self.entries, self.contents, self.before = (), None, None
         waiting, self._waiting = self._waiting, []
         for waiter in waiting:
@@ -82,3 +76,10 @@ class RunPiece:
         if self.failure is not None:
             raise self.failure
         return self.is_new
+
+
+def done_piece() -> RunPiece:
+    """One of nothing, which is done."""
+    piece = RunPiece(())
+    piece.tell(True)
+    return piece

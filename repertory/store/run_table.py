@@ -5,36 +5,25 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
-import orjson
 from sqlalchemy import (
-    ColumnElement,
     Integer,
     Select,
     String,
-    Table,
     bindparam,
-    cast,
     delete,
-    exists,
     func,
     insert,
-    literal_column,
     select,
-    true,
     update,
 )
-from sqlalchemy.dialects import postgresql
 
-from repertory.errors import RunTakenOver, StoreError
-from repertory.store.content_table import ContentTable, write_contents
+from repertory.errors import StoreError
+from repertory.store.content_table import ContentTable
 from repertory.store.database import Store
-from repertory.store.given import Given, given
+from repertory.store.recording import Recording
 from repertory.store.run_piece import RunPiece
 from repertory.store.run_rows import (
     NewEvent,
-    NewRun,
-    RunEnd,
-    RunEntry,
     RunMessage,
     StoredRun,
     Uncertain,
@@ -99,7 +88,7 @@ class RunTable:
         self.owner = owner
         self.contents = contents
         self._store = store
-        self._record = Recording(store.dialect, owner)
+        self._record = Recording(store.dialect, owner, at_once=store.file is not None)
         self._due: list[Callable[[], None]] = []  # what is to be called in the loop's next turn
 
     def record(self, piece: RunPiece) -> RunPiece:
@@ -237,147 +226,6 @@ class RunTable:
         return outcomes
 
 
-class Recording:
-    """An operation of the writer: entries of many runs, of each run in the order in which they came.
-
-    A run comes before its events and these before its end, which is the order they are written in. A run that is
-    new gets its first event, that it was accepted. What belongs to a run that another process owns is not written:
-    an owner that was taken for dead finds that out here.
-    """
-
-    def __init__(self, dialect: str, owner: str) -> None:
-        value = given(dialect)
-        self._owner = owner
-        run = runs.c.id == value[0].as_string()
-        mine = runs.c.owner == bindparam("mine", type_=String)
-        self._accept = (
-            postgresql.insert(runs)  # SQLite understands its clauses, here and below
-            .from_select(
-                [*_names(NewRun), "status", *_NOUGHT],
-                select(*_values_of(runs, NewRun, value), _ACCEPTED, *(literal_column("0") for _ in _NOUGHT)).where(
-                    true()
-                ),  # else SQLite takes ON CONFLICT for a join's ON
-            )
-            .on_conflict_do_nothing()
-        )
-        by_me = mine | runs.c.owner.is_(None)
-        self._new = select(runs.c.id).where(run, by_me, runs.c.status == _ACCEPTED, ~_HAS_EVENTS)
-        self._first = insert(run_events).from_select(
-            _names(NewEvent),
-            select(
-                value[0].as_string(), literal_column("1"), _ACCEPTED, value[1].as_string(), runs.c.accepted_at
-            ).where(run),
-        )
-        self._append = insert(run_events).from_select(
-            _names(NewEvent), select(*_values_of(run_events, NewEvent, value)).where(run, mine)
-        )
-        self._doubt = (
-            postgresql.insert(uncertain_calls)
-            .from_select(
-                _names(Uncertain), select(*_values_of(uncertain_calls, Uncertain, value)).where(run, mine)
-            )
-            .on_conflict_do_nothing()
-        )
-        of_run = uncertain_calls.c.run_id == runs.c.id
-        most = select(func.coalesce(func.sum(uncertain_calls.c.nano_most), 0)).where(of_run)
-        calls = select(func.count()).where(of_run)
-        self._count = update(runs).where(runs.c.id.in_(select(value[0].as_string())))
-        self._count = self._count.values(
-            uncertain_calls=calls.scalar_subquery(), nano_uncertain=most.scalar_subquery()
-        )
-        new = dict(zip(_names(RunEnd), _values_of(runs, RunEnd, value), strict=True))
-        new.pop("run_id")
-        # An outcome is recorded once: a run that has one is not "accepted" any more.
-        self._end = update(runs).where(run, mine, runs.c.status == _ACCEPTED).values(new)
-
-    async def __call__(self, connection: Connection, pieces: Sequence[RunPiece], /) -> "list[bool | StoreError]":
-        of_kind: dict[type, list[RunEntry]] = {}
-        contents: dict[str, bytes] = {}
-        used_at = 0.0
-        for piece in pieces:
-            if piece.before is not None and (failure := piece.before.failure) is not None:
-                raise failure if len(pieces) == 1 else _NotAllWritable  # it is not recorded any further
-            for entry in piece.entries:
-                of_kind.setdefault(type(entry), []).append(entry)
-            if piece.contents:
-                contents |= piece.contents
-                used_at = max(used_at, piece.at)
-        new: set[str] = set()
-        if accepted := of_kind.get(NewRun):
-            new = await self._take_in(connection, accepted)
-        if contents:
-            await write_contents(connection, contents, used_at)
-        for kind, statement in ((NewEvent, self._append), (Uncertain, self._doubt), (RunEnd, self._end)):
-            if rows := of_kind.get(kind):
-                written = await connection.execute(statement, {"given": _json(rows), "mine": self._owner})
-                if written.rowcount != len(rows) and kind is not Uncertain:
-                    # The writer tries the pieces apart; what is written of one that fails is undone.
-                    raise _taken_over(rows[0]) if len(pieces) == 1 else _NotAllWritable
-        if doubted := of_kind.get(Uncertain):
-            ids = sorted({entry.run_id for entry in doubted if isinstance(entry, Uncertain)})
-            await connection.execute(self._count, {"given": orjson.dumps([[id] for id in ids]).decode()})
-        return [
-            all(_first(new, entry.id) for entry in piece.entries if isinstance(entry, NewRun)) for piece in pieces
-        ]
-
-    async def _take_in(self, connection: Connection, accepted: Sequence[RunEntry]) -> set[str]:
-        """Write runs that are not there; return their ids."""
-        given = _json(accepted)
-        written = await connection.execute(self._accept, {"given": given})
-        # Of one that comes twice the first is written.
-        said = {entry.id: entry.said for entry in reversed(accepted) if isinstance(entry, NewRun)}
-        if written.rowcount != len(accepted):
-            found = await connection.execute(self._new, {"given": given, "mine": self._owner})
-            said = {id: said[id] for (id,) in found}
-        if said:
-            await connection.execute(self._first, {"given": orjson.dumps([*said.items()]).decode()})
-        return set(said)
-
-
-def _first(new: set[str], id: str) -> bool:
-    """Whether the run is new and nobody was told so: of those that accept it at once one has it."""
-    if id not in new:
-        return False
-    new.remove(id)
-    return True
-
-
 async def _release(connection: Connection, owners: Sequence[str], /) -> list[int]:
     """An operation of the writer: how many runs of each owner belong to nobody now."""
     return [(await connection.execute(_RELEASE, {"gone": owner})).rowcount for owner in owners]
-
-
-class _NotAllWritable(Exception):
-    """Among the pieces is one that cannot be written: the writer tries them apart."""
-
-
-# Not a parameter: SQLite would plan a statement anew for each value, which decides whether it can use `runs_open`.
-_ACCEPTED = literal_column("'accepted'", String)
-_HAS_EVENTS = exists().where(run_events.c.run_id == runs.c.id)  # as every run that was taken in
-_NOUGHT = ("input_tokens", "output_tokens", "lm_calls")  # columns without a server's default
-
-
-_BESIDE = frozenset(("said",))  # fields of entries that are no columns of theirs
-
-
-def _names(kind: type[RunEntry]) -> list[str]:
-    return [name for name in kind._fields if name not in _BESIDE]
-
-
-def _values_of(table: Table, kind: type, value: Given) -> list[ColumnElement[Any]]:
-    """The fields of an entry of ``kind``, which stand in ``value`` in their order, as columns of ``table``."""
-    return [
-        cast(value[place].as_string(), table.c[name].type) if name in table.c else value[place].as_string()
-        for place, name in enumerate(_names(kind))
-    ]
-
-
-def _json(entries: Iterable[RunEntry]) -> str:
-    return orjson.dumps([tuple(entry) for entry in entries]).decode()
-
-
-def _taken_over(entry: RunEntry) -> RunTakenOver:
-    run = entry.run_id if isinstance(entry, NewEvent | RunEnd | Uncertain) else ""
-    return RunTakenOver(
-        f"the run {run} is executed by another process now, or has ended", hint="Ask for its outcome."
-    )

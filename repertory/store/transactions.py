@@ -33,6 +33,7 @@ class Connection(Protocol):
 
 
 Work = Callable[[Connection], Coroutine[Any, Any, T]]
+NextWork = Callable[[], Coroutine[Any, Any, Work[T] | None]]
 
 
 class Failure(Enum):
@@ -55,12 +56,18 @@ class TransactionFailed(Exception):
 
 
 class Transactions(Protocol):
-    """Transactions of one caller, which are never two at a time."""
+    """Transactions of one caller, which are never two at a time.
+
+    Attributes:
+        in_thread: Whether they are executed in a thread of their own, which may wait for things as threads do.
+    """
+
+    in_thread: bool
 
     async def run(self, work: Work[T]) -> T:
         """Commit what ``work`` does; return what it returns. Raises TransactionFailed."""
 
-    async def run_each(self, work: Callable[[], Work[T] | None], tell: Callable[[T], object]) -> None:
+    async def run_each(self, work: NextWork[T], tell: Callable[[T], object]) -> None:
         """As `run`, for one ``work`` after the other until there is none; what each returns is told in the loop.
 
         Raises TransactionFailed for the first that fails; no further one is asked for.
@@ -78,6 +85,8 @@ class AsyncTransactions:
     Args:
         file: What is written to, if it is a file.
     """
+
+    in_thread = False
 
     def __init__(self, open: Callable[[], Awaitable["_Kept"]], file: OpenedFile | None) -> None:
         self._open = open
@@ -105,9 +114,9 @@ class AsyncTransactions:
         self._check_file()  # not before the commit: it may lose its path during that, too
         return outcome
 
-    async def run_each(self, work: Callable[[], Work[T] | None], tell: Callable[[T], object]) -> None:
+    async def run_each(self, work: NextWork[T], tell: Callable[[T], object]) -> None:
         """As `Transactions.run_each`."""
-        while (each := work()) is not None:
+        while (each := await work()) is not None:
             tell(await self.run(each))
 
     async def close(self) -> None:
@@ -135,6 +144,8 @@ class AsyncTransactions:
 class ThreadTransactions:
     """Transactions on a synchronous connection, in a thread of their own: one hop for each, whatever it does."""
 
+    in_thread = True
+
     def __init__(self, engine: Engine, file: OpenedFile) -> None:
         self._engine = engine
         self._thread = SerialThread("store-writer")
@@ -144,8 +155,8 @@ class ThreadTransactions:
         """As `Transactions.run`; ``work`` waits for nothing but the connection."""
         return await self._thread.drive(self._transactions.run(work))
 
-    async def run_each(self, work: Callable[[], Work[T] | None], tell: Callable[[T], object]) -> None:
-        """As `Transactions.run_each`; ``work`` is asked for in the thread, which does not wait for the loop."""
+    async def run_each(self, work: NextWork[T], tell: Callable[[T], object]) -> None:
+        """As `Transactions.run_each`; ``work`` is asked for in the thread."""
         call_soon = asyncio.get_running_loop().call_soon_threadsafe
 
         def tell_loop(outcome: T) -> None:
@@ -162,7 +173,7 @@ class ThreadTransactions:
             await self._thread.end()
 
     async def _open(self) -> "_Kept":
-        return _Direct(self._engine.connect())
+        return Direct(self._engine.connect())
 
 
 class _Kept(Connection, Protocol):
@@ -182,7 +193,7 @@ class _Kept(Connection, Protocol):
         """Let go of it."""
 
 
-class _Direct:
+class Direct:
     """A synchronous connection whose methods can be awaited: none of them suspends."""
 
     __slots__ = ("_connection",)
@@ -205,6 +216,10 @@ class _Direct:
         /,
     ) -> CursorResult[Any]:
         return self._connection.execute(statement, parameters)
+
+    def execute_text(self, statement: str, values: tuple[object, ...]) -> None:
+        """Execute a statement as the driver understands it, which costs less; its result is let go."""
+        self._connection.exec_driver_sql(statement, values)
 
     async def commit(self) -> None:
         self._connection.commit()

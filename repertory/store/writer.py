@@ -1,17 +1,16 @@
 """Group commit: one writer, many writes a transaction.
 
 While one transaction is on its way to the disk the next writes gather, and all of them go into the next one;
-under load the cost of a commit is shared, and a lone write waits for nobody.
+under load the cost of a commit is shared, and a lone write waits for nobody. Nor does the next transaction wait
+for the event loop, which may have much to do about the outcomes of the one before.
 """
 
 import asyncio
-import sys
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, Generic, Protocol, TypeAlias, TypeVar
+from queue import Empty, SimpleQueue
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from repertory.errors import StoreError
 from repertory.store.failures import concerns_every_write, file_lost, outcome_unknown, transaction_failed
@@ -45,13 +44,8 @@ class Operation(Protocol[ItemT_contra, OutcomeT_co]):
     ) -> Sequence[OutcomeT_co | StoreError]: ...
 
 
-@dataclass(slots=True, eq=False)
-class _Write(Generic[OutcomeT]):
-    operation: Operation[Any, OutcomeT]
-    item: Any
-    tell: Callable[[OutcomeT | StoreError], object]
-
-
+# What it is, of what, and who gets the outcome. A tuple, as there are many.
+_Write: TypeAlias = tuple[Operation[Any, OutcomeT], Any, Callable[[OutcomeT | StoreError], object]]
 _Outcomes: TypeAlias = tuple[list[_Write[Any]], list[object]]  # those of a group, in its order
 
 
@@ -71,9 +65,10 @@ class Writer:
     def __init__(self, transactions: Transactions, store: str) -> None:
         self._transactions = transactions
         self._store = store  # its name in errors
-        self._pending: deque[_Write[Any]] = deque()
+        self._pending: SimpleQueue[_Write[Any] | None] = SimpleQueue()  # None: there will be no more
         self._group: list[_Write[Any]] = []  # the one whose transaction is under way
-        self._wake = asyncio.Event()
+        # Whoever executes transactions in the loop must not wait for the queue itself.
+        self._some = None if transactions.in_thread else asyncio.Event()
         self._closing = False
         self._task = asyncio.get_running_loop().create_task(self._run(), name="store-writer")
 
@@ -94,48 +89,62 @@ class Writer:
             raise StoreError(
                 f"the store {self._store} is closed", hint="Keep the Runtime open while work is under way."
             )
-        self._pending.append(_Write(operation, item, tell))
-        self._wake.set()
+        self._pending.put((operation, item, tell))
+        if self._some is not None:
+            self._some.set()
 
     async def close(self) -> None:
         """Commit what is pending and end; later writes are refused."""
-        self._closing = True
-        self._wake.set()
+        if not self._closing:
+            self._closing = True
+            self._put_end()
         try:
             await asyncio.shield(self._task)
         except asyncio.CancelledError:
             await asyncio.wait({self._task}, timeout=LAST_COMMIT)  # whoever hurries still gets what was written
             raise
 
+    def _put_end(self) -> None:
+        self._pending.put(None)
+        if self._some is not None:
+            self._some.set()
+
     async def _run(self) -> None:
         try:
-            while self._pending or not self._closing:
-                if not self._pending:
-                    await self._wake.wait()
-                    self._wake.clear()
-                    continue
+            while True:
                 try:
-                    await self._transactions.run_each(self._next, _tell)
+                    return await self._transactions.run_each(self._next, _tell)
                 except TransactionFailed as failed:
                     await self._commit_after(failed, self._group)
         finally:
             self._closing = True
             self._abandon()
+            self._put_end()
             await self._transactions.close()
 
-    def _next(self) -> Work[_Outcomes] | None:
-        """The transaction of the writes that have gathered; None where there are none.
+    async def _next(self) -> Work[_Outcomes] | None:
+        """The transaction of the writes that have gathered, once there are some; None: there will be none.
 
-        Called by whoever executes transactions, which may be another thread than that of the loop.
+        Called by whoever executes transactions, who may wait for it in a thread of his own.
         """
-        self._group = self._gathered(GROUP)
+        if self._some is not None:
+            while self._pending.empty():
+                await self._some.wait()
+                self._some.clear()
+        first = self._pending.get()
+        self._group = [first, *self._gathered(GROUP - 1)] if first is not None else []
         return partial(_execute, self._group) if self._group else None
 
     def _gathered(self, most: int) -> list[_Write[Any]]:
+        """The next of the pending writes, as many as there are."""
         gathered: list[_Write[Any]] = []
-        with suppress(IndexError):  # there are no more; nothing else tells it to two threads at once
+        with suppress(Empty):
             while len(gathered) < most:
-                gathered.append(self._pending.popleft())
+                write = self._pending.get_nowait()
+                if write is None:
+                    self._pending.put(None)  # it stays the last
+                    break
+                gathered.append(write)
         return gathered
 
     async def _commit(self, group: list[_Write[Any]], *, anew: bool = True) -> None:
@@ -169,17 +178,17 @@ class Writer:
     def _abandon(self) -> None:
         """It was cancelled, or an error is unforeseen."""
         message = f"the writer of the store {self._store} failed; the write may be lost"
-        _fail([*self._group, *self._gathered(sys.maxsize)], partial(StoreError, message))
+        _fail([*self._group, *self._gathered(self._pending.qsize())], partial(StoreError, message))
 
 
 async def _execute(group: list[_Write[Any]], connection: Connection) -> _Outcomes:
     """Run ``group`` in one transaction, yet to be committed."""
     positions: dict[Operation[Any, Any], list[int]] = {}
-    for position, write in enumerate(group):
-        positions.setdefault(write.operation, []).append(position)
+    for position, (operation, _, _) in enumerate(group):
+        positions.setdefault(operation, []).append(position)
     outcomes: list[object] = [None] * len(group)
     for operation, among in sorted(positions.items(), key=lambda one: _place(one[0])):
-        given = await operation(connection, [group[position].item for position in among])
+        given = await operation(connection, [group[position][1] for position in among])
         for position, outcome in zip(among, given, strict=True):
             outcomes[position] = outcome
     return group, outcomes
@@ -192,13 +201,13 @@ def _place(operation: Operation[Any, Any]) -> str:
 
 
 def _tell(outcomes: _Outcomes) -> None:
-    for write, outcome in zip(*outcomes, strict=True):
-        write.tell(outcome)
+    for (_, _, tell), outcome in zip(*outcomes, strict=True):
+        tell(outcome)
 
 
 def _fail(group: list[_Write[Any]], failure: Callable[[], StoreError]) -> None:
-    for write in group:
-        write.tell(failure())
+    for _, _, tell in group:
+        tell(failure())
 
 
 def _settle(done: asyncio.Future[OutcomeT], outcome: OutcomeT | StoreError) -> None:

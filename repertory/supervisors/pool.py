@@ -1,7 +1,7 @@
 """A pool: replicas of one child behind one reference."""
 
 import heapq
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -17,8 +17,6 @@ from repertory.supervisors.scaling import Autoscaler, Scaling
 from repertory.supervisors.supervisor import Supervisor
 
 ReplyT = TypeVar("ReplyT")
-
-BETWEEN_LIVES = 1 << 30  # what being between two lives adds to a replica's load: chosen last
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +96,7 @@ class Pool(Supervisor):
     def least_loaded(self) -> Cell | None:
         """The member with the least to do; None if there is none.
 
-        The choice costs one look at each member. One between two lives counts as busy: its messages wait, those of
-        the others do not. Ties go round, so that equal replicas share the work evenly.
+        The choice costs one look at each member. Ties go round, so that equal replicas share the work evenly.
         """
         members = self.members
         count = len(members)
@@ -109,7 +106,7 @@ class Pool(Supervisor):
         best, best_load = None, 0
         for offset in range(turn, turn + count):
             cell = members[offset if offset < count else offset - count]
-            load = _load_of(cell)
+            load = cell.pressure
             if load == 0:
                 return cell
             if best is None or load < best_load:
@@ -181,7 +178,7 @@ class Pool(Supervisor):
         assert self._autoscaler is not None
         members = self.members
         waiting = sum(cell.depth for cell in members)
-        idle = sum(_load_of(cell) == 0 for cell in members)
+        idle = sum(cell.pressure == 0 for cell in members)
         step = self._autoscaler.look(len(members), waiting, idle)
         if step > 0:
             await self._grow()
@@ -211,7 +208,7 @@ class Pool(Supervisor):
 
     def _shrink(self, members: Iterable[Cell]) -> None:
         """Let the replica with the least to do drain, among equals the newest."""
-        _, _, cell = min((_load_of(cell), -number, cell) for number, cell in enumerate(members))
+        _, _, cell = min((cell.pressure, -number, cell) for number, cell in enumerate(members))
         # It is not started again, should it crash before it has drained.
         self._restarts.specs[cell.id] = replace(self._replica, id=cell.id, restart="temporary")
         self._draining.add(cell.id)
@@ -228,9 +225,11 @@ class PoolRef:
         self._cell: Cell | None = None
         self.path = path
 
-    async def ask(self, message: Message[ReplyT], *, timeout: float | None = DEFAULT_TIMEOUT) -> ReplyT:
+    def ask(
+        self, message: Message[ReplyT], *, timeout: float | None = DEFAULT_TIMEOUT
+    ) -> Coroutine[Any, Any, ReplyT]:
         """As `ActorRef.ask`, of the replica with the least to do."""
-        return await self._least_loaded().ask(message, timeout=timeout)
+        return self._least_loaded().ask(message, timeout=timeout)
 
     def tell(self, message: Message[Any]) -> None:
         """As `ActorRef.tell`, to the replica with the least to do."""
@@ -283,7 +282,3 @@ def _share(items: Iterable[Any], cells: Sequence[Cell]) -> None:
         heapq.heapreplace(loads, (load + 1, number))
     for cell, share in zip(cells, shares, strict=True):
         cell.accept(share)
-
-
-def _load_of(cell: Cell) -> int:
-    return cell.pressure if cell.running else cell.pressure + BETWEEN_LIVES

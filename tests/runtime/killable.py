@@ -19,7 +19,7 @@ from benchmarks.kill_load import INPUT, OUTPUT
 from benchmarks.kill_worker import hasten
 from repertory.errors import RepertoryError
 from repertory.runtime.config import make_config
-from repertory.runtime.journal import run_id
+from repertory.runtime.run_ids import run_id
 from repertory.runtime.runtime import Runtime
 from repertory.runtime.step_witness import UncertainPolicy
 from tests.runtime.programs import Two

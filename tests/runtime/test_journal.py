@@ -9,7 +9,8 @@ from repertory.clock import SystemClock
 from repertory.errors import InputError, RunTakenOver
 from repertory.providers.messages import Usage
 from repertory.runtime.history import StepKey
-from repertory.runtime.journal import Journal, run_end, run_id
+from repertory.runtime.journal import Journal, run_end
+from repertory.runtime.run_ids import run_id
 from repertory.runtime.run_log import RunEvent, RunLog, read_log
 from repertory.store import Store
 from repertory.store.owners import Owners

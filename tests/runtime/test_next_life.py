@@ -14,7 +14,7 @@ from repertory.events import Hooks
 from repertory.modules import TwoStepAdapter
 from repertory.providers.endpoint import Endpoint
 from repertory.providers.settings import EndpointSettings
-from repertory.runtime.journal import run_id
+from repertory.runtime.run_ids import run_id
 from repertory.runtime.runtime import Runtime
 from repertory.store import Store
 from repertory.store.tables import run_events

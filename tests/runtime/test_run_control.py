@@ -22,7 +22,7 @@ from repertory.errors import (
     RunUnknown,
 )
 from repertory.providers.messages import LMRequest
-from repertory.runtime.journal import run_id
+from repertory.runtime.run_ids import run_id
 from repertory.runtime.run_keeper import Look
 from repertory.runtime.runtime import Runtime
 from repertory.store import AccountLimit

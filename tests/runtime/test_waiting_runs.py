@@ -14,9 +14,10 @@ from repertory.clock import SystemClock
 from repertory.errors import LMServerError, Overloaded, RunCancelled, RuntimeClosed
 from repertory.providers.messages import LMRequest, LMResponse, Terms
 from repertory.runtime.config import make_config
-from repertory.runtime.journal import Journal, run_id
+from repertory.runtime.journal import Journal
 from repertory.runtime.memory_levels import Reading
 from repertory.runtime.run_handle import RunHandle
+from repertory.runtime.run_ids import run_id
 from repertory.runtime.runtime import Runtime
 from repertory.runtime.waiting_runs import RunPlaces
 from repertory.store import Owners, Store

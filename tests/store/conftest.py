@@ -1,14 +1,17 @@
 """Stores of both kinds, each test's its own."""
 
+import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 from sqlalchemy import event
 
 from repertory.store import Store
-from repertory.store.transactions import ThreadTransactions
+from repertory.store.reads import ThreadReads
+from repertory.store.transactions import Connection, ThreadTransactions
 from tests.store.postgres import PostgresServer, running_server
 from tests.store.released import RELEASED, restore_database, restore_file
 
@@ -43,7 +46,28 @@ def listen(store: Store, happening: str, hear: Callable[..., object]) -> None:
     """Have ``hear`` called whenever SQLAlchemy does ``happening``, whether for a read or for a write."""
     event.listen(store._engine.sync_engine, happening, hear)
     if isinstance(transactions := store._writer._transactions, ThreadTransactions):
-        event.listen(transactions._engine, happening, hear)  # which reads have, too
+        event.listen(transactions._engine, happening, hear)
+    if isinstance(reads := store._reads, ThreadReads):
+        event.listen(reads._engine, happening, hear)
+
+
+@asynccontextmanager
+async def busy(store: Store) -> AsyncIterator[None]:
+    """Keep the writer at a transaction meanwhile: all that is submitted within goes into the next one."""
+    begun, over = threading.Event(), threading.Event()
+
+    async def hold(connection: Connection, items: Sequence[None], /) -> list[None]:
+        begun.set()
+        assert over.wait(30) if store.file is not None else await asyncio.to_thread(over.wait, 30)
+        return [None]
+
+    held = store.submit(hold, None)
+    await asyncio.to_thread(begun.wait, 30)
+    try:
+        yield
+    finally:
+        over.set()
+        await held
 
 
 def assert_gone(threads: set[threading.Thread]) -> None:

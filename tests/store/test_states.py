@@ -13,7 +13,7 @@ from sqlalchemy import delete, select
 from repertory.errors import StaleState
 from repertory.store import MemoryStates, States, StateTable, Store, StoredEvent, StoredState
 from repertory.store.tables import actor_events, actor_states
-from tests.store.conftest import listen, new_location
+from tests.store.conftest import busy, listen, new_location
 
 
 @pytest.fixture
@@ -187,10 +187,13 @@ async def test_many_actors_are_saved_by_a_handful_of_statements(store: Store, st
 
     listen(store, "before_cursor_execute", count)
     for revision in range(3):
-        await asyncio.gather(
-            *(states.save(f"s{number}", revision, 1, "{}") for number in range(300)),
-            *(states.append(f"e{number}", revision, 1, "{}") for number in range(300)),
-        )
+        async with busy(store):
+            saves = [asyncio.ensure_future(states.save(f"s{number}", revision, 1, "{}")) for number in range(300)]
+            events = [
+                asyncio.ensure_future(states.append(f"e{number}", revision, 1, "{}")) for number in range(300)
+            ]
+            await asyncio.sleep(0)  # all of them have been submitted
+        await asyncio.gather(*saves, *events)
     assert len(statements) == 9
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar, get_args
 
 from repertory.modules.adapters.stream import ReplyStream
-from repertory.providers.messages import MediaPart, Message, SchemaDialect, TextPart
+from repertory.providers.messages import Content, MediaPart, Message, SchemaDialect, TextPart
 from repertory.signatures import CompiledSignature
 from repertory.signatures.reading import Reading
 from repertory.signatures.schemas import JsonSchema
@@ -100,8 +100,8 @@ class Adapter(ABC):
         earlier = [turn for name in prompt.histories for turn in self._turns(compiled, known.pop(name, None))]
         collector = MediaCollector()
         text = prompt.question(compiled.dump_inputs(known, {COLLECTOR: collector}))
-        media = tuple(map(_part, collector.media))
-        return (*earlier, Message("user", (TextPart(text), *media) if media else text))
+        content: Content = (TextPart(text), *map(_part, collector.media)) if collector.media else text
+        return (*earlier, Message("user", content))
 
     def _turns(self, compiled: CompiledSignature, history: object) -> Iterator[Message]:
         for turn in history.messages if isinstance(history, History) else ():

@@ -96,7 +96,7 @@ class Limits:
             priority: Which calls come first.
             tokens: Reserved for it: what it will read and write, as far as one can tell.
         """
-        if self._queue or self._in_flight + 1 > self._concurrency.limit:
+        if self._queue.size or self._in_flight + 1 > self._concurrency.limit:
             return None
         if self._timed and self._held_for(tokens) > 0:
             return None
@@ -158,7 +158,7 @@ class Limits:
                 self._timed = True
             requests_since, tokens_since = self._given - turn.number, self._tokens_given - turn.tokens_given
             self._quotas.heed(announced, turn.number, requests_since, tokens_since)
-        if self._queue:
+        if self._queue.size:
             self._advance()
 
     def snapshot(self) -> LimitsSnapshot:

@@ -24,20 +24,23 @@ class FairQueue(Generic[T]):
     While all classes have items, of 21 turns 16 are interactive, 4 normal and 1 batch. While two callers of one
     class have items, the turns they get differ by at most one. An item must be hashable.
 
+    Attributes:
+        size: How many items there are.
+
     Invariants: a caller is in its class exactly while it has items there, the one whose turn is next first; the
     class served next is, of those with items, the one whose ``due`` is lowest. ``due`` is at least the ``_now`` at
     which the class last got its first item: what a class did not use while it was empty is not owed to it.
     """
 
-    __slots__ = ("_classes", "_now", "_size")
+    __slots__ = ("_classes", "_now", "size")
 
     def __init__(self) -> None:
         self._classes = {priority: _Class[T](STRIDE // weight) for priority, weight in WEIGHTS.items()}
         self._now = 0  # where the class served last was due
-        self._size = 0
+        self.size = 0
 
     def __len__(self) -> int:
-        return self._size
+        return self.size
 
     def add(self, item: T, caller: str, priority: Priority) -> None:
         """Give the item the last place of its caller."""
@@ -49,7 +52,7 @@ class FairQueue(Generic[T]):
             items = group.callers[caller] = OrderedDict()
         items[item] = None
         group.size += 1
-        self._size += 1
+        self.size += 1
 
     def remove(self, item: T, caller: str, priority: Priority) -> bool:
         """Take the item out, wherever it is; return whether it was there."""
@@ -61,7 +64,7 @@ class FairQueue(Generic[T]):
         if not items:
             del group.callers[caller]
         group.size -= 1
-        self._size -= 1
+        self.size -= 1
         return True
 
     def head(self) -> T:
@@ -86,7 +89,7 @@ class FairQueue(Generic[T]):
         else:
             del group.callers[caller]
         group.size -= 1
-        self._size -= 1
+        self.size -= 1
         self._now = group.due
         group.due += group.stride
         return item
