@@ -12,6 +12,7 @@ from typing import Any
 import repertory as rp
 from benchmarks.program_calls import ARTICLE, SIGNATURE, InMemoryLM
 from benchmarks.timing import Sample, calls_in_flight
+from repertory.cli.main import YOUNG_OBJECTS
 from repertory.providers.messages import LMRequest, LMResponse
 
 BRANCHES = 8
@@ -100,6 +101,7 @@ async def _grow(predictions: int, warm_up: int) -> float:
             async def call() -> None:
                 await predict(article=ARTICLE)
 
+            gc.set_threshold(YOUNG_OBJECTS, *gc.get_threshold()[1:])  # as in the daemon
             await calls_in_flight(call, warm_up, 100)
             before = _resident()
             await calls_in_flight(call, predictions, 100)

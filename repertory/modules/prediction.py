@@ -35,7 +35,7 @@ class Prediction(Record):
         trace: tuple[TraceEntry, ...] = (),
         **more: Any,
     ) -> None:
-        super().__init__({**values, **more})
+        super().__init__({**values, **more} if more else values)
         self.usage = usage or NO_USAGE
         self.lm_calls = lm_calls
         self.parameters_version = parameters_version

@@ -142,7 +142,12 @@ class HttpTransport:
         try:
             response = await self._send(method, path, body, timeout, headers)
             try:
-                return response.status, response.headers, await self._read(response.content)
+                content = response.content
+                answer = await content.readany()
+                if not content.is_eof():
+                    answer = await self._read_on(answer, content)
+                self.check_size(len(answer))
+                return response.status, response.headers, answer
             except BaseException:
                 response.close()
                 raise
@@ -175,11 +180,8 @@ class HttpTransport:
     def _limits_of(self, timeout: float | None) -> aiohttp.ClientTimeout:
         return aiohttp.ClientTimeout(total=timeout, connect=self._connect_timeout, ceil_threshold=math.inf)
 
-    async def _read(self, content: aiohttp.StreamReader) -> bytes:
-        first = await content.readany()
-        if content.is_eof():
-            self.check_size(len(first))
-            return first
+    async def _read_on(self, first: bytes, content: aiohttp.StreamReader) -> bytes:
+        """All of an answer of which there is more than its ``first`` bytes."""
         chunks = [first]
         size = len(first)
         while chunk := await content.readany():

@@ -188,7 +188,8 @@ class Predictor(Actor[None]):
             # A validator's or a foreign model's mishap concerns this prediction, not those beside it.
             raise ProgramError(f"{self.path}: {type(error).__name__}: {error}") from error
         prediction.parameters_version = versioned.version
-        self._tell(prediction.trace)
+        if prediction.trace:
+            self._tell(prediction.trace)
         return prediction
 
     def _tell(self, trace: tuple[object, ...]) -> None:
