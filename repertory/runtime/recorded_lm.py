@@ -29,6 +29,8 @@ class RecordedLM:
         streams: Whether the pieces of an answer go into the log as they come.
     """
 
+    __slots__ = ("_lm", "_streams", "_witness", "name", "schema_dialect")
+
     def __init__(self, lm: LM, witness: StepWitness, *, streams: bool = False) -> None:
         self.name = lm.name
         self.schema_dialect: SchemaDialect | None = lm.schema_dialect

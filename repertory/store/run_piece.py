@@ -41,7 +41,7 @@ class RunPiece:
         self.done = False
         self.is_new = False
         self.failure: StoreError | None = None
-        self._waiting: list[asyncio.Future[None]] = []
+        self._waiting: list[asyncio.Future[None]] | None = None  # made for the first; most have one, or none
 
     def tell(self, outcome: bool | StoreError) -> None:
         """This became of it. What is told first holds."""
@@ -53,29 +53,33 @@ class RunPiece:
         else:
             self.is_new = outcome
         self.entries, self.contents, self.before = (), None, None
-        waiting, self._waiting = self._waiting, []
-        for waiter in waiting:
-            if not waiter.done():
-                waiter.set_result(None)
+        if self._waiting is not None:
+            for waiter in self._waiting:
+                if not waiter.done():
+                    waiter.set_result(None)
+            self._waiting = None
 
     def when_done(self, callback: Callable[["RunPiece"], object]) -> None:
         """Have ``callback`` called with it, in a later turn of the loop, once it is known what became of it."""
-        loop = asyncio.get_running_loop()
         if self.done:
-            loop.call_soon(callback, self)
+            asyncio.get_running_loop().call_soon(callback, self)
         else:
-            waiter = loop.create_future()
-            waiter.add_done_callback(lambda _: callback(self))
-            self._waiting.append(waiter)
+            self._waiter().add_done_callback(lambda _: callback(self))
 
     def __await__(self) -> Generator[Any, None, bool]:
         if not self.done:
-            waiter = asyncio.get_running_loop().create_future()
-            self._waiting.append(waiter)
-            yield from waiter
+            yield from self._waiter()
         if self.failure is not None:
             raise self.failure
         return self.is_new
+
+    def _waiter(self) -> "asyncio.Future[None]":
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self._waiting is None:
+            self._waiting = [waiter]
+        else:
+            self._waiting.append(waiter)
+        return waiter
 
 
 def done_piece() -> RunPiece:
