@@ -70,11 +70,15 @@ async def fanout(scale: int) -> Sample:
     return {"fanout_speedup": BRANCHES * alone / together, "fanout_speedup.one_ms": alone * 1000}
 
 
+def _runtime(directory: str) -> rp.Runtime:
+    return rp.Runtime(lm=InMemoryLM(), store=Path(directory) / "store.db")  # type: ignore[arg-type]  # it is never streamed
+
+
 async def run_of_many_steps(scale: int) -> Sample:
     """What a durable run adds to each of 1,000 steps that need each other, whose model costs nothing."""
     steps = STEPS // scale
     with tempfile.TemporaryDirectory() as directory:
-        async with rp.Runtime(lm=InMemoryLM(), store=Path(directory) / "store.db") as runtime:  # type: ignore[arg-type]
+        async with _runtime(directory) as runtime:
             chain = await runtime.start(Chain(steps), name="chain")
             await (await runtime.submit(chain, {"article": "warm"})).result()
             begun, cpu = perf_counter(), process_time()
@@ -95,7 +99,7 @@ async def soak(scale: int) -> Sample:
 
 async def _grow(predictions: int, warm_up: int) -> float:
     with tempfile.TemporaryDirectory() as directory:
-        async with rp.Runtime(lm=InMemoryLM(), store=Path(directory) / "store.db") as runtime:  # type: ignore[arg-type]
+        async with _runtime(directory) as runtime:
             predict = await runtime.start(rp.Predict(SIGNATURE), name="topic")
 
             async def call() -> None:

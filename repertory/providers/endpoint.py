@@ -132,8 +132,7 @@ class Endpoint:
 
     async def complete(self, request: LMRequest) -> LMResponse:
         """Return the model's reply; see ``LM.complete`` for what it raises."""
-        if self._gaps:
-            require(request, self._gaps, self.name)
+        require(request, self._gaps, self.name)
         if self._cache is None or request.terms.cache == "bypass":
             return await self._complete(request, request.deadline)
         return await self._cache.answer(self._key(request), request, partial(self._complete, request))

@@ -68,8 +68,7 @@ class Preparation:
         tokens = self._estimate.estimate(words) + len(media) * MEDIA_TOKENS
         if asked.max_tokens is not None:
             tokens += max(0, asked.max_tokens * asked.n)
-        until = deadline if deadline is not None else self.deadline(None)
-        return Call(asked, body, until, tokens, meaning, words_alone=not media)
+        return Call(asked, body, self.deadline(deadline), tokens, meaning, words_alone=not media)
 
     def plain(self, request: LMRequest, body: bytes, deadline: float) -> Call:
         """A call with a ``body`` of its own that is nothing but words, and whose reply has none."""

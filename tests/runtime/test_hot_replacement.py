@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import repertory as rp
+from repertory.actors import ActorInfo
 from repertory.errors import ActorDown, InjectedCrash, LMServerError, ProgramError, RuntimeClosed
 from repertory.events import ActorRestarted, RolloutAdvanced, RolloutPromoted, RolloutRolledBack, RunFinished
 from repertory.providers.messages import LMRequest, LMResponse
@@ -141,7 +142,7 @@ def test_nothing_is_lost_while_versions_change_under_load(tmp_path: Path, outcom
     assert len(told.of(RolloutRolledBack)) == (outcome == "rolled_back")
 
 
-def _flat(infos: tuple) -> list:  # type: ignore[type-arg]
+def _flat(infos: tuple[ActorInfo, ...]) -> list[ActorInfo]:
     return [info for each in infos for info in (each, *_flat(each.children))]
 
 

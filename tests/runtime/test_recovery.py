@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -78,12 +79,17 @@ async def test_a_run_goes_on_from_whatever_was_on_disk(tmp_path: Path, event: in
     assert fields_asked(after) == [f"n{number}" for number in range(event - 1, 4)]
 
 
+def all_but(asked: str) -> Callable[[str], bool]:
+    """Questions that do not begin like this."""
+    return lambda text: not text.startswith(asked)
+
+
 async def test_a_run_survives_many_deaths(tmp_path: Path) -> None:
     """Each process does one step, and is killed in the next."""
     handle_id = ""
     asked: list[str] = []
     for life in range(4):
-        lm = Asked(held=lambda text, life=life: not text.startswith(f"n{life}"))  # type: ignore[misc]
+        lm = Asked(held=all_but(f"n{life}"))
         async with Runtime(lm=lm, store=tmp_path / f"{life}.db") as runtime:
             await runtime.start(Chain())
             if not life:
