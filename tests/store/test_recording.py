@@ -1,11 +1,13 @@
 """How many statements it takes to record what happened in runs."""
 
+import asyncio
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from repertory.clock import SystemClock
 from repertory.errors import RunTakenOver, StoreError
@@ -106,3 +108,36 @@ async def test_the_database_knows_nothing_of_how_it_was_done(
         ).fetchall()
     assert kinds
     assert triggers == []
+
+
+async def test_on_a_full_disk_a_run_is_recorded_no_further_and_others_are(
+    sqlite_store: Store, table: RunTable
+) -> None:
+    await table.record(RunPiece([new("a")]))
+    await table.record(RunPiece([new("b")]))
+    await sqlite_store.write(text("PRAGMA max_page_count = 1"), {})  # as full as it now is
+    async with busy(sqlite_store):
+        large = table.record(RunPiece([event("a", 2)._replace(data="x" * 200_000)]))
+        after = table.record(RunPiece([event("a", 3)], before=large))
+        small = table.record(RunPiece([event("b", 2)]))
+    assert await small
+    with pytest.raises(StoreError, match="database or disk is full") as first:
+        await large
+    with pytest.raises(StoreError) as second:
+        await after
+    assert second.value is first.value
+    await sqlite_store.write(text("PRAGMA max_page_count = 1000000"), {})
+    assert await table.record(RunPiece([event("a", 2), end("a")]))
+    assert [[each.id for each in await table.events(id, 0, 9)] for id in "ab"] == [[1, 2], [1, 2]]
+
+
+async def test_a_caller_that_is_cancelled_undoes_nothing(sqlite_store: Store, table: RunTable) -> None:
+    async with busy(sqlite_store):
+        piece = table.record(RunPiece([new("a")]))
+        waiting = asyncio.ensure_future(piece)
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait({waiting})
+    assert waiting.cancelled()
+    assert await piece
+    assert [each.id for each in await table.events("a", 0, 9)] == [1]
